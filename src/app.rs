@@ -1,0 +1,1 @@
+//! Builds adapters from settings, hands them to the engine, starts the server.

@@ -1,0 +1,1 @@
+//! Hash chains over audit events, and their signed heads.

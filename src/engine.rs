@@ -1,0 +1,1 @@
+//! Queue, cycle, execute: what turns plans into calls.

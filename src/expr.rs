@@ -1,0 +1,1 @@
+//! The template and expression engine: check and evaluate.

@@ -1,0 +1,49 @@
+//! Documents: reading them, and everything that can be wrong with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::model::ids::Digest;
+use crate::model::ids::RecordId;
+use crate::model::ids::RoleName;
+use crate::model::role::Role;
+use crate::model::target::Target;
+use crate::model::user::User;
+
+/// Everything that one load of a folder gave.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    /// Users whose documents are sound on their own, by record id.
+    pub users: BTreeMap<RecordId, Arc<User>>,
+    /// Roles whose documents are sound on their own, by name.
+    pub roles: BTreeMap<RoleName, Arc<Role>>,
+    /// Targets, merged over their defaults, in order of name.
+    pub targets: Vec<Arc<Target>>,
+    /// Everything that is wrong, by file and line. Not empty: the load as a whole is not accepted.
+    pub problems: Vec<Problem>,
+    /// Hash of every document's content, whatever the order of files.
+    pub digest: Digest,
+}
+
+/// One thing that is wrong, located.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// The file, relative to its folder, with forward slashes.
+    pub file: String,
+    /// One-based line; zero where the place is the whole file.
+    pub line: u32,
+    /// One-based column; zero where the place is the whole line.
+    pub column: u32,
+    /// A stable word: `unknown-field`, `unknown-role`, `duplicate-name`, ...
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub hint: Option<String>,
+    /// The lines around the place, marked, with secrets masked.
+    pub snippet: Option<String>,
+    /// Whether it is a conflict that blocks only this user, and not the load.
+    pub conflict_of: Option<RecordId>,
+}

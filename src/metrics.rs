@@ -1,0 +1,1 @@
+//! Every metric of rosterd, as fields of one struct.

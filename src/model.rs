@@ -1,0 +1,21 @@
+//! The nouns of rosterd: plain data that every other floor speaks about.
+//!
+//! Absent here on purpose: async, input and output, clocks, logging. A time is
+//! always a value that somebody passed in.
+
+pub mod account;
+pub mod audit;
+pub mod change;
+pub mod decision;
+pub mod history;
+pub mod ids;
+pub mod link;
+pub mod node;
+pub mod origin;
+pub mod path;
+pub mod plan;
+pub mod projection;
+pub mod role;
+pub mod snapshot;
+pub mod target;
+pub mod user;

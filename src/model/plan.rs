@@ -1,0 +1,138 @@
+//! The ordered changes that a cycle would make, and why the rest stays as it is.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::account::AccountState;
+use crate::model::change::Change;
+use crate::model::ids::AccountId;
+use crate::model::ids::Digest;
+use crate::model::ids::RecordId;
+use crate::model::link::Space;
+use crate::model::projection::Conflict;
+use crate::model::target::Mode;
+
+/// What one cycle of one target would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Target, environment and realm.
+    pub space: Space,
+    /// The mode it was planned under.
+    pub mode: Mode,
+    /// What the listing proved.
+    pub coverage: Coverage,
+    /// In the order in which they are made: narrowing, neutral, widening; by record inside.
+    pub changes: Vec<Change>,
+    /// Why nothing is done, by record.
+    pub skips: Vec<Skip>,
+    /// Accounts that were never rosterd's, by id.
+    pub unmanaged: Vec<Unmanaged>,
+    /// How many accounts were seen, by state.
+    pub accounts: BTreeMap<AccountState, u64>,
+    /// What a guardrail stopped; their changes are not in `changes`.
+    pub holds: Vec<Hold>,
+}
+
+/// How much of a target was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coverage {
+    /// Every account, proven.
+    Complete,
+    /// Some; the text says what failed to prove the rest.
+    Partial(String),
+    /// The accounts of the users asked for, with proven negative look-ups.
+    Keyed,
+}
+
+/// Why nothing is done for a user, or not more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Skip {
+    /// The user.
+    pub record: RecordId,
+    /// The account concerned, where there is one.
+    pub account: Option<AccountId>,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why nothing is done for a user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SkipReason {
+    /// The account equals its projection.
+    InSync,
+    /// No account, and none wanted; the text says why.
+    NotEntitled(String),
+    /// Something a person must settle.
+    Conflict(Conflict),
+    /// An account that matches waits for `link USER ACCOUNT`.
+    Proposal {
+        /// The account's user name, where it has one.
+        user_name: Option<String>,
+        /// The match key that found it, as written.
+        key: String,
+    },
+    /// No account was seen, and the listing proves nothing: a look-up must come first.
+    LookUpFirst,
+    /// Another hand disabled, suspended, locked or deleted it.
+    OtherHand(AccountState),
+    /// The linked account was not found.
+    Vanished,
+    /// The account's name is protected.
+    Protected,
+    /// `onGone` or `onOutOfScope` leaves it as it is; the text says which.
+    Kept(String),
+}
+
+/// An account that was never rosterd's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmanaged {
+    /// The target's id.
+    pub account: AccountId,
+    /// Its user name, where it has one.
+    pub user_name: Option<String>,
+    /// Its state.
+    pub state: AccountState,
+}
+
+/// Changes that wait for a person's word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    /// What stopped them.
+    pub limit: HoldKind,
+    /// What the limit allows, what was asked, what to do.
+    pub reason: String,
+    /// Digest of `changes`: what a person releases.
+    pub digest: Digest,
+    /// The changes.
+    pub changes: Vec<Change>,
+}
+
+/// What stopped a set of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldKind {
+    /// `narrow.inferred`
+    NarrowInferred,
+    /// `narrow.explicit`
+    NarrowExplicit,
+    /// First contact with a target that holds accounts.
+    FirstContact,
+}
+
+impl HoldKind {
+    /// Every kind, for metrics that show zero.
+    pub const ALL: [Self; 3] = [Self::NarrowInferred, Self::NarrowExplicit, Self::FirstContact];
+
+    /// The word used in plans and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NarrowInferred => "narrow.inferred",
+            Self::NarrowExplicit => "narrow.explicit",
+            Self::FirstContact => "first-contact",
+        }
+    }
+}

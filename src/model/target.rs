@@ -1,0 +1,244 @@
+//! A system whose accounts are reconciled, as its operator document describes it.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::account::Membership;
+use crate::model::ids::EntitlementName;
+use crate::model::ids::EnvironmentName;
+use crate::model::ids::TargetName;
+use crate::model::node::Node;
+use crate::model::origin::Origin;
+use crate::model::path::AttributePath;
+
+/// One `Target` document merged over its `TargetDefaults`, checked.
+///
+/// Only the block of the chosen environment is kept: what stands in another
+/// block never leaves the document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// `metadata.name`.
+    pub name: TargetName,
+    /// `metadata.labels`, for `targetSelector`.
+    pub labels: BTreeMap<String, String>,
+    /// The one key under `spec.connector`: `scim`, `directory`.
+    pub connector: String,
+    /// What stands under that key.
+    pub settings: Node,
+    /// Which block of `environments` is used; `default` where there is none.
+    pub environment: EnvironmentName,
+    /// That block: `url`, `auth`, ... Empty for an embedded target.
+    pub endpoint: Node,
+    /// Whether changes are made.
+    pub mode: Mode,
+    /// Who may have an account besides "some role grants it".
+    pub scope: Scope,
+    /// Condition over `account`: which accounts of a shared realm are this target's.
+    pub partition: Option<String>,
+    /// The closed catalogue.
+    pub entitlements: BTreeMap<EntitlementName, Entitlement>,
+    /// How accounts look and are found.
+    pub account: AccountPolicy,
+    /// When full cycles run; `None` leaves startup, manifest and manual triggers.
+    pub schedule: Option<Schedule>,
+    /// Limits on what may change.
+    pub limits: Limits,
+    /// Where the document stands.
+    pub origin: Origin,
+}
+
+/// `spec.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// No cycles.
+    Suspended,
+    /// Cycles that plan and write nothing.
+    #[default]
+    Observe,
+    /// Cycles that write.
+    Enforce,
+}
+
+/// `spec.scope`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Values of `userType` that may have an account; `None` admits all.
+    pub user_types: Option<BTreeSet<String>>,
+    /// Condition over `user`.
+    pub when: Option<String>,
+}
+
+/// One word of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entitlement {
+    /// What it is in the target.
+    pub membership: Membership,
+    /// Counted by the limit on privileged grants.
+    pub privileged: bool,
+    /// Words that nobody may hold together with this one.
+    pub exclusive_with: BTreeSet<EntitlementName>,
+}
+
+/// `spec.account`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountPolicy {
+    /// Keys tried in this order; the first that finds an account decides.
+    pub match_keys: Vec<MatchKey>,
+    /// Where ownership is written.
+    pub mark: Mark,
+    /// What to do about an unlinked account that matches.
+    pub existing: Existing,
+    /// The keys of `match_keys` by which `existing: adopt` may adopt.
+    pub trusted_keys: Vec<MatchKey>,
+    /// Whether the target folds ASCII letters in `userName` (RFC 7643 section 4.1.1: not case exact).
+    pub fold_user_name: bool,
+    /// Template of the user name.
+    pub user_name: Mapping,
+    /// Mapped attributes, `userName` apart.
+    pub attributes: BTreeMap<AttributePath, Mapping>,
+    /// Name patterns (`*` matches any run) of accounts that are never written.
+    pub protected: Vec<String>,
+    /// The user is there, no longer entitled.
+    pub on_out_of_scope: Ending,
+    /// The user is no longer in the source.
+    pub on_gone: Ending,
+    /// `false`: attributes are written at creation only.
+    pub updates: bool,
+    /// One user name opens at most so many values of an attribute.
+    pub cardinality: Option<Cardinality>,
+}
+
+/// One key of `match`: a single path, or several that must all agree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MatchKey(pub Vec<AttributePath>);
+
+/// Where the mark of ownership is written; its value is the record id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark {
+    /// Nowhere.
+    None,
+    /// `externalId` or another path.
+    At(AttributePath),
+}
+
+/// `account.existing`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Existing {
+    /// A conflict, for a person.
+    #[default]
+    Refuse,
+    /// A proposal that `link USER ACCOUNT` accepts.
+    Ask,
+    /// Linked when a trusted key found it, refused otherwise.
+    Adopt,
+}
+
+/// How one attribute is computed and who owns it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// The value.
+    pub value: MappingValue,
+    /// Who owns it.
+    pub own: Own,
+    /// Value to value; one that is not in the table is not sent.
+    pub translate: Option<BTreeMap<String, serde_json::Value>>,
+    /// An absent input clears the attribute instead of leaving it alone.
+    pub clear: bool,
+    /// Hidden from shared artefacts.
+    pub personal: bool,
+    /// Hidden everywhere but in the target.
+    pub sensitive: bool,
+    /// Where the mapping stands.
+    pub origin: Origin,
+}
+
+/// The right-hand side of a mapping.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MappingValue {
+    /// A template over `user`, `grant`, `target`.
+    Template(String),
+    /// A value without templates in it.
+    Literal(serde_json::Value),
+}
+
+/// `own` of a mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Own {
+    /// Written at creation and put back whenever it differs.
+    #[default]
+    Always,
+    /// Written at creation, never after.
+    Create,
+    /// Written at creation and while the target has no value.
+    IfEmpty,
+}
+
+/// What happens to an account whose user lost it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// Set inactive.
+    #[default]
+    Disable,
+    /// Granted entitlements are taken away, the account stays active.
+    Strip,
+    /// Only listed.
+    List,
+    /// Left as it is.
+    Keep,
+}
+
+/// `account.cardinality` (S5.6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cardinality {
+    /// Key of `attributes` of users and of grants.
+    pub attribute: String,
+    /// How many different values one user may have.
+    pub max: u32,
+}
+
+/// `spec.schedule`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Schedule {
+    /// Five-field cron in a time zone.
+    Cron {
+        /// The expression.
+        cron: String,
+        /// IANA name; `UTC` where none is given.
+        time_zone: String,
+    },
+    /// A fixed interval.
+    Every(Duration),
+}
+
+/// `spec.limits`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// On narrowing by inference.
+    pub narrow_inferred: Vec<Window>,
+    /// On explicit narrowing.
+    pub narrow_explicit: Vec<Window>,
+    /// Calls a second; `None` leaves it to the target's answers.
+    pub requests_per_second: Option<f64>,
+    /// Calls in flight, the reserved slot for narrowing apart.
+    pub concurrency: usize,
+}
+
+/// One sliding window; where both bounds are given the smaller binds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// At most so many.
+    pub count: Option<u64>,
+    /// At most this share of the owned active accounts at the window's start.
+    pub percent: Option<f64>,
+    /// How long the window is.
+    pub window: Duration,
+}

@@ -1,0 +1,1 @@
+//! From projections and observed accounts to ordered changes.

@@ -1,0 +1,1 @@
+//! From users, roles, mappings and a time to projections.

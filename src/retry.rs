@@ -1,0 +1,1 @@
+//! From an error and the number of attempts to a delay.

@@ -1,0 +1,1 @@
+//! Cron and intervals in a time zone, validity windows, the next transition.

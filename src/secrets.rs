@@ -1,0 +1,1 @@
+//! Secret values: where they come from and which origins may see them.

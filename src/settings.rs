@@ -1,0 +1,1 @@
+//! `rosterd.yaml`: the operator's configuration.

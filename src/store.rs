@@ -1,0 +1,211 @@
+//! The port to what rosterd remembers.
+//!
+//! # Guarantees a store gives
+//! - `commit` is one transaction: all of it or nothing, durable when it returns.
+//! - A commit whose fence is not the current holder's is refused.
+//! - Audit events are chained in the transaction that holds what they tell (L8).
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::model::account::AccountState;
+use crate::model::audit::AuditEvent;
+use crate::model::audit::ChainedEvent;
+use crate::model::change::Cause;
+use crate::model::decision::Decision;
+use crate::model::history::CycleRecord;
+use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
+use crate::model::history::SeenAccount;
+use crate::model::history::Standing;
+use crate::model::ids::AccountId;
+use crate::model::ids::CycleId;
+use crate::model::ids::Digest;
+use crate::model::ids::EntitlementName;
+use crate::model::ids::IntentId;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::model::snapshot::Snapshot;
+
+/// Who may commit: the number that the store gave out when the lease was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence(pub u64);
+
+/// One thing to remember.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// A link, new or changed; a record has one link in a space, an account one record.
+    Link(Space, Link),
+    /// A link is forgotten.
+    Unlink(Space, RecordId),
+    /// A call is about to be made.
+    Intent(Intent),
+    /// An intent is closed.
+    Outcome(IntentId, OutcomeResult, DateTime<Utc>),
+    /// A load became the snapshot.
+    Snapshot(AcceptedSnapshot),
+    /// Why access narrows, from when it was first seen; `None` forgets it (access is back).
+    Cause(CauseKey, Option<Cause>),
+    /// A person's word.
+    Decision(Decision),
+    /// What the last plan of a space left undone; replaces the former.
+    Standing(Space, Standing),
+    /// Accounts as they were just seen; replaces rows by account id.
+    Seen(Space, Vec<SeenAccount>),
+    /// A complete listing ended: rows of accounts outside the set are forgotten.
+    SeenAll(Space, BTreeSet<AccountId>),
+    /// An account is gone.
+    Unseen(Space, AccountId),
+    /// A cycle began or ended; replaces by id.
+    Cycle(CycleRecord),
+    /// An API token.
+    Token(Token),
+    /// A token's name that is void from now on.
+    TokenRevoked(String),
+    /// One event at the end of its chain.
+    Audit(AuditEvent),
+}
+
+/// The accepted snapshot and how much access it gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptedSnapshot {
+    /// The users and roles.
+    pub snapshot: Arc<Snapshot>,
+    /// Hash of the documents.
+    pub digest: Digest,
+    /// Grows by one with each accepted load.
+    pub generation: u64,
+    /// How many (user, target, entitlement) triples it gives; the level that shrink is judged by.
+    pub level: u64,
+    /// When it was accepted.
+    pub at: DateTime<Utc>,
+}
+
+/// What a remembered cause is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CauseKey {
+    /// The user.
+    pub record: RecordId,
+    /// The target.
+    pub target: TargetName,
+    /// An entitlement; `None` is the account itself.
+    pub entitlement: Option<EntitlementName>,
+}
+
+/// An API token: only its hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Token {
+    /// Its name, unique.
+    pub name: String,
+    /// Hex SHA-256 of the secret part (256 random bits, so no slow hash is needed).
+    pub hash: String,
+    /// Whom it stands for.
+    pub subject: String,
+    /// `viewer`, `operator`, `admin`.
+    pub right: String,
+    /// Targets it is good for; empty: all.
+    pub targets: BTreeSet<TargetName>,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// When it ends.
+    pub expires: DateTime<Utc>,
+}
+
+/// Why the store did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds it.
+    #[error("{0}")]
+    Held(String),
+    /// The fence is no longer the current one.
+    #[error("{0}")]
+    Fenced(String),
+    /// It cannot be read or written; the text says what to do.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Which accounts of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountFilter {
+    /// Only those in one of these states; empty: all.
+    pub states: BTreeSet<AccountState>,
+    /// Only linked (`true`) or unlinked ones.
+    pub linked: Option<bool>,
+    /// Only ids after this one.
+    pub after: Option<AccountId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// The port.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The fence of this process.
+    fn fence(&self) -> Fence;
+
+    /// Remembers all of `writes`, in order, or nothing.
+    async fn commit(&self, writes: Vec<Write>, fence: Fence) -> Result<(), StoreError>;
+
+    /// Links of a space, by record.
+    async fn links(&self, space: &Space) -> Result<BTreeMap<RecordId, Link>, StoreError>;
+    /// The link of one record.
+    async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError>;
+    /// Every space of a target that has links or intents.
+    async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError>;
+    /// Intents without an outcome, oldest first.
+    async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError>;
+    /// How many narrowing units (an account, or one entitlement) intents recorded since `since`
+    /// took away for this cause. An intent that ended in `Nothing` does not count.
+    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError>;
+    /// How many links of the space were not disabled by us at `at`, or now where that is unknown.
+    async fn owned_active(&self, space: &Space) -> Result<u64, StoreError>;
+    /// The last accepted snapshot.
+    async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError>;
+    /// The highest level among snapshots that were the accepted one at some moment since `since`.
+    async fn highest_level(&self, since: DateTime<Utc>) -> Result<Option<u64>, StoreError>;
+    /// Remembered causes of one target.
+    async fn causes(&self, target: &TargetName) -> Result<BTreeMap<CauseKey, Cause>, StoreError>;
+    /// Every decision, oldest first.
+    async fn decisions(&self) -> Result<Vec<Decision>, StoreError>;
+    /// What the last plan left undone.
+    async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError>;
+    /// Accounts as last seen, by id.
+    async fn seen(&self, space: &Space, filter: &AccountFilter) -> Result<Vec<SeenAccount>, StoreError>;
+    /// One account as last seen.
+    async fn seen_of(&self, space: &Space, record: &RecordId) -> Result<Option<SeenAccount>, StoreError>;
+    /// Cycles, newest first, of one target or of all, older than `before`.
+    async fn cycles(
+        &self,
+        target: Option<&TargetName>,
+        before: Option<&CycleId>,
+        limit: usize,
+    ) -> Result<Vec<CycleRecord>, StoreError>;
+    /// Intents and outcomes of one record, newest first.
+    async fn intents_of(
+        &self,
+        space: &Space,
+        record: &RecordId,
+        limit: usize,
+    ) -> Result<Vec<(Intent, Option<OutcomeResult>)>, StoreError>;
+    /// Events of one chain from `from` on, in order; `None` is the chain of the installation.
+    async fn audit(
+        &self,
+        target: Option<&TargetName>,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<ChainedEvent>, StoreError>;
+    /// The names of all chains.
+    async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError>;
+    /// Recomputes every chain and checks its signed head; a sentence for each thing found wrong.
+    async fn verify_audit(&self) -> Result<Vec<String>, StoreError>;
+    /// Every token, by name.
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+}
