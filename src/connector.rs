@@ -10,6 +10,8 @@
 //! - Nothing is sent to an origin other than the endpoint's, redirects and links included.
 //! - `apply` may be repeated after a lost reply without doing harm, creations apart.
 
+pub mod document;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
