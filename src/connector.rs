@@ -11,6 +11,7 @@
 //! - `apply` may be repeated after a lost reply without doing harm, creations apart.
 
 pub mod document;
+pub mod settings;
 pub mod view;
 
 use std::collections::BTreeMap;

@@ -26,7 +26,6 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::http::answer::Answer;
-use crate::http::fault::Fault;
 use crate::http::fault::HttpError;
 
 /// Sent with every call: some targets refuse calls without one.
@@ -262,6 +261,7 @@ fn foreign(url: &Url) -> HttpError {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::http::fault::Fault;
 
     fn client(url: &str) -> HttpClient {
         HttpClient::new(HttpSettings {

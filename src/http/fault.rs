@@ -63,9 +63,10 @@ pub(crate) fn of_call(operation: &str, writes: bool, error: &reqwest::Error) -> 
         } else {
             ("cut", "the connection was cut before the answer ended")
         };
-        match writes {
-            true => (Fault::Uncertain, code, format!("{why}; whether it was done must be looked up")),
-            false => (Fault::Transient, code, why.to_owned()),
+        if writes {
+            (Fault::Uncertain, code, format!("{why}; whether it was done must be looked up"))
+        } else {
+            (Fault::Transient, code, why.to_owned())
         }
     };
     HttpError { fault, code, message: format!("`{operation}`: {message}"), retry_after: None }
