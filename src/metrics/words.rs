@@ -1,5 +1,8 @@
 //! Label values that no other floor has a word for.
 
+use serde::Deserialize;
+use serde::Serialize;
+
 use crate::model::history::OutcomeResult;
 
 /// How a change of a plan ended, as `rosterd_changes_total` counts it.
@@ -41,7 +44,8 @@ impl From<&OutcomeResult> for ChangeResult {
 }
 
 /// Why a narrowing that is due is not confirmed yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OwedReason {
     /// It waits for its turn or for the answer to its call.
     Queued,
