@@ -1,1 +1,3 @@
-//! The sources of documents.
+//! Where desired users come from: the implementations of [`crate::source::Source`].
+
+pub mod folder;

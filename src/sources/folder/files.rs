@@ -1,0 +1,116 @@
+//! The files of a folder, parsed, kept and watched; what they mean is not known here.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::source::SourceError;
+use crate::sources::folder::read::Loaded;
+use crate::sources::folder::read::Reader;
+use crate::sources::folder::walk::Walk;
+use crate::sources::folder::walk::walk;
+use crate::sources::folder::watch::Watch;
+use crate::sources::folder::watch::Watching;
+
+/// A folder of files that each give a `T`.
+pub(crate) struct Files<T> {
+    inner: Arc<Inner<T>>,
+}
+
+struct Inner<T> {
+    folder: PathBuf,
+    exclude: Vec<PathBuf>,
+    watch: Watch,
+    reader: Mutex<Reader<T>>,
+    /// What the last load saw.
+    last: Mutex<Option<Result<Walk, SourceError>>>,
+}
+
+impl<T: Send + Sync + 'static> Files<T> {
+    pub(crate) fn new(folder: &Path, exclude: Vec<PathBuf>, timing: Watching, parse: fn(&str, &[u8]) -> T) -> Self {
+        let inner = Inner {
+            folder: folder.to_path_buf(),
+            exclude,
+            watch: Watch::new(folder, timing),
+            reader: Mutex::new(Reader::new(parse)),
+            last: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Files read since the start.
+    pub(crate) fn files_read(&self) -> u64 {
+        locked(&self.inner.reader).files_read()
+    }
+
+    /// Looks at everything and reads what changed. Two loads at once are made one after the other.
+    ///
+    /// # Errors
+    /// Where there is nothing to look at.
+    pub(crate) async fn load(&self) -> Result<Loaded<T>, SourceError> {
+        let inner = Arc::clone(&self.inner);
+        let (signal, result) = in_background(move || inner.load()).await?;
+        // Only now: had the caller gone away, the news would have reached nobody.
+        self.inner.watch.seen(signal);
+        result
+    }
+
+    /// Returns when something may have changed since the last load that somebody waited for.
+    pub(crate) async fn changed(&self) {
+        loop {
+            tokio::select! {
+                () = self.inner.watch.signalled() => return self.inner.watch.settled().await,
+                () = self.inner.watch.scan_due() => {
+                    let inner = Arc::clone(&self.inner);
+                    if let Err(error) = in_background(move || inner.scan()).await {
+                        tracing::warn!(error = %error, "the folder could not be looked at again");
+                        self.inner.watch.scanned();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Send + Sync> Inner<T> {
+    fn load(&self) -> (u64, Result<Loaded<T>, SourceError>) {
+        // Held throughout, so that a load never answers with files older than its signal.
+        let mut reader = locked(&self.reader);
+        let (signal, touched) = self.watch.begin();
+        let mut entered = BTreeSet::new();
+        let found = walk(&self.folder, &self.exclude, &mut |folder| {
+            self.watch.enter(folder);
+            entered.insert(folder.to_path_buf());
+        });
+        self.watch.retain(&entered);
+        *locked(&self.last) = Some(found.clone());
+        (signal, found.map(|found| reader.read(&found, &touched)))
+    }
+
+    /// Signals when the folder looks different from what the last load saw. What it finds stays
+    /// found even if nobody waits for it any more.
+    fn scan(&self) {
+        let found = walk(&self.folder, &self.exclude, &mut |_| {});
+        if locked(&self.last).as_ref() != Some(&found) {
+            self.watch.signal();
+        }
+        self.watch.scanned();
+    }
+}
+
+/// Walking and parsing block; they have threads of their own.
+async fn in_background<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, SourceError> {
+    let message = |error| SourceError { message: format!("reading the folder broke off ({error}); it is tried again") };
+    tokio::task::spawn_blocking(work).await.map_err(message)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

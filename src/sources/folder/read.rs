@@ -1,0 +1,187 @@
+//! Reads manifests, each only when it changed.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Read as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use crate::manifest::Problem;
+use crate::sources::folder::walk::Found;
+use crate::sources::folder::walk::Stamp;
+use crate::sources::folder::walk::Walk;
+use crate::sources::folder::walk::problem;
+
+/// One file of 100,000 users has 40 MB; what is larger is no manifest, and would have to be held
+/// in memory to find that out.
+pub(crate) const MAX_BYTES: u64 = 128 * 1024 * 1024;
+
+/// Readings of a file that changes under our eyes before we leave it to the next load.
+const ATTEMPTS: u32 = 5;
+
+/// Parsed files, kept as long as they do not change.
+pub(crate) struct Reader<T> {
+    parse: fn(&str, &[u8]) -> T,
+    kept: BTreeMap<String, Kept<T>>,
+    files_read: u64,
+}
+
+struct Kept<T> {
+    stamp: Stamp,
+    parsed: Arc<T>,
+}
+
+/// What one load gave.
+pub(crate) struct Loaded<T> {
+    /// One for each file that could be read, by name.
+    pub(crate) parsed: Vec<Arc<T>>,
+    /// One for each file or folder that could not.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl<T: Send + Sync> Reader<T> {
+    pub(crate) fn new(parse: fn(&str, &[u8]) -> T) -> Self {
+        Self { parse, kept: BTreeMap::new(), files_read: 0 }
+    }
+
+    /// Files read since the start.
+    pub(crate) fn files_read(&self) -> u64 {
+        self.files_read
+    }
+
+    /// Parses what changed. `touched` names files that changed whatever their stamps say: two
+    /// writes in one tick of the file system's clock leave the same stamp.
+    pub(crate) fn read(&mut self, walk: &Walk, touched: &BTreeSet<PathBuf>) -> Loaded<T> {
+        self.kept.retain(|name, _| walk.files.contains_key(name));
+        let due: Vec<_> = walk.files.iter().filter(|(name, found)| self.is_due(name, found, touched)).collect();
+        let mut problems = walk.problems.clone();
+        for (name, result) in in_parallel(&due, self.parse) {
+            self.files_read += 1;
+            match result {
+                Ok(kept) => {
+                    self.kept.insert(name, kept);
+                }
+                Err(problem) => {
+                    self.kept.remove(&name);
+                    problems.push(problem);
+                }
+            }
+        }
+        Loaded { parsed: self.kept.values().map(|kept| Arc::clone(&kept.parsed)).collect(), problems }
+    }
+
+    fn is_due(&self, name: &str, found: &Found, touched: &BTreeSet<PathBuf>) -> bool {
+        touched.contains(&found.path) || self.kept.get(name).is_none_or(|kept| kept.stamp != found.stamp)
+    }
+}
+
+type Outcome<T> = (String, Result<Kept<T>, Problem>);
+
+/// Parsing costs more than reading, so it is shared out among the processors.
+fn in_parallel<T: Send + Sync>(due: &[(&String, &Found)], parse: fn(&str, &[u8]) -> T) -> Vec<Outcome<T>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((name, found)) = due.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push(((*name).clone(), one(name, &found.path, parse)));
+        }
+        done
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(due.len());
+    if workers < 2 {
+        return work();
+    }
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let joined = running.into_iter().map(thread::ScopedJoinHandle::join);
+        joined.flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+fn one<T>(name: &str, path: &Path, parse: fn(&str, &[u8]) -> T) -> Result<Kept<T>, Problem> {
+    let (stamp, bytes) = settled(name, path, &mut contents)?;
+    Ok(Kept { stamp, parsed: Arc::new(parse(name, &bytes)) })
+}
+
+/// What a file holds, at a moment when nobody was writing it.
+fn settled(
+    name: &str,
+    path: &Path,
+    contents: &mut dyn FnMut(&Path) -> io::Result<(Stamp, Vec<u8>)>,
+) -> Result<(Stamp, Vec<u8>), Problem> {
+    let unreadable = |message: String, hint: &str| problem(name, "unreadable-file", message, hint);
+    for _ in 0..ATTEMPTS {
+        let (stamp, bytes) = contents(path).map_err(|error| {
+            unreadable(format!("cannot be read: {error}"), "let the user that runs rosterd read it")
+        })?;
+        if stamp.size > MAX_BYTES {
+            let message = format!("the file has {} bytes, at most {MAX_BYTES} are read", stamp.size);
+            return Err(problem(name, "file-too-large", message, "split it, one file a team or a folder"));
+        }
+        // Somebody is in the middle of writing it, or put another file in its place.
+        let same = fs::metadata(path).is_ok_and(|after| Stamp::of(&after) == stamp);
+        if !same || bytes.len() as u64 != stamp.size {
+            continue;
+        }
+        if bytes.is_empty() {
+            let hint = "remove the file if what it declared shall go; an empty one looks like one being written";
+            return Err(problem(name, "empty-file", "the file is empty".to_owned(), hint));
+        }
+        return Ok((stamp, bytes));
+    }
+    Err(unreadable("the file changes while it is read".to_owned(), "wait until whoever writes it has ended"))
+}
+
+/// The stamp before reading, and the bytes (one more than the limit at most).
+fn contents(path: &Path) -> io::Result<(Stamp, Vec<u8>)> {
+    let file = File::open(path)?;
+    let stamp = Stamp::of(&file.metadata()?);
+    let mut bytes = Vec::new();
+    if stamp.size <= MAX_BYTES {
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    }
+    Ok((stamp, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_read_again() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("a.yaml");
+        fs::write(&path, "half").expect("written");
+        let mut writes = vec!["half, and the rest"];
+        let (_, bytes) = settled("a.yaml", &path, &mut |path| {
+            let read = contents(path);
+            writes.drain(..).for_each(|content| fs::write(path, content).expect("written"));
+            read
+        })
+        .expect("settled");
+        assert_eq!(bytes, b"half, and the rest");
+    }
+
+    #[test]
+    fn a_file_that_never_settles_is_a_problem() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("a.yaml");
+        fs::write(&path, "x").expect("written");
+        let mut length = 1;
+        let problem = settled("a.yaml", &path, &mut |path| {
+            let read = contents(path);
+            length += 1;
+            fs::write(path, "x".repeat(length)).expect("written");
+            read
+        })
+        .expect_err("never settled");
+        assert_eq!(problem.code, "unreadable-file");
+    }
+}

@@ -1,0 +1,271 @@
+//! Finds the manifests of a folder without reading them.
+//!
+//! Links are followed, since a Kubernetes volume is made of them: its visible files are links
+//! through `..data` to a hidden folder, and an update swaps that one link. A link that leads out
+//! of the folder is refused, since whoever may change manifests could otherwise have any file of
+//! the machine read and quoted in an error.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::fs::Metadata;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::manifest::Problem;
+use crate::source::SourceError;
+
+/// The operator's configuration: never read as a manifest, wherever it lies.
+const CONFIGURATION: &str = "rosterd.yaml";
+
+/// What a folder holds: two walks are equal when nothing changed between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Walk {
+    /// Manifests by their path in the folder, with forward slashes.
+    pub(crate) files: BTreeMap<String, Found>,
+    /// What could not be looked at.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// One manifest that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Where to open it.
+    pub(crate) path: PathBuf,
+    /// What it looked like.
+    pub(crate) stamp: Stamp,
+}
+
+/// A file whose stamp is the same is taken to have the same content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Bytes.
+    pub(crate) size: u64,
+    modified: Option<SystemTime>,
+    /// Also moves where a tool sets `modified` back.
+    changed: (i64, i64),
+    identity: Identity,
+}
+
+/// Device and number of a file or folder: the same through every link to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity(u64, u64);
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            changed: changed(metadata),
+            identity: Identity::of(metadata),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Identity {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self(metadata.dev(), metadata.ino())
+    }
+}
+
+#[cfg(unix)]
+fn changed(metadata: &Metadata) -> (i64, i64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// Looks at every entry below `folder`, files before links, by name. `enter` is called with every
+/// folder before it is listed, so that a watch set there misses nothing.
+///
+/// # Errors
+/// Where there is nothing to look at.
+pub(crate) fn walk(folder: &Path, exclude: &[PathBuf], enter: &mut dyn FnMut(&Path)) -> Result<Walk, SourceError> {
+    let root = fs::canonicalize(folder).map_err(|error| nothing(folder, &error))?;
+    let exclude = exclude.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect();
+    let mut walker = Walker { exclude, enter, seen: BTreeSet::new(), links: Vec::new(), walk: Walk::default(), root };
+    walker.folder("", &walker.root.clone()).map_err(|error| nothing(folder, &error))?;
+    walker.follow_links();
+    let walk = walker.walk;
+    if walk.files.is_empty() && walk.problems.is_empty() {
+        return Err(SourceError {
+            message: format!(
+                "the folder `{}` holds no `.yaml`, `.yml` or `.json` file; put manifests there or name another folder \
+                 (nobody loses access over an empty one)",
+                folder.display()
+            ),
+        });
+    }
+    Ok(walk)
+}
+
+fn nothing(folder: &Path, error: &io::Error) -> SourceError {
+    let folder = folder.display();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other kind is told in the system's own words")]
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => format!("the folder `{folder}` does not exist; make it or name another one"),
+        io::ErrorKind::NotADirectory => format!("`{folder}` is not a folder; name the folder that holds it"),
+        _ => format!("the folder `{folder}` cannot be read ({error}); let the user that runs rosterd list it"),
+    };
+    SourceError { message }
+}
+
+/// A link, put off until everything real is known: a file reached both ways is named by its own
+/// path, not by the link's.
+struct Link {
+    name: String,
+    path: PathBuf,
+}
+
+struct Walker<'a> {
+    root: PathBuf,
+    exclude: BTreeSet<PathBuf>,
+    enter: &'a mut dyn FnMut(&Path),
+    seen: BTreeSet<Identity>,
+    links: Vec<Link>,
+    walk: Walk,
+}
+
+impl Walker<'_> {
+    /// Lists one real folder and all real folders below it.
+    fn folder(&mut self, name: &str, path: &Path) -> io::Result<()> {
+        let mut below = self.list(name, path)?;
+        while let Some((name, path)) = below.pop_first() {
+            match self.list(&name, &path) {
+                Ok(more) => below.extend(more),
+                // Removed while we walked.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.unreadable(&name, "unreadable-folder", &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists one folder; gives the folders in it.
+    fn list(&mut self, name: &str, path: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
+        let mut below = BTreeMap::new();
+        if self.excluded(path) || !self.seen.insert(Identity::of(&fs::metadata(path)?)) {
+            return Ok(below);
+        }
+        (self.enter)(path);
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let Ok(own) = entry.file_name().into_string() else {
+                self.problem(
+                    &joined(name, &entry.file_name().to_string_lossy()),
+                    "file-name",
+                    "the name is not UTF-8".to_owned(),
+                    "give it a name in UTF-8",
+                );
+                continue;
+            };
+            if own.starts_with('.') {
+                continue;
+            }
+            let (name, path, kind) = (joined(name, &own), entry.path(), entry.file_type()?);
+            if kind.is_symlink() {
+                self.links.push(Link { name, path });
+            } else if kind.is_dir() {
+                below.insert(name, path);
+            } else if kind.is_file() {
+                self.file(name, path);
+            }
+        }
+        Ok(below)
+    }
+
+    fn follow_links(&mut self) {
+        // A folder behind a link may hold further links.
+        while !self.links.is_empty() {
+            let mut links = std::mem::take(&mut self.links);
+            links.sort_by(|one, other| one.name.cmp(&other.name));
+            for link in links {
+                self.follow(link);
+            }
+        }
+    }
+
+    fn follow(&mut self, link: Link) {
+        let reached = fs::canonicalize(&link.path).and_then(|real| Ok((fs::metadata(&real)?, real)));
+        let (metadata, real) = match reached {
+            Ok(reached) => reached,
+            Err(error) => return self.unreadable(&link.name, "unreadable-file", &error),
+        };
+        if !metadata.is_dir() && !is_manifest(&link.path) {
+            return;
+        }
+        if !real.starts_with(&self.root) {
+            return self.problem(
+                &link.name,
+                "link-leaves-folder",
+                format!("the link leads to `{}`, outside the folder", real.display()),
+                "put the file itself into the folder",
+            );
+        }
+        if metadata.is_dir() {
+            if let Err(error) = self.folder(&link.name, &real) {
+                self.unreadable(&link.name, "unreadable-folder", &error);
+            }
+        } else if !self.excluded(&real) {
+            // Its folder may be hidden, and a change there is a change of this file.
+            if let Some(parent) = real.parent() {
+                (self.enter)(parent);
+            }
+            self.file(link.name, link.path);
+        }
+    }
+
+    fn file(&mut self, name: String, path: PathBuf) {
+        if !is_manifest(&path) || path.file_name().is_some_and(|own| own == CONFIGURATION) || self.excluded(&path) {
+            return;
+        }
+        match fs::metadata(&path) {
+            Ok(metadata) if self.seen.insert(Identity::of(&metadata)) => {
+                self.walk.files.insert(name, Found { path, stamp: Stamp::of(&metadata) });
+            }
+            // Read already under another name, or removed while we walked.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.unreadable(&name, "unreadable-file", &error),
+        }
+    }
+
+    fn excluded(&self, path: &Path) -> bool {
+        path.ancestors().any(|path| self.exclude.contains(path))
+    }
+
+    fn unreadable(&mut self, name: &str, code: &'static str, error: &io::Error) {
+        self.problem(name, code, format!("cannot be read: {error}"), "let the user that runs rosterd read it");
+    }
+
+    fn problem(&mut self, name: &str, code: &'static str, message: String, hint: &str) {
+        self.walk.problems.push(problem(name, code, message, hint));
+    }
+}
+
+/// A problem of a whole file.
+pub(crate) fn problem(name: &str, code: &'static str, message: String, hint: &str) -> Problem {
+    Problem {
+        file: name.to_owned(),
+        line: 0,
+        column: 0,
+        code,
+        message,
+        hint: Some(hint.to_owned()),
+        snippet: None,
+        conflict_of: None,
+    }
+}
+
+/// Whether the name ends as manifests do.
+pub(crate) fn is_manifest(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|found| ["yaml", "yml", "json"].iter().any(|known| found.eq_ignore_ascii_case(known)))
+}
+
+fn joined(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
