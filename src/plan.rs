@@ -1,1 +1,23 @@
 //! From projections and observed accounts to ordered changes.
+//!
+//! The planner is a pure, streaming fold: it is given what is desired and what is remembered,
+//! it is shown accounts one by one, and it is told at the end how complete that was. Guarding
+//! ([`guard()`]), a second opinion ([`check`]) and rendering ([`render`]) are apart from it and
+//! from one another.
+
+pub mod canonical;
+pub mod check;
+pub mod diff;
+pub mod guard;
+pub mod input;
+pub mod linked;
+pub mod order;
+pub mod planner;
+pub mod render;
+pub mod unlinked;
+
+pub use crate::plan::guard::Guards;
+pub use crate::plan::guard::guard;
+pub use crate::plan::input::PlanInput;
+pub use crate::plan::planner::Planned;
+pub use crate::plan::planner::Planner;

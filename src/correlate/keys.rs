@@ -1,0 +1,103 @@
+//! Values as they are compared, and the text of a match key for a user and for an account.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::correlate::names;
+use crate::model::account::Account;
+use crate::model::path::AttributePath;
+use crate::model::projection::Projection;
+use crate::model::target::AccountPolicy;
+use crate::model::target::Mark;
+use crate::model::target::MatchKey;
+
+/// A desired value in the form in which the target gives it back.
+pub type Canonicalize<'a> = dyn Fn(&AttributePath, &Value) -> Value + Sync + 'a;
+
+/// How one target compares.
+#[derive(Clone, Copy)]
+pub struct Comparison<'a> {
+    /// Its rules.
+    pub policy: &'a AccountPolicy,
+    /// Its form of values.
+    pub canonicalize: &'a Canonicalize<'a>,
+}
+
+impl Comparison<'_> {
+    /// Whether what the target holds at `path` is what is desired there.
+    pub fn same(&self, path: &AttributePath, desired: &Value, observed: &Value) -> bool {
+        self.comparable(path, &self.canonical(path, desired)) == self.comparable(path, observed)
+    }
+
+    /// The desired value in the target's form.
+    pub fn canonical(&self, path: &AttributePath, desired: &Value) -> Value {
+        (self.canonicalize)(path, desired)
+    }
+
+    /// What every key of `account.match` says about an account, in the order of the keys.
+    pub fn of_account(&self, account: &Account) -> Vec<Option<String>> {
+        let keys = self.policy.match_keys.iter();
+        keys.map(|key| self.text(key, |path| account.values.get(path).cloned())).collect()
+    }
+
+    /// What one key says about a user: nothing if a path of it has no value. Earlier record ids
+    /// count where the key is the mark, so that a renamed user still finds its account.
+    pub fn of_projection(&self, key: &MatchKey, projection: &Projection) -> BTreeSet<String> {
+        let own = self.text(key, |path| {
+            let value = projection.values.get(path)?.value.as_ref()?;
+            Some(self.canonical(path, value))
+        });
+        let mut texts: BTreeSet<String> = own.into_iter().collect();
+        if let (Mark::At(mark), [path]) = (&self.policy.mark, key.0.as_slice())
+            && mark == path
+        {
+            let earlier = projection.formerly.iter().map(|record| Value::from(record.as_str()));
+            texts.extend(earlier.filter_map(|value| self.text(key, |path| Some(self.canonical(path, &value)))));
+        }
+        texts
+    }
+
+    fn text(&self, key: &MatchKey, value: impl Fn(&AttributePath) -> Option<Value>) -> Option<String> {
+        let parts: Option<Vec<Value>> = key
+            .0
+            .iter()
+            .map(|path| Some(self.comparable(path, &value(path)?)).filter(|value| !is_empty(value)))
+            .collect();
+        Some(Value::from(parts.filter(|parts| !parts.is_empty())?).to_string())
+    }
+
+    fn comparable(&self, path: &AttributePath, value: &Value) -> Value {
+        match value {
+            Value::String(name) if *path == AttributePath::user_name() => names::folded(self.policy, name).into(),
+            Value::Array(items) => {
+                // SCIM multi-valued attributes have no order (RFC 7643 section 2.4), and a
+                // repeated value says nothing new.
+                let mut items = items.clone();
+                items.sort_by_cached_key(Value::to_string);
+                items.dedup();
+                Value::Array(items)
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => value.clone(),
+        }
+    }
+}
+
+/// Whether a value says nothing (RFC 7643 section 2.5: null and the empty array are "unassigned").
+pub fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// A key as it is written in `match`.
+pub fn written(key: &MatchKey) -> String {
+    match key.0.as_slice() {
+        [path] => path.to_string(),
+        paths => format!("[{}]", paths.iter().map(AttributePath::as_str).collect::<Vec<_>>().join(", ")),
+    }
+}

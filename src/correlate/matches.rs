@@ -1,0 +1,121 @@
+//! Users by the values of their keys, and what the accounts that were seen make of them.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use crate::correlate::keys::Comparison;
+use crate::model::account::Account;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
+use crate::model::path::AttributePath;
+use crate::model::projection::Projection;
+
+/// Users that have no link, by the values of their match keys.
+///
+/// Users are indexed and accounts are not, because accounts stream past and there may be far
+/// more of them than anybody wants to keep.
+pub struct Index<'a> {
+    comparison: Comparison<'a>,
+    /// By position of the key in `account.match`, and its text.
+    users: BTreeMap<(usize, String), BTreeSet<&'a RecordId>>,
+}
+
+impl<'a> Index<'a> {
+    /// An index without users.
+    pub fn new(comparison: Comparison<'a>) -> Self {
+        Self { comparison, users: BTreeMap::new() }
+    }
+
+    /// Adds one user.
+    pub fn add(&mut self, projection: &'a Projection) {
+        for (position, key) in self.comparison.policy.match_keys.iter().enumerate() {
+            for text in self.comparison.of_projection(key, projection) {
+                self.users.entry((position, text)).or_default().insert(&projection.record);
+            }
+        }
+    }
+
+    /// Which users the account fits, each with the position of the first key that says so.
+    pub fn hits(&self, account: &Account) -> BTreeMap<&'a RecordId, usize> {
+        let mut hits = BTreeMap::new();
+        for (position, text) in self.comparison.of_account(account).into_iter().enumerate() {
+            let Some(text) = text else { continue };
+            for record in self.users.get(&(position, text)).into_iter().flatten() {
+                hits.entry(*record).or_insert(position);
+            }
+        }
+        hits
+    }
+}
+
+/// Whether the user wants the user name that the account has.
+pub fn wants_name_of(comparison: &Comparison<'_>, projection: &Projection, account: &Account) -> bool {
+    let path = AttributePath::user_name();
+    let wanted = projection.values.get(&path).and_then(|projected| projected.value.as_ref());
+    let held = account.values.get(&path);
+    matches!((wanted, held), (Some(wanted), Some(held)) if comparison.same(&path, wanted, held))
+}
+
+/// What the accounts that were seen say about one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match<'a> {
+    /// One account, and no other user has it.
+    One {
+        /// The account.
+        account: AccountId,
+        /// Position in `account.match` of the key that found it.
+        key: usize,
+    },
+    /// Several accounts for this user, or several users for this account.
+    Ambiguous {
+        /// Every account concerned.
+        accounts: BTreeSet<AccountId>,
+        /// Every user concerned, this one included.
+        users: BTreeSet<&'a RecordId>,
+        /// Position of the key that found them for this user.
+        key: usize,
+    },
+}
+
+/// Collects hits until the end of the listing.
+#[derive(Default)]
+pub struct Matches<'a> {
+    users: BTreeMap<&'a RecordId, BTreeMap<usize, BTreeSet<AccountId>>>,
+}
+
+impl<'a> Matches<'a> {
+    /// One account fits one user by the key at `position`.
+    pub fn add(&mut self, record: &'a RecordId, position: usize, account: &AccountId) {
+        self.users.entry(record).or_default().entry(position).or_default().insert(account.clone());
+    }
+
+    /// The accounts that decide for each user, by the first key that found any.
+    fn deciding(&self) -> impl Iterator<Item = (&'a RecordId, usize, &BTreeSet<AccountId>)> {
+        self.users.iter().filter_map(|(record, by_key)| {
+            let (position, accounts) = by_key.first_key_value()?;
+            Some((*record, *position, accounts))
+        })
+    }
+
+    /// What is known about each user that any account fits.
+    pub fn decide(&self) -> BTreeMap<&'a RecordId, Match<'a>> {
+        let mut claims: BTreeMap<&AccountId, BTreeSet<&'a RecordId>> = BTreeMap::new();
+        for (record, _, accounts) in self.deciding() {
+            for account in accounts {
+                claims.entry(account).or_default().insert(record);
+            }
+        }
+        let verdict = |record: &'a RecordId, key: usize, accounts: &BTreeSet<AccountId>| {
+            let mut users: BTreeSet<&'a RecordId> =
+                accounts.iter().filter_map(|account| claims.get(account)).flatten().copied().collect();
+            users.insert(record);
+            match accounts.first() {
+                Some(account) if accounts.len() == 1 && users.len() == 1 => {
+                    Match::One { account: account.clone(), key }
+                }
+                _ => Match::Ambiguous { accounts: accounts.clone(), users, key },
+            }
+        };
+        self.deciding().map(|(record, key, accounts)| (record, verdict(record, key, accounts))).collect()
+    }
+}

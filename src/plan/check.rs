@@ -1,0 +1,176 @@
+//! A second opinion: the laws, derived again over a finished plan.
+//!
+//! Nothing here calls the planner or its helpers for deciding; what the planner got wrong should
+//! not be got wrong twice. It runs in tests and before the first call of every cycle; a plan
+//! about which anything is said here is not applied.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use crate::model::change::Action;
+use crate::model::change::Cause;
+use crate::model::change::Change;
+use crate::model::change::Effect;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::plan::SkipReason;
+use crate::plan::canonical;
+use crate::plan::input::PlanInput;
+use crate::plan::planner::Planned;
+
+mod access;
+mod content;
+
+/// One law: its name, and everything in a plan that breaks it.
+struct Law {
+    name: &'static str,
+    broken: fn(&Plan, &PlanInput<'_>) -> Vec<String>,
+}
+
+const LAWS: &[Law] = &[
+    Law { name: "narrowing-first", broken: narrowing_first },
+    Law { name: "one-change-an-effect", broken: one_change_an_effect },
+    Law { name: "only-those-asked-for", broken: only_those_asked_for },
+    Law { name: "only-linked-accounts", broken: only_linked_accounts },
+    Law { name: "no-second-account", broken: no_second_account },
+    Law { name: "nothing-by-absence", broken: nothing_by_absence },
+    Law { name: "holds-say-what-they-hold", broken: holds_say_what_they_hold },
+    Law { name: "effect-matches-content", broken: content::effect_matches_content },
+    Law { name: "cause-exactly-when-narrowing", broken: content::cause_exactly_when_narrowing },
+    Law { name: "only-projected-values", broken: content::only_projected_values },
+    Law { name: "ownership-of-values", broken: content::ownership_of_values },
+    Law { name: "widening-needs-entitlement", broken: access::widening_needs_entitlement },
+    Law { name: "narrowing-needs-loss", broken: access::narrowing_needs_loss },
+    Law { name: "only-granted-is-revoked", broken: access::only_granted_is_revoked },
+    Law { name: "only-desired-is-granted", broken: access::only_desired_is_granted },
+    Law { name: "only-ours-is-reactivated", broken: access::only_ours_is_reactivated },
+    Law { name: "protected-is-untouched", broken: access::protected_is_untouched },
+];
+
+/// Every law that the plan breaks, as sentences that begin with the law's name; empty is right.
+pub fn check(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    let told = |law: &Law| {
+        let name = law.name;
+        (law.broken)(plan, facts).into_iter().map(move |what| format!("{name}: {what}"))
+    };
+    LAWS.iter().flat_map(told).collect()
+}
+
+/// The same, and what only the accounts can tell.
+pub fn check_seen(planned: &Planned, facts: &PlanInput<'_>) -> Vec<String> {
+    let mut broken = check(&planned.plan, facts);
+    broken.extend(access::against_accounts(planned, facts));
+    broken
+}
+
+/// Every change of a plan, held ones included.
+fn all(plan: &Plan) -> impl Iterator<Item = &Change> {
+    plan.changes.iter().chain(plan.holds.iter().flat_map(|hold| &hold.changes))
+}
+
+/// How a change is named in a sentence.
+fn name(change: &Change) -> String {
+    format!("{} of `{}`", change.action.as_str(), change.record)
+}
+
+/// Sentences about those changes for which `wrong` has one.
+fn each(plan: &Plan, wrong: impl Fn(&Change) -> Option<&'static str>) -> Vec<String> {
+    all(plan).filter_map(|change| Some(format!("{} {}", name(change), wrong(change)?))).collect()
+}
+
+fn narrowing_first(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
+    let place = |change: &Change| match change.effect {
+        Effect::Narrows if change.cause == Some(Cause::Explicit) => 0,
+        Effect::Narrows => 1,
+        Effect::Neutral => 2,
+        Effect::Widens | Effect::Swaps => 3,
+    };
+    let pairs = plan.changes.iter().zip(plan.changes.iter().skip(1));
+    let wrong = pairs.filter(|(a, b)| (place(a), &a.record) > (place(b), &b.record));
+    wrong.map(|(a, b)| format!("{} stands before {}", name(a), name(b))).collect()
+}
+
+fn one_change_an_effect(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let again = all(plan).filter(|change| !seen.insert((&change.record, change.effect, change.cause)));
+    again.map(|change| format!("{} is not the only one with its effect and cause", name(change))).collect()
+}
+
+fn only_those_asked_for(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    let Some(records) = facts.records else { return Vec::new() };
+    each(plan, |change| (!records.contains(&change.record)).then_some("was not asked for"))
+}
+
+fn only_linked_accounts(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    let owner = owners(facts);
+    each(plan, |change| match (change.action, &change.account) {
+        (Action::Create, None) => None,
+        (Action::Create, Some(_)) => Some("names an account that exists"),
+        (_, None) => Some("names no account"),
+        (Action::Adopt, Some(account)) => owner.contains_key(account).then_some("takes an account that is linked"),
+        (_, Some(account)) => match owner.get(account).map(Vec::as_slice) {
+            Some([only]) if **only == change.record => None,
+            _ => Some("writes an account that is not this user's alone"),
+        },
+    })
+}
+
+fn owners<'f>(facts: &PlanInput<'f>) -> BTreeMap<&'f AccountId, Vec<&'f RecordId>> {
+    let mut owners: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (record, link) in facts.links {
+        owners.entry(&link.account).or_default().push(record);
+    }
+    owners
+}
+
+fn no_second_account(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    each(plan, |change| {
+        if !matches!(change.action, Action::Create | Action::Adopt) {
+            return None;
+        }
+        let unproven = plan.coverage == Coverage::Keyed && facts.unproven.contains(&change.record);
+        let shared = |other: &Change| other.account == change.account && other.record != change.record;
+        if facts.links.contains_key(&change.record) {
+            Some("has a link already")
+        } else if matches!(plan.coverage, Coverage::Partial(_)) {
+            Some("follows from a partial listing")
+        } else if unproven {
+            Some("follows from a look-up that proved nothing")
+        } else {
+            (change.account.is_some() && all(plan).any(shared)).then_some("takes an account that another takes")
+        }
+    })
+}
+
+fn nothing_by_absence(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
+    let unseen: BTreeSet<&RecordId> = plan
+        .skips
+        .iter()
+        .filter(|skip| matches!(skip.reason, SkipReason::Vanished | SkipReason::LookUpFirst))
+        .map(|skip| &skip.record)
+        .collect();
+    let mut broken = each(plan, |change| unseen.contains(&change.record).then_some("is about an account nobody saw"));
+    let written: BTreeSet<&AccountId> = all(plan).filter_map(|change| change.account.as_ref()).collect();
+    let seen: u64 = plan.accounts.values().sum();
+    if written.len() as u64 > seen {
+        broken.push(format!("{} accounts are written and {seen} were seen", written.len()));
+    }
+    if matches!(plan.coverage, Coverage::Partial(_)) {
+        let vanished = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
+        broken.extend(vanished.map(|skip| format!("`{}` is called vanished by a partial listing", skip.record)));
+    }
+    if plan.coverage != Coverage::Complete && !plan.unmanaged.is_empty() {
+        broken.push("accounts are called unmanaged without a complete listing".to_owned());
+    }
+    broken
+}
+
+fn holds_say_what_they_hold(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
+    let wrong = plan.holds.iter().filter(|hold| canonical::digest(&hold.changes) != hold.digest);
+    wrong.map(|hold| format!("the digest of the `{}` hold is of other changes", hold.limit.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests;

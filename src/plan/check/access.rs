@@ -1,0 +1,123 @@
+//! Laws about who may gain or lose access.
+
+use std::collections::BTreeSet;
+
+use crate::model::account::Membership;
+use crate::model::change::Action;
+use crate::model::change::Change;
+use crate::model::change::Effect;
+use crate::model::plan::Plan;
+use crate::model::projection::Desired;
+use crate::model::projection::Projection;
+use crate::model::target::Ending;
+use crate::plan::check::all;
+use crate::plan::check::each;
+use crate::plan::check::name;
+use crate::plan::input::PlanInput;
+use crate::plan::planner::Planned;
+
+pub(super) fn widening_needs_entitlement(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    each(plan, |change| {
+        let entitled = matches!(facts.desired.get(&change.record), Some(Desired::Account(_)));
+        (change.effect != Effect::Narrows && !entitled).then_some("gives or writes something to a user without access")
+    })
+}
+
+/// A whole account is lost only by a user who has no access, and as the target's rule says.
+pub(super) fn narrowing_needs_loss(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    each(plan, |change| {
+        if change.effect != Effect::Narrows {
+            return None;
+        }
+        let ending = match facts.desired.get(&change.record) {
+            Some(Desired::Account(_)) => {
+                return (change.action != Action::Narrow).then_some("takes the account of an entitled user");
+            }
+            Some(Desired::Conflict(_)) => return Some("takes access because of a conflict"),
+            Some(Desired::None(no)) => no.ending,
+            None => facts.target.account.on_gone,
+        };
+        let right = match ending {
+            Ending::Disable => change.action == Action::Disable,
+            Ending::Strip => change.action == Action::Narrow,
+            Ending::List | Ending::Keep => false,
+        };
+        (!right).then_some("ends access in another way than the target's rule says")
+    })
+}
+
+pub(super) fn only_granted_is_revoked(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    each(plan, |change| {
+        let revoked = change.revoked();
+        let granted = facts.links.get(&change.record).map(|link| &link.granted);
+        if !revoked.is_empty() && !granted.is_some_and(|granted| revoked.is_subset(granted)) {
+            return Some("takes away what rosterd did not grant");
+        }
+        let wanted = projection(facts, change).map(wanted).unwrap_or_default();
+        (!revoked.is_disjoint(&wanted)).then_some("takes away what the user should have")
+    })
+}
+
+pub(super) fn only_desired_is_granted(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    each(plan, |change| {
+        let wanted = projection(facts, change).map(wanted).unwrap_or_default();
+        (!change.granted().is_subset(&wanted)).then_some("grants what no role of the user gives")
+    })
+}
+
+pub(super) fn only_ours_is_reactivated(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    each(plan, |change| {
+        let ours = facts.links.get(&change.record).is_some_and(|link| link.disabled_by_us);
+        (change.action == Action::Reactivate && !ours).then_some("undoes what another hand did")
+    })
+}
+
+pub(super) fn protected_is_untouched(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    each(plan, |change| {
+        if change.account.is_some() && change.account.as_ref() == facts.own_account {
+            return Some("writes the account of our own credential");
+        }
+        let names = change.fields.iter().filter(|field| field.path.as_str() == "userName");
+        let mut names = names.flat_map(|field| [&field.before, &field.after]).flatten();
+        names
+            .any(|name| name.as_str().is_some_and(|name| facts.is_protected(name)))
+            .then_some("writes a protected name")
+    })
+}
+
+/// What only the accounts can tell.
+pub(super) fn against_accounts(planned: &Planned, facts: &PlanInput<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for change in all(&planned.plan) {
+        let Some(id) = &change.account else { continue };
+        let Some(account) = planned.seen.get(id) else {
+            broken.push(format!("accounts-were-seen: {} is about an account nobody saw", name(change)));
+            continue;
+        };
+        if account.user_name().is_some_and(|name| facts.is_protected(name)) {
+            broken.push(format!("protected-is-untouched: {} writes a protected account", name(change)));
+        }
+        if !change.revoked().is_subset(&account.memberships) || !change.granted().is_disjoint(&account.memberships) {
+            broken.push(format!("changes-something: {} gives what is held or takes what is not", name(change)));
+        }
+        if change.active == Some(account.state.gives_access()) {
+            broken.push(format!("changes-something: {} leaves the state as it is", name(change)));
+        }
+        let stale = change.fields.iter().any(|field| field.before.as_ref() != account.values.get(&field.path));
+        if stale {
+            broken.push(format!("changes-something: {} tells another value than the account has", name(change)));
+        }
+    }
+    broken
+}
+
+fn projection<'f>(facts: &PlanInput<'f>, change: &Change) -> Option<&'f Projection> {
+    match facts.desired.get(&change.record)? {
+        Desired::Account(projection) => Some(projection),
+        Desired::None(_) | Desired::Conflict(_) => None,
+    }
+}
+
+fn wanted(projection: &Projection) -> BTreeSet<Membership> {
+    projection.entitlements.values().map(|grant| grant.membership.clone()).collect()
+}

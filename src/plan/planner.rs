@@ -1,0 +1,378 @@
+//! The fold over observed accounts.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use crate::correlate::matches::Index;
+use crate::correlate::matches::Matches;
+use crate::correlate::matches::wants_name_of;
+use crate::model::account::Account;
+use crate::model::account::AccountState;
+use crate::model::history::SeenAccount;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::path::AttributePath;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::plan::Skip;
+use crate::model::plan::SkipReason;
+use crate::model::plan::Unmanaged;
+use crate::model::projection::Conflict;
+use crate::model::projection::Desired;
+use crate::model::projection::Projection;
+use crate::plan::input::PlanInput;
+use crate::plan::linked;
+use crate::plan::linked::Decided;
+use crate::plan::order;
+use crate::plan::unlinked::Unlinked;
+
+/// A finished plan and the accounts that it speaks about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// The plan, unguarded.
+    pub plan: Plan,
+    /// Accounts that changes touch, as they were seen.
+    pub seen: BTreeMap<AccountId, Arc<Account>>,
+    /// Every account that was seen, for lists, by id; empty in keyed plans.
+    pub in_view: Vec<SeenAccount>,
+}
+
+/// Makes one plan from accounts that stream past, in any order.
+///
+/// Whole accounts are kept only where something may have to be done about them.
+pub struct Planner<'a> {
+    input: PlanInput<'a>,
+    owners: BTreeMap<&'a AccountId, &'a Link>,
+    /// Links that share their account with another link, which the store rules out.
+    doubled: BTreeSet<&'a AccountId>,
+    index: Index<'a>,
+    matches: Matches<'a>,
+    /// What was decided about each linked user whose account was seen; `None`: it is in sync.
+    linked: BTreeMap<&'a RecordId, Option<Box<Touched>>>,
+    /// Unlinked accounts that fit some user.
+    candidates: BTreeMap<AccountId, Arc<Account>>,
+    /// Users who want a user name that a linked account of somebody else has.
+    names_held: BTreeMap<&'a RecordId, &'a AccountId>,
+    in_view: BTreeMap<AccountId, SeenAccount>,
+}
+
+#[derive(PartialEq)]
+struct Touched {
+    decided: Decided,
+    account: Arc<Account>,
+    /// The account was seen twice and not alike: nothing may follow from it.
+    unsteady: bool,
+}
+
+impl<'a> Planner<'a> {
+    /// Begins a plan.
+    pub fn new(input: PlanInput<'a>) -> Self {
+        let mut owners = BTreeMap::new();
+        let mut doubled = BTreeSet::new();
+        for link in input.links.values() {
+            if owners.insert(&link.account, link).is_some() {
+                doubled.insert(&link.account);
+            }
+        }
+        let mut index = Index::new(input.comparison());
+        for projection in wanting(&input).filter(|projection| input.concerns(&projection.record)) {
+            index.add(projection);
+        }
+        Self {
+            input,
+            owners,
+            doubled,
+            index,
+            matches: Matches::default(),
+            linked: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            names_held: BTreeMap::new(),
+            in_view: BTreeMap::new(),
+        }
+    }
+
+    /// Shows one account. Showing it again does no harm.
+    pub fn observe(&mut self, account: Account) {
+        let owner = self.owners.get(&account.id).copied();
+        let seen = SeenAccount {
+            account: account.id.clone(),
+            user_name: account.user_name().map(str::to_owned),
+            state: account.state,
+            record: owner.map(|link| link.record.clone()),
+        };
+        match self.in_view.entry(account.id.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(seen);
+            }
+            Entry::Occupied(mut entry) => {
+                // Of two views the same one must win whatever the order of pages.
+                let key = |seen: &SeenAccount| (seen.state, seen.user_name.clone());
+                if key(&seen) > key(entry.get()) {
+                    entry.insert(seen);
+                }
+            }
+        }
+        match owner {
+            Some(link) => self.observe_linked(link, account),
+            None => self.observe_unlinked(account),
+        }
+    }
+
+    fn observe_linked(&mut self, link: &'a Link, account: Account) {
+        for record in self.index.hits(&account).into_keys() {
+            self.note_held_name(record, link, &account);
+        }
+        if !self.input.concerns(&link.record) || self.doubled.contains(&link.account) {
+            return;
+        }
+        let decided = linked::decide(&self.input, link, &account);
+        let in_sync =
+            decided.changes.is_empty() && matches!(decided.skips.as_slice(), [Skip { reason: SkipReason::InSync, .. }]);
+        let touched = (!in_sync).then(|| Box::new(Touched { decided, account: Arc::new(account), unsteady: false }));
+        match self.linked.entry(&link.record) {
+            Entry::Vacant(entry) => {
+                entry.insert(touched);
+            }
+            Entry::Occupied(mut entry) if *entry.get() != touched => {
+                let unsteady = entry.get_mut().take().or(touched);
+                entry.insert(unsteady.map(|touched| Box::new(Touched { unsteady: true, ..*touched })));
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+
+    fn note_held_name(&mut self, record: &'a RecordId, link: &'a Link, account: &Account) {
+        if let Some(Desired::Account(projection)) = self.input.desired.get(record)
+            && wants_name_of(&self.input.comparison(), projection, account)
+        {
+            self.names_held.insert(record, &link.account);
+        }
+    }
+
+    fn observe_unlinked(&mut self, account: Account) {
+        let hits = self.index.hits(&account);
+        if hits.is_empty() {
+            return;
+        }
+        for (record, position) in hits {
+            self.matches.add(record, position, &account.id);
+        }
+        for (rival, position) in self.rivals(&account) {
+            self.matches.add(rival, position, &account.id);
+        }
+        match self.candidates.entry(account.id.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(Arc::new(account));
+            }
+            Entry::Occupied(mut entry) => {
+                // Of two views the same one must win whatever the order of pages.
+                if format!("{account:?}") > format!("{:?}", entry.get()) {
+                    entry.insert(Arc::new(account));
+                }
+            }
+        }
+    }
+
+    /// Users outside a keyed plan who fit the account too. Looked for only when an unlinked
+    /// account fits somebody, which is rare, so that keyed plans need no index of everybody.
+    fn rivals(&self, account: &Account) -> BTreeMap<&'a RecordId, usize> {
+        if self.input.records.is_none() {
+            return BTreeMap::new();
+        }
+        let mut others = Index::new(self.input.comparison());
+        for projection in wanting(&self.input).filter(|projection| !self.input.concerns(&projection.record)) {
+            others.add(projection);
+        }
+        others.hits(account)
+    }
+
+    /// Ends the plan: `coverage` says what the accounts that were shown prove about the rest.
+    pub fn finish(mut self, coverage: Coverage) -> Planned {
+        let mut decided = BTreeMap::new();
+        let mut touched = BTreeMap::new();
+        for (record, outcome) in std::mem::take(&mut self.linked) {
+            decided.insert(record, settle(record, outcome, &self.input, &mut touched));
+        }
+        self.unseen(&coverage, &mut decided);
+        self.without_link(&coverage, &mut decided);
+        let mut changes = Vec::new();
+        let mut skips = Vec::new();
+        for outcome in decided.into_values() {
+            changes.extend(outcome.changes);
+            skips.extend(outcome.skips);
+        }
+        changes.sort_by(order::compare);
+        touched.append(&mut self.candidates);
+        let accounts: BTreeSet<&AccountId> = changes.iter().filter_map(|change| change.account.as_ref()).collect();
+        touched.retain(|id, _| accounts.contains(id));
+        let plan = Plan {
+            space: self.input.space.clone(),
+            mode: self.input.target.mode,
+            unmanaged: self.unmanaged(&coverage, &accounts),
+            accounts: self.by_state(),
+            coverage,
+            changes,
+            skips,
+            holds: Vec::new(),
+        };
+        let full = self.input.records.is_none();
+        let in_view = if full { self.in_view.into_values().collect() } else { Vec::new() };
+        Planned { plan, seen: touched, in_view }
+    }
+
+    /// Linked users whose account was not seen. Nothing is ever taken away here.
+    fn unseen(&self, coverage: &Coverage, decided: &mut BTreeMap<&'a RecordId, Decided>) {
+        let moving = moving(&self.input);
+        for link in self.input.links.values().filter(|link| self.input.concerns(&link.record)) {
+            let reason = if self.doubled.contains(&link.account) {
+                Some(SkipReason::Conflict(doubled(link)))
+            } else if moving.contains(&link.record) && !self.input.desired.contains_key(&link.record) {
+                Some(SkipReason::Conflict(renamed(&link.record)))
+            } else if decided.contains_key(&link.record) {
+                continue;
+            } else if self.proves(coverage, &link.record) {
+                Some(SkipReason::Vanished)
+            } else {
+                linked::is_due(&self.input, link).then_some(SkipReason::LookUpFirst)
+            };
+            let skip = |reason| Skip { record: link.record.clone(), account: Some(link.account.clone()), reason };
+            let skips = reason.map(skip).into_iter().collect();
+            decided.insert(&link.record, Decided { changes: Vec::new(), skips });
+        }
+    }
+
+    fn without_link(&self, coverage: &Coverage, decided: &mut BTreeMap<&'a RecordId, Decided>) {
+        let found = self.matches.decide();
+        let unlinked = self.input.desired.iter().filter(|(record, _)| !self.input.links.contains_key(*record));
+        for (record, desired) in unlinked.filter(|(record, _)| self.input.concerns(record)) {
+            let only = |reason| Decided {
+                changes: Vec::new(),
+                skips: vec![Skip { record: record.clone(), account: None, reason }],
+            };
+            let outcome = match desired {
+                Desired::None(no) => only(SkipReason::NotEntitled(no.reason.as_str().to_owned())),
+                Desired::Conflict(conflict) => only(SkipReason::Conflict(conflict.clone())),
+                Desired::Account(projection) if left_behind(&self.input, projection).is_some() => {
+                    only(SkipReason::Conflict(renamed(record)))
+                }
+                Desired::Account(projection) => Unlinked {
+                    input: &self.input,
+                    projection,
+                    found: found.get(record),
+                    candidates: &self.candidates,
+                    name_held_by: self.names_held.get(record).copied().filter(|held| !self.frees_name(held, decided)),
+                    proven: self.proves(coverage, record),
+                }
+                .decide(),
+            };
+            decided.insert(record, outcome);
+        }
+    }
+
+    /// Whether the same plan gives the account another user name, before anything is created.
+    fn frees_name(&self, account: &AccountId, decided: &BTreeMap<&'a RecordId, Decided>) -> bool {
+        let changes =
+            self.owners.get(account).and_then(|link| decided.get(&link.record)).map(|outcome| &outcome.changes);
+        let mut fields = changes.into_iter().flatten().flat_map(|change| &change.fields);
+        fields.any(|field| field.path == AttributePath::user_name())
+    }
+
+    /// Whether "not seen" means "not there" for this user.
+    fn proves(&self, coverage: &Coverage, record: &RecordId) -> bool {
+        match coverage {
+            Coverage::Complete => true,
+            Coverage::Partial(_) => false,
+            Coverage::Keyed => !self.input.unproven.contains(record),
+        }
+    }
+
+    /// Only a complete listing tells which accounts are nobody's: what it does not show might be.
+    fn unmanaged(&self, coverage: &Coverage, ours: &BTreeSet<&AccountId>) -> Vec<Unmanaged> {
+        if *coverage != Coverage::Complete {
+            return Vec::new();
+        }
+        let strangers = self.in_view.values().filter(|seen| {
+            seen.record.is_none() && !ours.contains(&seen.account) && self.input.own_account != Some(&seen.account)
+        });
+        strangers
+            .map(|seen| Unmanaged {
+                account: seen.account.clone(),
+                user_name: seen.user_name.clone(),
+                state: seen.state,
+            })
+            .collect()
+    }
+
+    fn by_state(&self) -> BTreeMap<AccountState, u64> {
+        let mut counts = BTreeMap::new();
+        for seen in self.in_view.values() {
+            *counts.entry(seen.state).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+/// Users without a link who should have an account.
+fn wanting<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a Projection> {
+    let links = input.links;
+    input.desired.iter().filter_map(move |(record, desired)| match desired {
+        Desired::Account(projection) if !links.contains_key(record) => Some(projection),
+        Desired::Account(_) | Desired::None(_) | Desired::Conflict(_) => None,
+    })
+}
+
+/// Record ids that a declared rename leaves behind: their users are not gone.
+fn moving<'a>(input: &PlanInput<'a>) -> BTreeSet<&'a RecordId> {
+    let projections = input.desired.values().filter_map(|desired| match desired {
+        Desired::Account(projection) => Some(projection),
+        Desired::None(_) | Desired::Conflict(_) => None,
+    });
+    projections.flat_map(|projection| &projection.formerly).collect()
+}
+
+/// The link that a renamed user has under an earlier record id. Until it has moved, the user has
+/// an account all the same, and must not get a second one.
+fn left_behind<'a>(input: &PlanInput<'a>, projection: &Projection) -> Option<&'a Link> {
+    let undeclared = projection.formerly.iter().filter(|record| !input.desired.contains_key(*record));
+    undeclared.filter_map(|record| input.links.get(record)).next()
+}
+
+fn settle(
+    record: &RecordId,
+    outcome: Option<Box<Touched>>,
+    input: &PlanInput<'_>,
+    touched: &mut BTreeMap<AccountId, Arc<Account>>,
+) -> Decided {
+    let account = input.links.get(record).map(|link| link.account.clone());
+    let skip = |reason| Decided {
+        changes: Vec::new(),
+        skips: vec![Skip { record: record.clone(), account: account.clone(), reason }],
+    };
+    match outcome {
+        None => skip(SkipReason::InSync),
+        Some(outcome) if outcome.unsteady => skip(SkipReason::LookUpFirst),
+        Some(outcome) => {
+            touched.insert(outcome.account.id.clone(), outcome.account);
+            outcome.decided
+        }
+    }
+}
+
+fn doubled(link: &Link) -> Conflict {
+    Conflict {
+        code: "ambiguous".to_owned(),
+        message: format!("account `{}` is linked to `{}` and to another user", link.account, link.record),
+        hint: format!("`rosterd link {} ACCOUNT` says which account is right", link.record),
+    }
+}
+
+fn renamed(record: &RecordId) -> Conflict {
+    Conflict {
+        code: "renamed".to_owned(),
+        message: format!("the record id of `{record}` was changed, and its link has not moved yet"),
+        hint: "the next cycle moves the link; nothing is taken away meanwhile".to_owned(),
+    }
+}

@@ -1,0 +1,88 @@
+//! The plan for a pull request.
+
+use crate::model::change::Change;
+use crate::model::plan::Plan;
+use crate::plan::render::words;
+
+/// The plan as markdown, ending in a line break. Artefacts are shared: without `show_personal`
+/// they hold record ids, account ids and field names, and no value that is personal. Sensitive
+/// values never stand in them.
+pub fn markdown(plan: &Plan, show_personal: bool) -> String {
+    let mut lines = vec![format!("### Plan for {}", words::heading(plan)), String::new()];
+    lines.push(format!("Mode {}; {}.", words::mode(plan), escaped(&words::coverage(&plan.coverage))));
+    lines.push(String::new());
+    lines.push(format!("**{}**", words::totals(plan)));
+    table(&mut lines, None, &plan.changes, show_personal);
+    for hold in &plan.holds {
+        table(&mut lines, Some(&format!("Held: {}", hold.reason)), &hold.changes, show_personal);
+    }
+    let skips: Vec<_> = plan.skips.iter().filter(|skip| words::is_told(skip)).collect();
+    if !skips.is_empty() {
+        lines.extend([String::new(), "Not done".to_owned(), String::new()]);
+        lines.extend(["| user | account | why |".to_owned(), "| --- | --- | --- |".to_owned()]);
+    }
+    for skip in skips {
+        let account = skip.account.as_ref().map(|account| format!("`{account}`")).unwrap_or_default();
+        let (why, hint) = words::skip(skip, show_personal);
+        let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        lines.push(row(&[&format!("`{}`", skip.record), &account, &format!("{why}{hint}")]));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn table(lines: &mut Vec<String>, title: Option<&str>, changes: &[Change], show_personal: bool) {
+    if changes.is_empty() {
+        return;
+    }
+    lines.push(String::new());
+    if let Some(title) = title {
+        lines.extend([escaped(title), String::new()]);
+    }
+    lines.push("| | action | user | account | what | why |".to_owned());
+    lines.push("| --- | --- | --- | --- | --- | --- |".to_owned());
+    for change in changes {
+        let account = change.account.as_ref().map(|account| format!("`{account}`")).unwrap_or_default();
+        let cells = [
+            &format!("`{}`", words::sign(change.action)),
+            change.action.as_str(),
+            &format!("`{}`", change.record),
+            &account,
+            &what(change, show_personal),
+            &words::why(change),
+        ];
+        lines.push(row(&cells));
+    }
+}
+
+fn what(change: &Change, show_personal: bool) -> String {
+    let fields = change.fields.iter().map(|field| words::field(field, show_personal));
+    let grants = change.grant.iter().map(|entry| format!("+ {}", words::entitlement(entry)));
+    let revokes = change.revoke.iter().map(|entry| format!("- {}", words::entitlement(entry)));
+    fields.chain(grants).chain(revokes).collect::<Vec<_>>().join("; ")
+}
+
+fn row(cells: &[&str]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| escaped(cell)).collect();
+    format!("| {} |", cells.join(" | "))
+}
+
+/// Text must not be able to end its cell, open a link or an element, or mention anybody. In code
+/// spans nothing but the cell's end means anything.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut code = false;
+    for character in text.chars() {
+        code ^= character == '`';
+        match character {
+            '|' => escaped.push_str("\\|"),
+            '\n' | '\r' => escaped.push(' '),
+            '<' if !code => escaped.push_str("&lt;"),
+            '>' if !code => escaped.push_str("&gt;"),
+            '[' if !code => escaped.push_str("\\["),
+            '@' if !code => escaped.push_str("&#64;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}

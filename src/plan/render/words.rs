@@ -1,0 +1,166 @@
+//! Words that every view of a plan uses.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::model::account::Membership;
+use crate::model::change::Action;
+use crate::model::change::Cause;
+use crate::model::change::Change;
+use crate::model::change::Effect;
+use crate::model::change::EntitlementChange;
+use crate::model::change::FieldChange;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::plan::Skip;
+use crate::model::plan::SkipReason;
+use crate::model::target::Mode;
+use crate::plan::canonical::MASK;
+
+/// The sign of an action: something comes, goes, or changes.
+pub(super) fn sign(action: Action) -> char {
+    match action {
+        Action::Create | Action::Adopt | Action::Reactivate | Action::Restore => '+',
+        Action::Update => '~',
+        Action::Narrow | Action::Disable | Action::Delete => '-',
+    }
+}
+
+/// What the plan is about.
+pub(super) fn heading(plan: &Plan) -> String {
+    let space = &plan.space;
+    format!("`{}` (environment `{}`, realm `{}`)", space.target, space.environment, space.realm)
+}
+
+/// What the observation proved.
+pub(super) fn coverage(coverage: &Coverage) -> String {
+    match coverage {
+        Coverage::Complete => "every account was seen".to_owned(),
+        Coverage::Partial(why) => format!("not every account was seen: {why}"),
+        Coverage::Keyed => "only the users asked for were looked up".to_owned(),
+    }
+}
+
+/// `mode`, as a person reads it.
+pub(super) fn mode(plan: &Plan) -> &'static str {
+    match plan.mode {
+        Mode::Suspended => "suspended",
+        Mode::Observe => "observe",
+        Mode::Enforce => "enforce",
+    }
+}
+
+/// Cause and reason, after the account.
+pub(super) fn why(change: &Change) -> String {
+    match change.cause {
+        Some(cause) => format!("{} ({})", change.reason, cause.as_str()),
+        None => change.reason.clone(),
+    }
+}
+
+/// One value on one line; sensitive ones never, personal ones where they may be shown.
+pub(super) fn value(field: &FieldChange, value: Option<&Value>, show_personal: bool) -> String {
+    match value {
+        None => "nothing".to_owned(),
+        Some(_) if field.sensitive => MASK.to_owned(),
+        Some(_) if field.personal && !show_personal => "(personal)".to_owned(),
+        // A backtick would open a code span in markdown; JSON has another spelling of it.
+        Some(value) => value.to_string().replace('`', "\\u0060"),
+    }
+}
+
+/// A field before and after.
+pub(super) fn field(field: &FieldChange, show_personal: bool) -> String {
+    let after = value(field, field.after.as_ref(), show_personal);
+    match &field.before {
+        None => format!("`{}` {after}", field.path),
+        before => format!("`{}` {} -> {after}", field.path, value(field, before.as_ref(), show_personal)),
+    }
+}
+
+/// An entitlement and what it is.
+pub(super) fn entitlement(entry: &EntitlementChange) -> String {
+    let what = match &entry.membership {
+        Membership::Group(id) => format!("group `{id}`"),
+        Membership::Role(role) => format!("role `{role}`"),
+    };
+    let privileged = if entry.privileged { ", privileged" } else { "" };
+    match &entry.name {
+        Some(name) => format!("`{name}` ({what}{privileged})"),
+        None => format!("{what}{privileged}, no longer in the catalogue"),
+    }
+}
+
+/// Whether a skip is worth a line of its own: the rest is counted.
+pub(super) fn is_told(skip: &Skip) -> bool {
+    !matches!(skip.reason, SkipReason::InSync | SkipReason::NotEntitled(_))
+}
+
+/// Why nothing is done, with what a person can do about it.
+pub(super) fn skip(skip: &Skip, show_personal: bool) -> (String, Option<String>) {
+    match &skip.reason {
+        SkipReason::InSync => ("the account equals its projection".to_owned(), None),
+        SkipReason::NotEntitled(why) => (why.clone(), None),
+        SkipReason::Conflict(conflict) => {
+            (format!("conflict `{}`: {}", conflict.code, conflict.message), Some(conflict.hint.clone()))
+        }
+        SkipReason::Proposal { user_name, key } => {
+            let named = user_name.as_ref().filter(|_| show_personal).map(|name| format!(" ({name})"));
+            let account = skip.account.as_ref().map(ToString::to_string).unwrap_or_default();
+            (
+                format!("account{} matches by `{key}` and waits for a person", named.unwrap_or_default()),
+                Some(format!("`rosterd link {} {account}` accepts it", skip.record)),
+            )
+        }
+        SkipReason::LookUpFirst => ("the listing proves nothing about this user: looked up first".to_owned(), None),
+        SkipReason::OtherHand(state) => (
+            format!("the account is {}, and it was not rosterd that made it so", state.as_str()),
+            Some("it stays so until a person changes it in the target".to_owned()),
+        ),
+        SkipReason::Vanished => (
+            "the linked account is no longer there".to_owned(),
+            Some("it is not made anew; see who deleted it in the target".to_owned()),
+        ),
+        SkipReason::Protected => ("the name is protected and is never written".to_owned(), None),
+        SkipReason::Kept(why) => (why.clone(), None),
+    }
+}
+
+/// The figures of a plan on one line.
+pub fn totals(plan: &Plan) -> String {
+    let effect = |effect: Effect| plan.changes.iter().filter(|change| change.effect == effect).count();
+    let inferred = plan.changes.iter().filter(|change| change.cause == Some(Cause::Inferred)).count();
+    let held: usize = plan.holds.iter().map(|hold| hold.changes.len()).sum();
+    let mut parts = vec![
+        format!("{} to narrow ({inferred} inferred)", effect(Effect::Narrows)),
+        format!("{} to update", effect(Effect::Neutral)),
+        format!("{} to widen", effect(Effect::Widens)),
+        format!("{held} held"),
+    ];
+    parts.extend(skipped(plan).into_iter().map(|(what, count)| format!("{count} {what}")));
+    let accounts: u64 = plan.accounts.values().sum();
+    let states: Vec<String> =
+        plan.accounts.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
+    let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
+    format!("{}; {accounts} accounts seen{states}, {} unmanaged", parts.join(", "), plan.unmanaged.len())
+}
+
+fn skipped(plan: &Plan) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for skip in &plan.skips {
+        let what = match skip.reason {
+            SkipReason::InSync => "in sync",
+            SkipReason::NotEntitled(_) => "not entitled",
+            SkipReason::Conflict(_) => "in conflict",
+            SkipReason::Proposal { .. } => "proposed",
+            SkipReason::LookUpFirst => "to look up",
+            SkipReason::OtherHand(_) => "left to another hand",
+            SkipReason::Vanished => "vanished",
+            SkipReason::Protected => "protected",
+            SkipReason::Kept(_) => "kept",
+        };
+        *counts.entry(what).or_insert(0) += 1;
+    }
+    counts
+}

@@ -1,0 +1,460 @@
+//! A planning case as it stands on file, and the world that it describes.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::DateTime;
+use rosterd::model::account::Account;
+use rosterd::model::account::AccountState;
+use rosterd::model::account::Membership;
+use rosterd::model::change::Cause;
+use rosterd::model::ids::AccountId;
+use rosterd::model::ids::EntitlementName;
+use rosterd::model::ids::RecordId;
+use rosterd::model::link::Link;
+use rosterd::model::link::LinkedBy;
+use rosterd::model::link::Space;
+use rosterd::model::node::Node;
+use rosterd::model::origin::Origin;
+use rosterd::model::path::AttributePath;
+use rosterd::model::plan::Coverage;
+use rosterd::model::projection::Conflict;
+use rosterd::model::projection::Desired;
+use rosterd::model::projection::NoAccess;
+use rosterd::model::projection::NoAccessReason;
+use rosterd::model::projection::Projected;
+use rosterd::model::projection::ProjectedGrant;
+use rosterd::model::projection::Projection;
+use rosterd::model::target::AccountPolicy;
+use rosterd::model::target::Ending;
+use rosterd::model::target::Entitlement;
+use rosterd::model::target::Existing;
+use rosterd::model::target::Limits;
+use rosterd::model::target::Mapping;
+use rosterd::model::target::MappingValue;
+use rosterd::model::target::Mark;
+use rosterd::model::target::MatchKey;
+use rosterd::model::target::Mode;
+use rosterd::model::target::Own;
+use rosterd::model::target::Scope;
+use rosterd::model::target::Target;
+use rosterd::model::target::Window;
+use rosterd::plan::Guards;
+use rosterd::plan::PlanInput;
+use rosterd::plan::Planned;
+use rosterd::plan::Planner;
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Case {
+    pub(super) target: TargetCase,
+    pub(super) users: BTreeMap<String, UserCase>,
+    pub(super) links: BTreeMap<String, LinkCase>,
+    /// `u-1: explicit` for the account, `u-1/word: inferred` for an entitlement.
+    pub(super) causes: BTreeMap<String, Cause>,
+    pub(super) coverage: CoverageCase,
+    pub(super) records: Option<BTreeSet<String>>,
+    pub(super) unproven: BTreeSet<String>,
+    pub(super) own_account: Option<String>,
+    pub(super) guard: Option<GuardCase>,
+    #[serde(skip)]
+    pub(super) observed: Vec<AccountCase>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct TargetCase {
+    pub(super) existing: Existing,
+    pub(super) r#match: Vec<MatchKeyCase>,
+    pub(super) trusted_keys: Vec<MatchKeyCase>,
+    /// `none` or a path.
+    pub(super) mark: String,
+    pub(super) fold: bool,
+    pub(super) protected: Vec<String>,
+    pub(super) on_out_of_scope: Ending,
+    pub(super) on_gone: Ending,
+    pub(super) updates: bool,
+    pub(super) partition: Option<String>,
+    pub(super) entitlements: BTreeMap<EntitlementName, EntitlementCase>,
+    pub(super) own: BTreeMap<AttributePath, Own>,
+    pub(super) personal: BTreeSet<AttributePath>,
+    pub(super) sensitive: BTreeSet<AttributePath>,
+    pub(super) inferred: Vec<WindowCase>,
+    pub(super) explicit: Vec<WindowCase>,
+}
+
+impl Default for TargetCase {
+    fn default() -> Self {
+        let key = |text: &str| MatchKeyCase::One(AttributePath::parse(text).unwrap());
+        Self {
+            existing: Existing::Refuse,
+            r#match: vec![key("externalId"), key("userName")],
+            trusted_keys: vec![key("externalId")],
+            mark: "externalId".to_owned(),
+            fold: true,
+            protected: Vec::new(),
+            on_out_of_scope: Ending::Disable,
+            on_gone: Ending::Disable,
+            updates: true,
+            partition: None,
+            entitlements: BTreeMap::new(),
+            own: BTreeMap::new(),
+            personal: BTreeSet::new(),
+            sensitive: BTreeSet::new(),
+            inferred: Vec::new(),
+            explicit: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum MatchKeyCase {
+    One(AttributePath),
+    Many(Vec<AttributePath>),
+}
+
+impl MatchKeyCase {
+    fn key(&self) -> MatchKey {
+        match self {
+            Self::One(path) => MatchKey(vec![path.clone()]),
+            Self::Many(paths) => MatchKey(paths.clone()),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EntitlementCase {
+    pub(super) group: Option<String>,
+    pub(super) role: Option<String>,
+    pub(super) privileged: bool,
+}
+
+impl EntitlementCase {
+    fn membership(&self) -> Membership {
+        match (&self.group, &self.role) {
+            (Some(group), _) => Membership::Group(group.clone()),
+            (None, role) => Membership::Role(role.clone().unwrap_or_default()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct WindowCase {
+    pub(super) count: Option<u64>,
+    pub(super) percent: Option<f64>,
+    pub(super) hours: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct UserCase {
+    /// A null clears.
+    pub(super) values: BTreeMap<AttributePath, Value>,
+    pub(super) entitlements: BTreeSet<EntitlementName>,
+    pub(super) formerly: Vec<String>,
+    /// No access, and why.
+    pub(super) none: Option<NoAccessReason>,
+    /// A conflict, by its code.
+    pub(super) conflict: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct LinkCase {
+    pub(super) account: String,
+    pub(super) disabled_by_us: bool,
+    pub(super) granted: BTreeSet<MembershipCase>,
+}
+
+/// `group:g1` or `role:Admin`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+pub(super) struct MembershipCase(String);
+
+impl MembershipCase {
+    fn membership(&self) -> Membership {
+        match self.0.split_once(':') {
+            Some(("group", id)) => Membership::Group(id.to_owned()),
+            Some(("role", role)) => Membership::Role(role.to_owned()),
+            _ => panic!("`{}` is neither group:ID nor role:NAME", self.0),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum CoverageCase {
+    #[default]
+    Complete,
+    Partial,
+    Keyed,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct GuardCase {
+    pub(super) first_contact: bool,
+    pub(super) owned_active: u64,
+    pub(super) narrowed: BTreeMap<Cause, u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountCase {
+    pub(super) id: String,
+    #[serde(default = "active")]
+    pub(super) state: AccountState,
+    #[serde(default)]
+    pub(super) values: BTreeMap<AttributePath, Value>,
+    #[serde(default)]
+    pub(super) memberships: BTreeSet<MembershipCase>,
+}
+
+fn active() -> AccountState {
+    AccountState::Active
+}
+
+impl Case {
+    pub(super) fn read(folder: &Path) -> Self {
+        let read = |name: &str| {
+            let file = folder.join(name);
+            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        };
+        let mut case: Self = serde_saphyr::from_str(&read("case.yaml")).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
+        case.observed = serde_saphyr::from_str(&read("observed.yaml")).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
+        case
+    }
+
+    pub(super) fn world(&self) -> World {
+        World {
+            target: self.target.target(),
+            space: Space { target: "crm".into(), environment: "test".into(), realm: "crm.example".into() },
+            desired: self.users.iter().map(|(id, user)| (id.as_str().into(), self.desired(id, user))).collect(),
+            links: self.links.iter().map(|(record, link)| (record.as_str().into(), link.link(record))).collect(),
+            causes: self.causes.iter().map(|(key, cause)| (cause_key(key), *cause)).collect(),
+            own_account: self.own_account.as_deref().map(AccountId::from),
+            records: self.records.as_ref().map(|ids| ids.iter().map(|id| id.as_str().into()).collect()),
+            unproven: self.unproven.iter().map(|id| id.as_str().into()).collect(),
+            accounts: self.observed.iter().map(AccountCase::account).collect(),
+            coverage: match self.coverage {
+                CoverageCase::Complete => Coverage::Complete,
+                CoverageCase::Partial => Coverage::Partial("page 2 did not come".to_owned()),
+                CoverageCase::Keyed => Coverage::Keyed,
+            },
+            guard: self.guard.clone(),
+        }
+    }
+
+    fn desired(&self, id: &str, user: &UserCase) -> Desired {
+        if let Some(code) = &user.conflict {
+            let message = format!("the documents of `{id}` contradict themselves");
+            let hint = "mend one of them".to_owned();
+            return Desired::Conflict(Conflict { code: code.clone(), message, hint });
+        }
+        if let Some(reason) = &user.none {
+            let ending = self.target.on_out_of_scope;
+            return Desired::None(NoAccess { reason: reason.clone(), ending, origins: vec![origin(id)] });
+        }
+        let projected = |path: &AttributePath, value: &Value| Projected {
+            value: (!value.is_null()).then(|| value.clone()),
+            own: self.target.own.get(path).copied().unwrap_or_default(),
+            personal: self.target.personal.contains(path) || *path == AttributePath::user_name(),
+            sensitive: self.target.sensitive.contains(path),
+            origins: vec![origin(id)],
+        };
+        let mut values: BTreeMap<_, _> =
+            user.values.iter().map(|(path, value)| (path.clone(), projected(path, value))).collect();
+        if let Mark::At(path) = self.target.mark() {
+            let mark = projected(&path, &id.into());
+            values.entry(path).or_insert(Projected { own: Own::IfEmpty, ..mark });
+        }
+        let grant = |word: &EntitlementName| {
+            let entry = &self.target.entitlements[word];
+            let (membership, privileged) = (entry.membership(), entry.privileged);
+            (word.clone(), ProjectedGrant { membership, privileged, origins: vec![origin(id)] })
+        };
+        Desired::Account(Projection {
+            record: id.into(),
+            formerly: user.formerly.iter().map(|id| id.as_str().into()).collect(),
+            values,
+            entitlements: user.entitlements.iter().map(grant).collect(),
+            origins: vec![origin(id)],
+        })
+    }
+}
+
+fn origin(id: &str) -> Origin {
+    Origin { file: "users.yaml".into(), line: 1, what: format!("User {id}").into() }
+}
+
+fn cause_key(key: &str) -> (RecordId, Option<EntitlementName>) {
+    match key.split_once('/') {
+        Some((record, word)) => (record.into(), Some(word.into())),
+        None => (key.into(), None),
+    }
+}
+
+impl TargetCase {
+    fn mark(&self) -> Mark {
+        match self.mark.as_str() {
+            "none" => Mark::None,
+            path => Mark::At(AttributePath::parse(path).unwrap()),
+        }
+    }
+
+    fn target(&self) -> Target {
+        let windows = |windows: &[WindowCase]| {
+            let window = |window: &WindowCase| Window {
+                count: window.count,
+                percent: window.percent,
+                window: Duration::from_secs(window.hours * 3600),
+            };
+            windows.iter().map(window).collect()
+        };
+        Target {
+            name: "crm".into(),
+            labels: BTreeMap::new(),
+            connector: "directory".to_owned(),
+            settings: Node::default(),
+            environment: "test".into(),
+            endpoint: Node::default(),
+            mode: Mode::Enforce,
+            scope: Scope::default(),
+            partition: self.partition.clone(),
+            entitlements: self.entitlements.iter().map(|(name, entry)| (name.clone(), catalogue(entry))).collect(),
+            account: self.policy(),
+            schedule: None,
+            limits: Limits {
+                narrow_inferred: windows(&self.inferred),
+                narrow_explicit: windows(&self.explicit),
+                requests_per_second: None,
+                concurrency: 4,
+            },
+            origin: origin("crm"),
+        }
+    }
+
+    fn policy(&self) -> AccountPolicy {
+        AccountPolicy {
+            match_keys: self.r#match.iter().map(MatchKeyCase::key).collect(),
+            mark: self.mark(),
+            existing: self.existing,
+            trusted_keys: self.trusted_keys.iter().map(MatchKeyCase::key).collect(),
+            fold_user_name: self.fold,
+            user_name: Mapping {
+                value: MappingValue::Template("{{ user.email }}".to_owned()),
+                own: Own::Always,
+                translate: None,
+                clear: false,
+                personal: true,
+                sensitive: false,
+                origin: origin("crm"),
+            },
+            attributes: BTreeMap::new(),
+            protected: self.protected.clone(),
+            on_out_of_scope: self.on_out_of_scope,
+            on_gone: self.on_gone,
+            updates: self.updates,
+            cardinality: None,
+        }
+    }
+}
+
+fn catalogue(entry: &EntitlementCase) -> Entitlement {
+    Entitlement { membership: entry.membership(), privileged: entry.privileged, exclusive_with: BTreeSet::new() }
+}
+
+impl LinkCase {
+    fn link(&self, record: &str) -> Link {
+        Link {
+            record: record.into(),
+            account: self.account.as_str().into(),
+            by: LinkedBy::Created,
+            disabled_by_us: self.disabled_by_us,
+            granted: self.granted.iter().map(MembershipCase::membership).collect(),
+            since: DateTime::UNIX_EPOCH,
+        }
+    }
+}
+
+impl AccountCase {
+    fn account(&self) -> Account {
+        Account {
+            id: self.id.as_str().into(),
+            state: self.state,
+            values: self.values.clone(),
+            memberships: self.memberships.iter().map(MembershipCase::membership).collect(),
+            version: None,
+        }
+    }
+}
+
+/// Everything that one plan is made from.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) target: Target,
+    pub(super) space: Space,
+    pub(super) desired: BTreeMap<RecordId, Desired>,
+    pub(super) links: BTreeMap<RecordId, Link>,
+    pub(super) causes: BTreeMap<(RecordId, Option<EntitlementName>), Cause>,
+    pub(super) own_account: Option<AccountId>,
+    pub(super) records: Option<BTreeSet<RecordId>>,
+    pub(super) unproven: BTreeSet<RecordId>,
+    pub(super) accounts: Vec<Account>,
+    pub(super) coverage: Coverage,
+    pub(super) guard: Option<GuardCase>,
+}
+
+/// The target gives time zones back in lower case.
+pub(super) fn canonicalize(path: &AttributePath, value: &Value) -> Value {
+    match value.as_str() {
+        Some(text) if path.as_str() == "timezone" => text.to_ascii_lowercase().into(),
+        _ => value.clone(),
+    }
+}
+
+impl World {
+    pub(super) fn input(&self) -> PlanInput<'_> {
+        PlanInput {
+            target: &self.target,
+            space: &self.space,
+            desired: &self.desired,
+            links: &self.links,
+            causes: &self.causes,
+            canonicalize: &canonicalize,
+            own_account: self.own_account.as_ref(),
+            records: self.records.as_ref(),
+            unproven: &self.unproven,
+        }
+    }
+
+    pub(super) fn planned(&self) -> Planned {
+        let mut planner = Planner::new(self.input());
+        for account in &self.accounts {
+            planner.observe(account.clone());
+        }
+        planner.finish(self.coverage.clone())
+    }
+
+    pub(super) fn guarded(&self) -> Planned {
+        let planned = self.planned();
+        let Some(case) = &self.guard else { return planned };
+        let guards = Guards {
+            first_contact: case.first_contact,
+            enforced: &BTreeSet::new(),
+            released: &BTreeSet::new(),
+            owned_active: case.owned_active,
+            narrowed: &|cause, _| case.narrowed.get(&cause).copied().unwrap_or_default(),
+            limits: &self.target.limits,
+        };
+        Planned { plan: rosterd::plan::guard(planned.plan, &guards), ..planned }
+    }
+}

@@ -1,0 +1,72 @@
+//! A target that does what it is told, and a store that remembers it.
+
+use chrono::DateTime;
+use rosterd::model::account::Account;
+use rosterd::model::account::AccountState;
+use rosterd::model::change::Action;
+use rosterd::model::change::Change;
+use rosterd::model::link::Link;
+use rosterd::model::link::LinkedBy;
+
+use crate::golden::case::World;
+use crate::golden::case::canonicalize;
+
+/// The world after every change was confirmed.
+pub(super) fn applied(world: &World, changes: &[Change]) -> World {
+    let mut after = world.clone();
+    for change in changes {
+        apply(&mut after, change);
+    }
+    after
+}
+
+fn apply(world: &mut World, change: &Change) {
+    let id = change.account.clone().unwrap_or_else(|| format!("new-{}", change.record).into());
+    if change.action == Action::Create {
+        let account = Account {
+            id: id.clone(),
+            state: AccountState::Active,
+            values: Default::default(),
+            memberships: Default::default(),
+            version: None,
+        };
+        world.accounts.push(account);
+    }
+    let account = world.accounts.iter_mut().find(|account| account.id == id).expect("a change names an account");
+    for field in &change.fields {
+        match &field.after {
+            Some(value) => {
+                let stored = canonicalize(&field.path, value);
+                account.values.insert(field.path.clone(), stored);
+            }
+            None => {
+                account.values.remove(&field.path);
+            }
+        }
+    }
+    account.memberships.extend(change.granted());
+    account.memberships = account.memberships.difference(&change.revoked()).cloned().collect();
+    match change.active {
+        Some(true) => account.state = AccountState::Active,
+        Some(false) => account.state = AccountState::Disabled,
+        None => {}
+    }
+    remember(world, change, id);
+}
+
+fn remember(world: &mut World, change: &Change, account: rosterd::model::ids::AccountId) {
+    let link = world.links.entry(change.record.clone()).or_insert_with(|| Link {
+        record: change.record.clone(),
+        account,
+        by: if change.action == Action::Create { LinkedBy::Created } else { LinkedBy::Adopted },
+        disabled_by_us: false,
+        granted: Default::default(),
+        since: DateTime::UNIX_EPOCH,
+    });
+    link.granted.extend(change.granted());
+    link.granted = link.granted.difference(&change.revoked()).cloned().collect();
+    match change.active {
+        Some(active) => link.disabled_by_us = !active,
+        None => {}
+    }
+}
