@@ -1,1 +1,3 @@
-//! The connectors.
+//! The connectors, by the key that names them under `spec.connector`.
+
+pub mod scim;

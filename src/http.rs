@@ -20,13 +20,12 @@ use reqwest::Method;
 use reqwest::Url;
 use reqwest::header;
 use reqwest::redirect::Policy;
-use secrecy::ExposeSecret;
-use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::http::answer::Answer;
 use crate::http::fault::HttpError;
+use crate::secrets::secret::Secret;
 
 /// Sent with every call: some targets refuse calls without one.
 pub const USER_AGENT: &str = concat!("rosterd/", env!("CARGO_PKG_VERSION"));
@@ -39,7 +38,7 @@ pub struct HttpSettings {
     /// Base address: scheme, host, port and the path under which everything lies.
     pub url: String,
     /// Sent as `Authorization: Bearer` to that origin only.
-    pub bearer: Option<SecretString>,
+    pub bearer: Option<Secret>,
     /// PEM certificates that replace the system's roots.
     pub ca: Option<Vec<u8>>,
     /// Longest time until a connection stands.
@@ -58,7 +57,7 @@ pub struct HttpSettings {
 pub struct HttpClient {
     client: reqwest::Client,
     base: Url,
-    bearer: Option<SecretString>,
+    bearer: Option<Secret>,
     answer_limit: usize,
     observer: Observer,
     clock: Arc<dyn Clock>,
@@ -185,7 +184,7 @@ impl HttpClient {
             .request(call.method.clone(), call.url.clone())
             .header(header::ACCEPT, "application/scim+json, application/json");
         if let Some(token) = self.bearer.as_ref().filter(|_| call.authorized) {
-            request = request.bearer_auth(token.expose_secret());
+            request = request.bearer_auth(token.expose());
         }
         if let Some(version) = call.if_match {
             request = request.header(header::IF_MATCH, version);
@@ -266,7 +265,7 @@ mod tests {
     fn client(url: &str) -> HttpClient {
         HttpClient::new(HttpSettings {
             url: url.into(),
-            bearer: Some("s3cret".to_owned().into()),
+            bearer: Some(Secret::new("s3cret")),
             ca: None,
             connect_limit: Duration::from_secs(1),
             call_limit: Duration::from_secs(1),

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
-use secrecy::ExposeSecret;
-use secrecy::SecretString;
 
 use crate::http::fault::Fault;
 use crate::http::fault::HttpError;
+use crate::secrets::secret::Secret;
 
 /// Most characters of a target's own words that a message repeats.
 const DETAIL_LIMIT: usize = 200;
@@ -28,7 +27,7 @@ pub struct Answer {
     /// What the target asked us to wait, whatever the status.
     pub retry_after: Option<Duration>,
     /// Blotted out of everything that is repeated.
-    pub(crate) secret: Option<SecretString>,
+    pub(crate) secret: Option<Secret>,
 }
 
 impl Answer {
@@ -96,7 +95,7 @@ impl Answer {
         let words =
             ["detail", "message", "error_description", "error"].iter().find_map(|name| json.get(name)?.as_str())?;
         let words = match &self.secret {
-            Some(secret) if !secret.expose_secret().is_empty() => words.replace(secret.expose_secret(), "***"),
+            Some(secret) if !secret.expose().is_empty() => words.replace(secret.expose(), "***"),
             _ => words.to_owned(),
         };
         let clean: String = words.chars().filter(|letter| !letter.is_control()).take(DETAIL_LIMIT).collect();
@@ -116,7 +115,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
             retry_after: None,
-            secret: Some("s3cret".to_owned().into()),
+            secret: Some(Secret::new("s3cret")),
         }
     }
 
