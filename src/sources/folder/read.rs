@@ -70,7 +70,7 @@ impl<T: Send + Sync> Reader<T> {
                 }
                 Err(problem) => {
                     self.kept.remove(&name);
-                    problems.push(problem);
+                    problems.push(*problem);
                 }
             }
         }
@@ -82,7 +82,11 @@ impl<T: Send + Sync> Reader<T> {
     }
 }
 
-type Outcome<T> = (String, Result<Kept<T>, Problem>);
+/// A name, and what became of it; a problem is boxed since it is large and rare.
+type Outcome<T> = (String, Result<Kept<T>, Box<Problem>>);
+
+/// What a file looked like before it was read, and its bytes.
+type Contents = (Stamp, Vec<u8>);
 
 /// Parsing costs more than reading, so it is shared out among the processors.
 fn in_parallel<T: Send + Sync>(due: &[(&String, &Found)], parse: fn(&str, &[u8]) -> T) -> Vec<Outcome<T>> {
@@ -105,7 +109,7 @@ fn in_parallel<T: Send + Sync>(due: &[(&String, &Found)], parse: fn(&str, &[u8])
     })
 }
 
-fn one<T>(name: &str, path: &Path, parse: fn(&str, &[u8]) -> T) -> Result<Kept<T>, Problem> {
+fn one<T>(name: &str, path: &Path, parse: fn(&str, &[u8]) -> T) -> Result<Kept<T>, Box<Problem>> {
     let (stamp, bytes) = settled(name, path, &mut contents)?;
     Ok(Kept { stamp, parsed: Arc::new(parse(name, &bytes)) })
 }
@@ -114,16 +118,16 @@ fn one<T>(name: &str, path: &Path, parse: fn(&str, &[u8]) -> T) -> Result<Kept<T
 fn settled(
     name: &str,
     path: &Path,
-    contents: &mut dyn FnMut(&Path) -> io::Result<(Stamp, Vec<u8>)>,
-) -> Result<(Stamp, Vec<u8>), Problem> {
-    let unreadable = |message: String, hint: &str| problem(name, "unreadable-file", message, hint);
+    contents: &mut dyn FnMut(&Path) -> io::Result<Contents>,
+) -> Result<Contents, Box<Problem>> {
+    let wrong = |code, message: String, hint: &str| Box::new(problem(name, code, message, hint));
     for _ in 0..ATTEMPTS {
         let (stamp, bytes) = contents(path).map_err(|error| {
-            unreadable(format!("cannot be read: {error}"), "let the user that runs rosterd read it")
+            wrong("unreadable-file", format!("cannot be read: {error}"), "let the user that runs rosterd read it")
         })?;
         if stamp.size > MAX_BYTES {
             let message = format!("the file has {} bytes, at most {MAX_BYTES} are read", stamp.size);
-            return Err(problem(name, "file-too-large", message, "split it, one file a team or a folder"));
+            return Err(wrong("file-too-large", message, "split it, one file a team or a folder"));
         }
         // Somebody is in the middle of writing it, or put another file in its place.
         let same = fs::metadata(path).is_ok_and(|after| Stamp::of(&after) == stamp);
@@ -132,15 +136,19 @@ fn settled(
         }
         if bytes.is_empty() {
             let hint = "remove the file if what it declared shall go; an empty one looks like one being written";
-            return Err(problem(name, "empty-file", "the file is empty".to_owned(), hint));
+            return Err(wrong("empty-file", "the file is empty".to_owned(), hint));
         }
         return Ok((stamp, bytes));
     }
-    Err(unreadable("the file changes while it is read".to_owned(), "wait until whoever writes it has ended"))
+    Err(wrong(
+        "unreadable-file",
+        "the file changes while it is read".to_owned(),
+        "wait until whoever writes it has ended",
+    ))
 }
 
-/// The stamp before reading, and the bytes (one more than the limit at most).
-fn contents(path: &Path) -> io::Result<(Stamp, Vec<u8>)> {
+/// The bytes of a file, one more than the limit at most.
+fn contents(path: &Path) -> io::Result<Contents> {
     let file = File::open(path)?;
     let stamp = Stamp::of(&file.metadata()?);
     let mut bytes = Vec::new();

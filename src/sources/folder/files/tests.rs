@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const QUICK: Watching = Watching {
     quiet: Duration::from_millis(20),
     at_most: Duration::from_millis(100),
-    rescan: Duration::from_secs(3600),
+    rescan: Duration::from_hours(1),
     events: true,
 };
 
