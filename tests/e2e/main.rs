@@ -1,0 +1,10 @@
+//! Against real servers, which the suite starts itself and stops again.
+//!
+//! `tests/e2e/install` puts them below `$E2E_DIR` (default: `target/e2e`). Where they are not
+//! installed a test says so on standard error and passes; with `ROSTERD_E2E=require` it fails.
+
+// `cfg(test)` tells clippy that helpers here are test code too.
+#[cfg(test)]
+mod servers;
+#[cfg(test)]
+mod smoke;

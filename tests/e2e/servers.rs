@@ -1,0 +1,223 @@
+//! Starts real servers on free loopback ports and ends only what it started.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::Method;
+use reqwest::RequestBuilder;
+use serde_json::Value;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::process::Child;
+use tokio::process::Command;
+use tokio::time::Instant;
+
+/// Python needs two seconds on a machine that is busy with nothing else.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// How often a starting server is asked.
+const ASK_EVERY: Duration = Duration::from_millis(25);
+
+const TOKEN: &str = "s3cret";
+
+/// A running server. It ends when this is dropped.
+pub(crate) struct Server {
+    /// Where its SCIM begins, without a slash at the end.
+    pub(crate) url: String,
+    /// The bearer token that it takes.
+    pub(crate) token: String,
+    client: Client,
+    /// Where its door for the tests begins.
+    admin: Option<String>,
+    /// Killed when dropped.
+    process: Child,
+    /// Its log and its settings.
+    folder: TempDir,
+}
+
+/// What scim2-server announces and does (RFC 7643 section 5).
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the features of RFC 7643 are independent switches")]
+pub(crate) struct Scim2Features {
+    pub(crate) patch: bool,
+    pub(crate) etag: bool,
+    pub(crate) filter: bool,
+    pub(crate) sort: bool,
+    pub(crate) max_results: u32,
+}
+
+impl Default for Scim2Features {
+    fn default() -> Self {
+        Self { patch: true, etag: true, filter: true, sort: true, max_results: 1000 }
+    }
+}
+
+/// The faults and limits that SCIMMY starts with; `admin("PATCH", "/knobs", ...)` changes them.
+#[derive(Clone, Debug)]
+pub(crate) struct Knobs {
+    /// Each so many-th request gets a 429; 0: none.
+    pub(crate) fail_every: u32,
+    /// `Retry-After` of a 429, in seconds or as a date.
+    pub(crate) retry_after: String,
+    /// How long each answer is held back.
+    pub(crate) latency: Duration,
+    /// Rows of a page at most.
+    pub(crate) max_results: u32,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self { fail_every: 0, retry_after: "1".to_owned(), latency: Duration::ZERO, max_results: 200 }
+    }
+}
+
+impl Server {
+    /// Starts scim2-server; `None` (said on standard error) where it is not installed.
+    pub(crate) async fn scim2(features: &Scim2Features) -> Option<Self> {
+        let program = installed("scim2-server", "scim2-server/bin/scim2-server")?;
+        let folder = TempDir::new().expect("a folder");
+        let settings = folder.path().join("service-provider-config.json");
+        fs::write(&settings, features.as_json().to_string()).expect("written");
+        let port = free_port();
+        let mut command = Command::new(program);
+        command.args(["--hostname", "127.0.0.1", "--port", &port.to_string(), "--bearer-token", TOKEN]);
+        command.arg("--service-provider-config").arg(settings).stdin(Stdio::null());
+        let process = spawned(command, &log_of(&folder));
+        let url = format!("http://127.0.0.1:{port}/v2");
+        let ready = format!("{url}/ServiceProviderConfig");
+        let server = Self { url, token: TOKEN.into(), client: client(), admin: None, process, folder };
+        Some(server.ready(&ready).await)
+    }
+
+    /// Starts SCIMMY; `None` (said on standard error) where it is not installed.
+    pub(crate) async fn scimmy(knobs: &Knobs) -> Option<Self> {
+        let packages = installed("SCIMMY", "scimmy/node_modules")?;
+        let folder = TempDir::new().expect("a folder");
+        let script = folder.path().join("server.mjs");
+        fs::write(&script, include_str!("servers/scimmy.mjs")).expect("written");
+        let port = free_port();
+        let mut command = Command::new("node");
+        // A script on standard input finds the packages of its working directory.
+        command.args(["--input-type=module", "-"]).current_dir(packages.parent().expect("a folder"));
+        command.stdin(File::open(&script).expect("the script"));
+        command.env("PORT", port.to_string()).env("TOKEN", TOKEN);
+        command.env("FAIL_EVERY", knobs.fail_every.to_string()).env("RETRY_AFTER", &knobs.retry_after);
+        command.env("LATENCY_MS", knobs.latency.as_millis().to_string());
+        command.env("MAXRESULTS", knobs.max_results.to_string());
+        let process = spawned(command, &log_of(&folder));
+        let url = format!("http://127.0.0.1:{port}/scim/v2");
+        let admin = format!("http://127.0.0.1:{port}/admin");
+        let ready = format!("{admin}/requests");
+        let server = Self { url, token: TOKEN.into(), client: client(), admin: Some(admin), process, folder };
+        // Not through SCIM: that would be counted and noted.
+        Some(server.ready(&ready).await)
+    }
+
+    /// A SCIM request with our token.
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        match body {
+            Some(body) => request.header("Content-Type", "application/scim+json").body(body.to_string()),
+            None => request,
+        }
+    }
+
+    /// A SCIM request as another hand would make it: the status and the JSON of the answer.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let answer = self.request(method, path, body).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("a body");
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Through the door for the tests, which only SCIMMY has (see `servers/scimmy.mjs`).
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let admin = self.admin.as_ref().expect("this server has no such door");
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.client.request(method, format!("{admin}{path}"));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.expect("an answer").error_for_status().expect("done");
+        let text = answer.text().await.expect("a body");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Waits until it answers. A server that only listens is not ready yet.
+    async fn ready(mut self, at: &str) -> Self {
+        let limit = Instant::now() + START_LIMIT;
+        let mut asks = tokio::time::interval(ASK_EVERY);
+        loop {
+            asks.tick().await;
+            let asked = self.client.get(at).bearer_auth(&self.token).send().await;
+            if asked.is_ok_and(|answer| answer.status().is_success()) {
+                return self;
+            }
+            let ended = self.process.try_wait().expect("a process");
+            let log = fs::read_to_string(log_of(&self.folder)).unwrap_or_default();
+            assert!(ended.is_none() && Instant::now() < limit, "the server did not start ({ended:?}): {log}");
+        }
+    }
+}
+
+impl Scim2Features {
+    fn as_json(&self) -> Value {
+        json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
+            "patch": { "supported": self.patch },
+            "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+            "filter": { "supported": self.filter, "maxResults": self.max_results },
+            "changePassword": { "supported": false },
+            "sort": { "supported": self.sort },
+            "etag": { "supported": self.etag },
+        })
+    }
+}
+
+/// The path of something that `tests/e2e/install` puts there.
+///
+/// # Panics
+/// Where it is not there and `ROSTERD_E2E=require`.
+fn installed(what: &str, path: &str) -> Option<PathBuf> {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e");
+    let path = std::env::var_os("E2E_DIR").map_or_else(default, PathBuf::from).join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    let said = format!("{what} is not installed; run tests/e2e/install");
+    assert!(std::env::var_os("ROSTERD_E2E").is_none_or(|wanted| wanted != "require"), "{said}");
+    // Not `eprintln!`: the test runner would swallow it, and a skip must be seen.
+    io::stderr().write_all(format!("skipped: {said}\n").as_bytes()).expect("standard error");
+    None
+}
+
+/// A port that nobody listens on now. Somebody may take it before the server does: then the
+/// server ends with an error, and the test says so.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+fn log_of(folder: &TempDir) -> PathBuf {
+    folder.path().join("log")
+}
+
+fn spawned(mut command: Command, log: &Path) -> Child {
+    let log = File::create(log).expect("a log");
+    command.stdout(log.try_clone().expect("a log")).stderr(log).kill_on_drop(true);
+    command.spawn().expect("the server starts")
+}
+
+fn client() -> Client {
+    // Another test may have been first; it installed the same one.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    Client::builder().no_proxy().timeout(START_LIMIT).build().expect("a client")
+}
