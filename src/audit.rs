@@ -107,7 +107,8 @@ impl ChainId {
         format!("{}\n{}\n{seq}\n{hash}", self.store, self.label())
     }
 
-    fn label(&self) -> String {
+    /// `installation` or `target NAME`.
+    pub fn label(&self) -> String {
         match &self.target {
             Some(target) => format!("target {target}"),
             None => "installation".to_owned(),

@@ -1,1 +1,3 @@
 //! The stores.
+
+pub mod sqlite;

@@ -7,3 +7,5 @@ mod architecture;
 mod golden;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod store;

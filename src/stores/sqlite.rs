@@ -1,0 +1,308 @@
+//! The store in one SQLite file: no set-up, one process.
+//!
+//! # Guarantees
+//! - A commit is on the disk when it returns (WAL, `synchronous=FULL`).
+//! - A second process is refused while one holds the file: a lock beside it is the lease, and ends
+//!   with its process.
+//! - Snapshots, intents and standing plans are sealed; links, seen accounts, decisions, cycles and
+//!   audit events are readable to who can read the file.
+//!
+//! # Caveats
+//! - Every operation is a blocking job of its own: it runs to its end even if its caller is
+//!   dropped, and paused test time stands still meanwhile.
+
+mod batch;
+mod chains;
+mod fault;
+mod file;
+mod heads;
+mod lock;
+mod read;
+mod snapshots;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use chrono::Utc;
+use sqlx::Connection;
+use sqlx::SqliteConnection;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::sync::MutexGuard;
+use tokio::task::JoinError;
+use tokio::task::spawn_blocking;
+
+use crate::model::audit::ChainedEvent;
+use crate::model::change::Cause;
+use crate::model::decision::Decision;
+use crate::model::history::CycleRecord;
+use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
+use crate::model::history::SeenAccount;
+use crate::model::history::Standing;
+use crate::model::ids::CycleId;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::secrets::keys::Keys;
+use crate::store::AcceptedSnapshot;
+use crate::store::AccountFilter;
+use crate::store::CauseKey;
+use crate::store::Fence;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::Token;
+use crate::store::Write;
+use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::write::Writer;
+
+/// Readers beside the one writer: enough for the engine and a page at the same time.
+const READERS: usize = 3;
+
+/// The store in one SQLite file.
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+    fence: Fence,
+    warnings: Vec<String>,
+}
+
+struct Inner {
+    path: PathBuf,
+    keys: Arc<Keys>,
+    /// Random id of this store, part of what audit heads sign.
+    id: String,
+    heads: PathBuf,
+    /// Said once at the start and by every check of the audit log of this process.
+    audit_note: Option<String>,
+    /// `None` once the store is closed, as are the readers.
+    writer: Mutex<Option<Writer>>,
+    readers: Vec<Mutex<Option<SqliteConnection>>>,
+    next_reader: AtomicUsize,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it, and brings it to the newest schema. `actor` is who asks, for
+    /// the message that another process gets meanwhile: `run`, `apply`.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] while another process has it; [`StoreError::Unavailable`] with a clear
+    /// word where the file is newer than this program, damaged, read-only, no database, another
+    /// program's, or was written with other keys.
+    pub async fn open(path: impl AsRef<Path>, keys: Arc<Keys>, actor: &str) -> Result<Self, StoreError> {
+        let (path, actor, handle) = (path.as_ref().to_owned(), actor.to_owned(), Handle::current());
+        let (shown, job) = (path.clone(), async move { file::open(path, keys, &actor).await });
+        let opened = spawn_blocking(move || handle.block_on(job)).await.map_err(|error| stopped(&error))?;
+        let opened = opened.map_err(|fault| fault.into_error(&shown))?;
+        let inner = Inner {
+            path: shown,
+            keys: opened.keys,
+            id: opened.id,
+            heads: opened.heads,
+            audit_note: opened.audit_note,
+            writer: Mutex::new(Some(opened.writer)),
+            readers: opened.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
+            next_reader: AtomicUsize::new(0),
+        };
+        Ok(Self { inner: Arc::new(inner), fence: opened.fence, warnings: opened.warnings })
+    }
+
+    /// What the operator should know about the file: audit heads that are missing or say more than
+    /// the store does.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Waits for work that is under way, closes the file and gives the lease up. Without it the
+    /// system does the same when the process ends.
+    pub async fn close(&self) {
+        for reader in &self.inner.readers {
+            if let Some(reader) = reader.lock().await.take() {
+                drop(reader.close().await);
+            }
+        }
+        if let Some(writer) = self.inner.writer.lock().await.take() {
+            writer.close().await;
+        }
+    }
+
+    /// Runs `job` on a reader.
+    ///
+    /// On the blocking pool, since encoding and sealing a big snapshot would hold a worker of the
+    /// runtime, and since a paused test clock would jump while only SQLite's own thread works.
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl AsyncFnOnce(&Inner, &mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (inner, handle) = (self.inner.clone(), Handle::current());
+        let work = move || {
+            handle.block_on(async {
+                let mut reader = inner.reader().await;
+                let reader = reader.as_mut().ok_or_else(closed)?;
+                job(&inner, reader).await.map_err(|fault| fault.into_error(&inner.path))
+            })
+        };
+        spawn_blocking(work).await.map_err(|error| stopped(&error))?
+    }
+
+    /// Runs `job` with the writer.
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl AsyncFnOnce(&Inner, &mut Writer) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (inner, handle) = (self.inner.clone(), Handle::current());
+        let work = move || {
+            handle.block_on(async {
+                let mut writer = inner.writer.lock().await;
+                let writer = writer.as_mut().ok_or_else(closed)?;
+                job(&inner, writer).await.map_err(|fault| fault.into_error(&inner.path))
+            })
+        };
+        spawn_blocking(work).await.map_err(|error| stopped(&error))?
+    }
+}
+
+impl Inner {
+    /// A free reader, or the turn of a busy one.
+    async fn reader(&self) -> MutexGuard<'_, Option<SqliteConnection>> {
+        if let Some(free) = self.readers.iter().find_map(|reader| reader.try_lock().ok()) {
+            return free;
+        }
+        let turn = self.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
+        match self.readers.get(turn) {
+            Some(reader) => reader.lock().await,
+            // `file::open` makes exactly READERS of them.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed; rosterd is stopping".to_owned())
+}
+
+fn stopped(error: &JoinError) -> StoreError {
+    StoreError::Unavailable(format!("the store's work was cut off ({error}); start rosterd again"))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    async fn commit(&self, writes: Vec<Write>, fence: Fence) -> Result<(), StoreError> {
+        self.write(async move |inner, writer| writer.commit(inner, writes, fence).await).await
+    }
+
+    async fn links(&self, space: &Space) -> Result<BTreeMap<RecordId, Link>, StoreError> {
+        let space = space.clone();
+        self.read(async move |_, db| read::links(db, &space).await).await
+    }
+
+    async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError> {
+        let (space, record) = (space.clone(), record.clone());
+        self.read(async move |_, db| read::link(db, &space, &record).await).await
+    }
+
+    async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {
+        let target = target.clone();
+        self.read(async move |_, db| read::spaces(db, &target).await).await
+    }
+
+    async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError> {
+        let space = space.clone();
+        self.read(async move |inner, db| read::open_intents(db, &inner.keys, &space).await).await
+    }
+
+    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let space = space.clone();
+        self.read(async move |_, db| read::narrowed_since(db, &space, cause, since).await).await
+    }
+
+    async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {
+        let space = space.clone();
+        self.read(async move |_, db| read::owned_active(db, &space).await).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError> {
+        self.write(async move |inner, writer| writer.snapshot(&inner.keys).await).await
+    }
+
+    async fn highest_level(&self, since: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
+        self.read(async move |_, db| snapshots::highest_level(db, since).await).await
+    }
+
+    async fn causes(&self, target: &TargetName) -> Result<BTreeMap<CauseKey, Cause>, StoreError> {
+        let target = target.clone();
+        self.read(async move |_, db| read::causes(db, &target).await).await
+    }
+
+    async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
+        self.read(async move |_, db| read::decisions(db).await).await
+    }
+
+    async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError> {
+        let space = space.clone();
+        self.read(async move |inner, db| read::standing(db, &inner.keys, &space).await).await
+    }
+
+    async fn seen(&self, space: &Space, filter: &AccountFilter) -> Result<Vec<SeenAccount>, StoreError> {
+        let (space, filter) = (space.clone(), filter.clone());
+        self.read(async move |_, db| read::seen(db, &space, &filter).await).await
+    }
+
+    async fn seen_of(&self, space: &Space, record: &RecordId) -> Result<Option<SeenAccount>, StoreError> {
+        let (space, record) = (space.clone(), record.clone());
+        self.read(async move |_, db| read::seen_of(db, &space, &record).await).await
+    }
+
+    async fn cycles(
+        &self,
+        target: Option<&TargetName>,
+        before: Option<&CycleId>,
+        limit: usize,
+    ) -> Result<Vec<CycleRecord>, StoreError> {
+        let (target, before) = (target.cloned(), before.cloned());
+        self.read(async move |_, db| read::cycles(db, target.as_ref(), before.as_ref(), limit).await).await
+    }
+
+    async fn intents_of(
+        &self,
+        space: &Space,
+        record: &RecordId,
+        limit: usize,
+    ) -> Result<Vec<(Intent, Option<OutcomeResult>)>, StoreError> {
+        let (space, record) = (space.clone(), record.clone());
+        self.read(async move |inner, db| read::intents_of(db, &inner.keys, (&space, &record), limit).await).await
+    }
+
+    async fn audit(
+        &self,
+        target: Option<&TargetName>,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<ChainedEvent>, StoreError> {
+        let target = target.cloned();
+        self.read(async move |_, db| chains::events(db, target.as_ref(), from, limit).await).await
+    }
+
+    async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError> {
+        self.read(async move |_, db| chains::names(db).await).await
+    }
+
+    async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {
+        self.read(async move |inner, db| chains::verify(db, inner).await).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        self.read(async move |_, db| read::tokens(db).await).await
+    }
+}

@@ -1,0 +1,94 @@
+//! Writes of one commit, sorted by the table they go to.
+//!
+//! Tables do not depend on one another's order, rows of one table do: each list keeps the order
+//! in which its writes were given, and neighbours of one kind become one statement.
+
+use std::collections::BTreeSet;
+
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::model::audit::AuditEvent;
+use crate::model::change::Cause;
+use crate::model::decision::Decision;
+use crate::model::history::CycleRecord;
+use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
+use crate::model::history::SeenAccount;
+use crate::model::history::Standing;
+use crate::model::ids::AccountId;
+use crate::model::ids::IntentId;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::store::AcceptedSnapshot;
+use crate::store::CauseKey;
+use crate::store::Token;
+use crate::store::Write;
+
+/// Writes by table.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) links: Vec<(Space, LinkWrite)>,
+    pub(super) intents: Vec<IntentWrite>,
+    pub(super) snapshots: Vec<AcceptedSnapshot>,
+    pub(super) causes: Vec<(CauseKey, Option<Cause>)>,
+    pub(super) decisions: Vec<Decision>,
+    pub(super) standings: Vec<(Space, Standing)>,
+    pub(super) seen: Vec<(Space, SeenWrite)>,
+    pub(super) cycles: Vec<CycleRecord>,
+    pub(super) tokens: Vec<TokenWrite>,
+    pub(super) audit: Vec<AuditEvent>,
+}
+
+pub(super) enum LinkWrite {
+    Set(Link),
+    Drop(RecordId),
+}
+
+pub(super) enum IntentWrite {
+    Open(Box<Intent>),
+    Close(IntentId, OutcomeResult, DateTime<Utc>),
+}
+
+pub(super) enum SeenWrite {
+    Set(Vec<SeenAccount>),
+    Only(BTreeSet<AccountId>),
+    Drop(AccountId),
+}
+
+pub(super) enum TokenWrite {
+    Set(Token),
+    Drop(String),
+}
+
+impl Batch {
+    /// Sorts `writes`.
+    pub(super) fn of(writes: Vec<Write>) -> Self {
+        let mut batch = Self::default();
+        for write in writes {
+            batch.put(write);
+        }
+        batch
+    }
+
+    fn put(&mut self, write: Write) {
+        match write {
+            Write::Link(space, link) => self.links.push((space, LinkWrite::Set(link))),
+            Write::Unlink(space, record) => self.links.push((space, LinkWrite::Drop(record))),
+            Write::Intent(intent) => self.intents.push(IntentWrite::Open(Box::new(intent))),
+            Write::Outcome(id, result, at) => self.intents.push(IntentWrite::Close(id, result, at)),
+            Write::Snapshot(accepted) => self.snapshots.push(accepted),
+            Write::Cause(key, cause) => self.causes.push((key, cause)),
+            Write::Decision(decision) => self.decisions.push(decision),
+            Write::Standing(space, standing) => self.standings.push((space, standing)),
+            Write::Seen(space, accounts) => self.seen.push((space, SeenWrite::Set(accounts))),
+            Write::SeenAll(space, accounts) => self.seen.push((space, SeenWrite::Only(accounts))),
+            Write::Unseen(space, account) => self.seen.push((space, SeenWrite::Drop(account))),
+            Write::Cycle(cycle) => self.cycles.push(cycle),
+            Write::Token(token) => self.tokens.push(TokenWrite::Set(token)),
+            Write::TokenRevoked(name) => self.tokens.push(TokenWrite::Drop(name)),
+            Write::Audit(event) => self.audit.push(event),
+        }
+    }
+}

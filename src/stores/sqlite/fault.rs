@@ -1,0 +1,62 @@
+//! What can go wrong inside, and the words for it.
+
+use std::path::Path;
+
+use crate::secrets::keys::KeysError;
+use crate::store::StoreError;
+
+/// An error inside the store, before it is put into words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("{0}")]
+    Sql(#[from] sqlx::Error),
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    Keys(#[from] KeysError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Plain(StoreError),
+}
+
+impl Fault {
+    /// A sentence of our own.
+    pub(super) fn say(text: impl Into<String>) -> Self {
+        Self::Plain(StoreError::Unavailable(text.into()))
+    }
+
+    /// The sentence for a person: what is wrong with which file, and what to do.
+    pub(super) fn into_error(self, path: &Path) -> StoreError {
+        let file = path.display();
+        let text = match self {
+            Self::Plain(error) => return error,
+            Self::Sql(error) => format!("the store `{file}` {}", of_sqlite(&error)),
+            Self::Json(error) => format!(
+                "the store `{file}` holds a row that cannot be read ({error}); run `rosterd audit verify`, then put \
+                 back a copy of the file"
+            ),
+            Self::Keys(error) => format!("the store `{file}`: {error}"),
+            Self::Io(error) => format!("the store `{file}` cannot be opened: {error}"),
+        };
+        StoreError::Unavailable(text)
+    }
+}
+
+/// The primary result code of SQLite (<https://www.sqlite.org/rescode.html>) in words.
+fn of_sqlite(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let primary = code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+    match primary {
+        Some(5 | 6) => "is locked by another program that opened the file; close that program and try again".to_owned(),
+        Some(8) => "cannot be written; let the user that runs rosterd write the file and its folder".to_owned(),
+        Some(10) => format!("cannot be read or written: the disk failed ({error}); check the disk"),
+        Some(11) => "is damaged; put back a copy of the file, or move it away to start anew (every target is at first \
+             contact then)"
+            .to_owned(),
+        Some(13) => "cannot grow: the disk is full; free some space and try again".to_owned(),
+        Some(14) => "cannot be opened; check that its folder exists and can be written".to_owned(),
+        Some(26) => "is not a database; name another file under `store`, or move this one away".to_owned(),
+        _ => format!("failed: {error}"),
+    }
+}

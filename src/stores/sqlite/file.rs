@@ -1,0 +1,147 @@
+//! Opening the file: what it must be, its schema, its lease.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::ConnectOptions;
+use sqlx::Connection;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::SqliteSynchronous;
+
+use crate::secrets::keys::Keys;
+use crate::store::Fence;
+use crate::stores::sqlite::READERS;
+use crate::stores::sqlite::chains;
+use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::heads;
+use crate::stores::sqlite::lock::Lease;
+use crate::stores::sqlite::write::Writer;
+
+/// First bytes of every SQLite file (<https://www.sqlite.org/fileformat.html>, section 1.3).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// `application_id` of a store: the bytes `rost`.
+const APPLICATION: i64 = 0x726f_7374;
+
+/// One script a schema version, in order; each sets `user_version` itself. Forward only.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+
+/// An open store, before it is handed out.
+pub(super) struct Opened {
+    pub(super) keys: Arc<Keys>,
+    pub(super) id: String,
+    pub(super) heads: PathBuf,
+    pub(super) audit_note: Option<String>,
+    pub(super) writer: Writer,
+    pub(super) readers: Vec<SqliteConnection>,
+    pub(super) fence: Fence,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Opens the store at `path` or makes it.
+pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<Opened, Fault> {
+    look(&path)?;
+    let lease = Lease::take(&path, actor)?;
+    let mut db = options(&path).create_if_missing(true).connect().await?;
+    migrate(&mut db).await?;
+    sqlx::query("PRAGMA journal_mode = WAL").execute(&mut db).await?;
+    let (id, fence) = take_over(&mut db, &keys, actor).await?;
+    let heads = heads::place(&path, &keys);
+    let (chains, audit) = chains::load(&mut db, &id, &keys, &heads).await?;
+    let mut readers = Vec::with_capacity(READERS);
+    for _ in 0..READERS {
+        readers.push(options(&path).read_only(true).connect().await?);
+    }
+    let mut writer = Writer::new(db, lease, chains, audit.export);
+    writer.export_heads(&id, &heads);
+    Ok(Opened { keys, id, heads, audit_note: audit.note, writer, readers, fence, warnings: audit.warnings })
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .disable_statement_logging()
+}
+
+/// What can be told without opening it, so that nothing of somebody else's file is touched.
+fn look(path: &Path) -> Result<(), Fault> {
+    let shown = path.display();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Fault::say(format!(
+            "the folder `{}` of the store does not exist; make it, or name another file under `store`",
+            folder.display()
+        )));
+    }
+    let Ok(meta) = fs::metadata(path) else { return Ok(()) };
+    if meta.is_dir() {
+        return Err(Fault::say(format!("the store `{shown}` is a folder; name a file under `store`")));
+    }
+    // Asked here too, because the superuser writes files that say they are read-only.
+    if meta.permissions().readonly() {
+        return Err(Fault::say(format!(
+            "the store `{shown}` is read-only; let the user that runs rosterd write the file and its folder"
+        )));
+    }
+    let mut start = Vec::new();
+    fs::File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut start)?;
+    if start.is_empty() || start == MAGIC {
+        return Ok(());
+    }
+    Err(Fault::say(format!(
+        "the store `{shown}` is not a database; name another file under `store`, or move this one away"
+    )))
+}
+
+async fn migrate(db: &mut SqliteConnection) -> Result<(), Fault> {
+    let latest = MIGRATIONS.len();
+    let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *db).await?;
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *db).await?;
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *db).await?;
+    if application != APPLICATION && (application != 0 || tables != 0) {
+        return Err(Fault::say(
+            "the file named under `store` is a database of another program; name another file, or move it away",
+        ));
+    }
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    if done > latest {
+        return Err(Fault::say(format!(
+            "the store was written by a newer rosterd (schema {version}, this one knows {latest}); run that one, or \
+             put back a copy from before"
+        )));
+    }
+    for script in MIGRATIONS.iter().skip(done) {
+        let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::raw_sql(*script).execute(&mut *tx).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Checks that these keys are the store's, and counts the fence up: who held it before commits no more.
+async fn take_over(db: &mut SqliteConnection, keys: &Keys, actor: &str) -> Result<(String, Fence), Fault> {
+    let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
+    let fresh = uuid::Uuid::new_v4().to_string();
+    let put = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    sqlx::query(put).bind("store").bind(fresh).execute(&mut *tx).await?;
+    sqlx::query(put).bind("keys").bind(keys.id()).execute(&mut *tx).await?;
+    let get = "SELECT value FROM meta WHERE key = $1";
+    let id: String = sqlx::query_scalar(get).bind("store").fetch_one(&mut *tx).await?;
+    let known: String = sqlx::query_scalar(get).bind("keys").fetch_one(&mut *tx).await?;
+    if known != keys.id() {
+        return Err(Fault::say(
+            "the store was written with other keys; put its `rosterd.keys` back, or move the store away to start anew \
+             (every target is at first contact then)",
+        ));
+    }
+    let count = "UPDATE lease SET fence = fence + 1, actor = $1 RETURNING fence";
+    let fence: i64 = sqlx::query_scalar(count).bind(actor).fetch_one(&mut *tx).await?;
+    tx.commit().await?;
+    Ok((id, Fence(fence.unsigned_abs())))
+}

@@ -1,0 +1,358 @@
+//! The one writer: a commit and what it remembers between commits.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::DateTime;
+use chrono::Utc;
+use sqlx::Connection;
+use sqlx::SqliteConnection;
+
+use crate::model::change::Action;
+use crate::model::change::Cause;
+use crate::model::change::Change;
+use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
+use crate::model::history::SeenAccount;
+use crate::model::history::Standing;
+use crate::model::link::Link;
+use crate::model::link::LinkedBy;
+use crate::model::link::Space;
+use crate::secrets::keys::Keys;
+use crate::store::AcceptedSnapshot;
+use crate::store::CauseKey;
+use crate::store::Fence;
+use crate::store::StoreError;
+use crate::store::Write;
+use crate::stores::sqlite::Inner;
+use crate::stores::sqlite::batch::Batch;
+use crate::stores::sqlite::batch::IntentWrite;
+use crate::stores::sqlite::batch::LinkWrite;
+use crate::stores::sqlite::batch::SeenWrite;
+use crate::stores::sqlite::batch::TokenWrite;
+use crate::stores::sqlite::chains;
+use crate::stores::sqlite::chains::Chains;
+use crate::stores::sqlite::chains::Export;
+use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::lock::Lease;
+use crate::stores::sqlite::snapshots;
+
+/// Rows of one statement. Its text is one JSON array, so the bound is memory, not parameters.
+const ROWS: usize = 500;
+
+/// The writing connection. What it holds besides follows the file: it is replaced after a commit
+/// succeeded and left as it was when one failed.
+pub(super) struct Writer {
+    db: SqliteConnection,
+    chains: Chains,
+    export: Export,
+    /// The accepted snapshot as the file holds it.
+    snapshot: Option<AcceptedSnapshot>,
+    /// Last, so that it is given up after the connection.
+    lease: Lease,
+}
+
+impl Writer {
+    pub(super) fn new(db: SqliteConnection, lease: Lease, chains: Chains, export: Export) -> Self {
+        Self { db, chains, export, snapshot: None, lease }
+    }
+
+    /// Closes the file, then gives the lease up. A failure to tidy up loses nothing that was committed.
+    pub(super) async fn close(self) {
+        drop(self.db.close().await);
+        drop(self.lease);
+    }
+
+    /// All of `writes` or nothing.
+    pub(super) async fn commit(&mut self, inner: &Inner, writes: Vec<Write>, fence: Fence) -> Result<(), Fault> {
+        let batch = Batch::of(writes);
+        let mut tx = self.db.begin_with("BEGIN IMMEDIATE").await?;
+        check_fence(&mut tx, fence).await?;
+        links(&mut tx, &batch.links).await?;
+        intents(&mut tx, &inner.keys, &batch.intents).await?;
+        causes(&mut tx, &batch.causes).await?;
+        for decision in &batch.decisions {
+            let insert = "INSERT INTO decision (body) VALUES ($1)";
+            sqlx::query(insert).bind(serde_json::to_string(decision)?).execute(&mut *tx).await?;
+        }
+        for (space, standing) in &batch.standings {
+            set_standing(&mut tx, &inner.keys, space, standing).await?;
+        }
+        seen(&mut tx, &batch.seen).await?;
+        for cycle in &batch.cycles {
+            let upsert = "INSERT INTO cycle (id, target, body) VALUES ($1, $2, $3)
+                ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+            let query = sqlx::query(upsert).bind(cycle.id.as_str()).bind(cycle.space.target.as_str());
+            query.bind(serde_json::to_string(cycle)?).execute(&mut *tx).await?;
+        }
+        tokens(&mut tx, &batch.tokens).await?;
+        let mut accepted = self.snapshot.clone();
+        for snapshot in batch.snapshots {
+            snapshots::write(&mut tx, &inner.keys, accepted.as_ref(), &snapshot).await?;
+            accepted = Some(snapshot);
+        }
+        let chains = chains::append(&mut tx, &inner.keys, &self.chains, batch.audit).await?;
+        tx.commit().await?;
+        self.snapshot = accepted;
+        if let Some(chains) = chains {
+            self.chains = chains;
+            self.export_heads(&inner.id, &inner.heads);
+        }
+        Ok(())
+    }
+
+    /// The accepted snapshot; read once, since nobody else writes the file.
+    pub(super) async fn snapshot(&mut self, keys: &Keys) -> Result<Option<AcceptedSnapshot>, Fault> {
+        if self.snapshot.is_none() {
+            self.snapshot = snapshots::read(&mut self.db, keys).await?;
+        }
+        Ok(self.snapshot.clone())
+    }
+
+    /// Writes the heads outside. The commit they belong to is on the disk by now, so a failure is
+    /// said and not returned: an older export finds a little less and accuses nobody.
+    pub(super) fn export_heads(&mut self, store: &str, path: &Path) {
+        if let Err(error) = self.export.write(store, path, &self.chains) {
+            tracing::warn!(path = %path.display(), %error, "audit heads were not exported");
+        }
+    }
+}
+
+async fn check_fence(db: &mut SqliteConnection, fence: Fence) -> Result<(), Fault> {
+    let current: i64 = sqlx::query_scalar("SELECT fence FROM lease").fetch_one(db).await?;
+    if current.unsigned_abs() == fence.0 {
+        return Ok(());
+    }
+    Err(Fault::Plain(StoreError::Fenced(format!(
+        "this process held the store under fence {} and the store is at {current}: another one took over; nothing was \
+         written, stop this process",
+        fence.0
+    ))))
+}
+
+/// The number that stands for a space in every table.
+pub(super) async fn intern(db: &mut SqliteConnection, space: &Space) -> Result<i64, Fault> {
+    // A conflict must update something for RETURNING to give the row.
+    let sql = "INSERT INTO space (target, environment, realm) VALUES ($1, $2, $3)
+        ON CONFLICT DO UPDATE SET realm = excluded.realm RETURNING id";
+    let query = sqlx::query_scalar(sql).bind(space.target.as_str()).bind(space.environment.as_str());
+    Ok(query.bind(space.realm.as_str()).fetch_one(db).await?)
+}
+
+/// Nanoseconds since 1970; times past the year 2262 count as its end.
+pub(super) fn nanos(at: DateTime<Utc>) -> i64 {
+    at.timestamp_nanos_opt().unwrap_or(if at.timestamp() < 0 { i64::MIN } else { i64::MAX })
+}
+
+async fn links(db: &mut SqliteConnection, writes: &[(Space, LinkWrite)]) -> Result<(), Fault> {
+    let same = |a: &(Space, LinkWrite), b: &(Space, LinkWrite)| {
+        a.0 == b.0 && matches!(a.1, LinkWrite::Set(_)) == matches!(b.1, LinkWrite::Set(_))
+    };
+    for run in writes.chunk_by(same).flat_map(|run| run.chunks(ROWS)) {
+        let Some((space, _)) = run.first() else { continue };
+        let id = intern(db, space).await?;
+        let (mut set, mut dropped) = (Vec::new(), Vec::new());
+        for (_, write) in run {
+            match write {
+                LinkWrite::Set(link) => set.push(link),
+                LinkWrite::Drop(record) => dropped.push(record.as_str()),
+            }
+        }
+        if dropped.is_empty() {
+            set_links(db, space, id, &set).await?;
+        } else {
+            let sql = "DELETE FROM link WHERE space = $1 AND record IN (SELECT value FROM json_each($2))";
+            sqlx::query(sql).bind(id).bind(serde_json::to_string(&dropped)?).execute(&mut *db).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn set_links(db: &mut SqliteConnection, space: &Space, id: i64, links: &[&Link]) -> Result<(), Fault> {
+    let sql = "INSERT INTO link (space, record, account, linked_by, disabled_by_us, granted, since)
+        SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value -> 4, value ->> 5 FROM json_each($2)
+        WHERE true ON CONFLICT (space, record) DO UPDATE SET account = excluded.account,
+        linked_by = excluded.linked_by, disabled_by_us = excluded.disabled_by_us, granted = excluded.granted,
+        since = excluded.since";
+    let rows: Vec<_> = links
+        .iter()
+        .map(|link| {
+            let Link { record, account, by, disabled_by_us, granted, since } = link;
+            (record, account, linked_by(*by), u8::from(*disabled_by_us), granted, nanos(*since))
+        })
+        .collect();
+    let done = sqlx::query(sql).bind(id).bind(serde_json::to_string(&rows)?).execute(db).await;
+    match done {
+        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) => {
+            Err(Fault::say(format!(
+                "one of the accounts to be linked in `{}` is linked to another user already; unlink that one first",
+                space.target
+            )))
+        }
+        done => Ok(done.map(|_| ())?),
+    }
+}
+
+/// The word in the table.
+pub(super) fn linked_by(by: LinkedBy) -> &'static str {
+    match by {
+        LinkedBy::Created => "created",
+        LinkedBy::Adopted => "adopted",
+        LinkedBy::Person => "person",
+    }
+}
+
+async fn intents(db: &mut SqliteConnection, keys: &Keys, writes: &[IntentWrite]) -> Result<(), Fault> {
+    for write in writes {
+        match write {
+            IntentWrite::Open(intent) => open_intent(db, keys, intent).await?,
+            IntentWrite::Close(id, result, at) => {
+                let (word, text) = match result {
+                    OutcomeResult::Done => ("done", None),
+                    OutcomeResult::Refused(text) => ("refused", Some(text)),
+                    OutcomeResult::Nothing(text) => ("nothing", Some(text)),
+                };
+                let context = outcome_context(id.as_str());
+                let text = text.map(|text| keys.seal(&context, text.as_bytes())).transpose()?;
+                let sql = "UPDATE intent SET outcome = $2, outcome_text = $3, outcome_at = $4 WHERE id = $1";
+                let query = sqlx::query(sql).bind(id.as_str()).bind(word).bind(text).bind(nanos(*at));
+                if query.execute(&mut *db).await?.rows_affected() == 0 {
+                    return Err(Fault::say(format!("no intent `{id}` was recorded, so it cannot be closed")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn open_intent(db: &mut SqliteConnection, keys: &Keys, intent: &Intent) -> Result<(), Fault> {
+    let space = intern(db, &intent.space).await?;
+    let body = keys.seal(&intent_context(intent.id.as_str()), &serde_json::to_vec(intent)?)?;
+    let sql = "INSERT INTO intent (id, space, record, cause, units, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let query = sqlx::query(sql).bind(intent.id.as_str()).bind(space).bind(intent.change.record.as_str());
+    let query = query.bind(intent.change.cause.map(Cause::as_str)).bind(units(&intent.change));
+    query.bind(nanos(intent.at)).bind(body).execute(db).await?;
+    Ok(())
+}
+
+/// What a sealed intent is bound to.
+pub(super) fn intent_context(id: &str) -> String {
+    format!("store intent {id}")
+}
+
+/// What the sealed text of an outcome is bound to.
+pub(super) fn outcome_context(id: &str) -> String {
+    format!("store outcome {id}")
+}
+
+/// What a sealed standing plan is bound to.
+pub(super) fn standing_context(space: i64) -> String {
+    format!("store standing {space}")
+}
+
+/// What a narrowing counts for its limit: one account, or each entitlement taken away.
+fn units(change: &Change) -> i64 {
+    if change.cause.is_none() {
+        return 0;
+    }
+    let whole = matches!(change.action, Action::Disable | Action::Delete) || change.active == Some(false);
+    if whole { 1 } else { i64::try_from(change.revoke.len()).unwrap_or(i64::MAX) }
+}
+
+/// A cause stands as it was first seen until it is forgotten.
+async fn causes(db: &mut SqliteConnection, writes: &[(CauseKey, Option<Cause>)]) -> Result<(), Fault> {
+    for run in writes.chunk_by(|a, b| a.1.is_some() == b.1.is_some()).flat_map(|run| run.chunks(ROWS)) {
+        let rows: Vec<_> = run
+            .iter()
+            .map(|(CauseKey { record, target, entitlement }, cause)| {
+                let entitlement = entitlement.as_ref().map_or("", |name| name.as_str());
+                (target, record, entitlement, cause.map(Cause::as_str))
+            })
+            .collect();
+        let sql = if run.first().is_some_and(|(_, cause)| cause.is_some()) {
+            "INSERT INTO cause (target, record, entitlement, cause)
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each($1) WHERE true
+            ON CONFLICT DO NOTHING"
+        } else {
+            "DELETE FROM cause WHERE (target, record, entitlement) IN
+            (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1))"
+        };
+        sqlx::query(sql).bind(serde_json::to_string(&rows)?).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+async fn set_standing(db: &mut SqliteConnection, keys: &Keys, space: &Space, standing: &Standing) -> Result<(), Fault> {
+    let id = intern(db, space).await?;
+    let body = keys.seal(&standing_context(id), &serde_json::to_vec(standing)?)?;
+    let sql = "INSERT INTO standing (space, body) VALUES ($1, $2)
+        ON CONFLICT (space) DO UPDATE SET body = excluded.body";
+    sqlx::query(sql).bind(id).bind(body).execute(db).await?;
+    Ok(())
+}
+
+async fn seen(db: &mut SqliteConnection, writes: &[(Space, SeenWrite)]) -> Result<(), Fault> {
+    // One intern a space, not one a page of accounts.
+    let mut ids: BTreeMap<&Space, i64> = BTreeMap::new();
+    for (space, write) in writes {
+        let id = match ids.get(space) {
+            Some(id) => *id,
+            None => intern(db, space).await?,
+        };
+        ids.insert(space, id);
+        match write {
+            SeenWrite::Set(accounts) => set_seen(db, id, accounts).await?,
+            SeenWrite::Only(kept) => {
+                let sql = "SELECT account FROM seen WHERE space = $1";
+                let known: Vec<String> = sqlx::query_scalar(sql).bind(id).fetch_all(&mut *db).await?;
+                let gone: Vec<_> = known.into_iter().filter(|known| !kept.contains(&known.as_str().into())).collect();
+                for chunk in gone.chunks(ROWS) {
+                    drop_seen(db, id, chunk).await?;
+                }
+            }
+            SeenWrite::Drop(account) => drop_seen(db, id, std::slice::from_ref(account)).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn set_seen(db: &mut SqliteConnection, space: i64, accounts: &[SeenAccount]) -> Result<(), Fault> {
+    // Sorted, so that a big listing fills the table's pages one after the other.
+    let mut sorted: Vec<&SeenAccount> = accounts.iter().collect();
+    sorted.sort_by(|a, b| a.account.cmp(&b.account));
+    let sql = "INSERT INTO seen (space, account, user_name, state, record)
+        SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each($2) WHERE true
+        ON CONFLICT (space, account) DO UPDATE SET user_name = excluded.user_name, state = excluded.state,
+        record = excluded.record";
+    for chunk in sorted.chunks(ROWS) {
+        let rows: Vec<_> = chunk
+            .iter()
+            .map(|SeenAccount { account, user_name, state, record }| (account, user_name, state.as_str(), record))
+            .collect();
+        sqlx::query(sql).bind(space).bind(serde_json::to_string(&rows)?).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+async fn drop_seen<T: serde::Serialize>(db: &mut SqliteConnection, space: i64, accounts: &[T]) -> Result<(), Fault> {
+    let sql = "DELETE FROM seen WHERE space = $1 AND account IN (SELECT value FROM json_each($2))";
+    sqlx::query(sql).bind(space).bind(serde_json::to_string(accounts)?).execute(db).await?;
+    Ok(())
+}
+
+async fn tokens(db: &mut SqliteConnection, writes: &[TokenWrite]) -> Result<(), Fault> {
+    for write in writes {
+        match write {
+            TokenWrite::Set(token) => {
+                let sql = "INSERT INTO token (name, body) VALUES ($1, $2)
+                    ON CONFLICT (name) DO UPDATE SET body = excluded.body";
+                let query = sqlx::query(sql).bind(&token.name).bind(serde_json::to_string(token)?);
+                query.execute(&mut *db).await?;
+            }
+            TokenWrite::Drop(name) => {
+                sqlx::query("DELETE FROM token WHERE name = $1").bind(name).execute(&mut *db).await?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Stores: the suite that all of them pass, and what is SQLite's own.
+
+pub(crate) mod suite;
+
+mod sqlite;

@@ -1,0 +1,530 @@
+//! What every store must do, whichever it is. Each function is given a fresh store;
+//! [`store_suite`] makes a test of each.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
+use rosterd::model::account::AccountState;
+use rosterd::model::account::Membership;
+use rosterd::model::audit::AuditEvent;
+use rosterd::model::change::Action;
+use rosterd::model::change::Cause;
+use rosterd::model::change::Change;
+use rosterd::model::change::Effect;
+use rosterd::model::change::EntitlementChange;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
+use rosterd::model::history::CycleRecord;
+use rosterd::model::history::CycleResult;
+use rosterd::model::history::Intent;
+use rosterd::model::history::OutcomeResult;
+use rosterd::model::history::SeenAccount;
+use rosterd::model::history::Standing;
+use rosterd::model::history::Trigger;
+use rosterd::model::ids::IntentId;
+use rosterd::model::link::Link;
+use rosterd::model::link::LinkedBy;
+use rosterd::model::link::Space;
+use rosterd::model::origin::Origin;
+use rosterd::model::plan::Coverage;
+use rosterd::model::plan::Skip;
+use rosterd::model::plan::SkipReason;
+use rosterd::model::role::Role;
+use rosterd::model::snapshot::Snapshot;
+use rosterd::model::user::Login;
+use rosterd::model::user::User;
+use rosterd::model::user::Validity;
+use rosterd::store::AcceptedSnapshot;
+use rosterd::store::AccountFilter;
+use rosterd::store::CauseKey;
+use rosterd::store::Fence;
+use rosterd::store::Store;
+use rosterd::store::StoreError;
+use rosterd::store::Token;
+use rosterd::store::Write;
+
+/// One test for each behaviour. `$open` gives a store and whatever must outlive it.
+macro_rules! store_suite {
+    ($open:path) => {
+        $crate::store::suite::store_suite!($open;
+            a_link_is_found_in_its_space_alone,
+            an_account_is_linked_to_one_user,
+            a_commit_is_all_or_nothing,
+            a_commit_under_another_fence_is_refused,
+            writes_of_one_table_keep_their_order,
+            intents_stay_open_until_their_outcome,
+            narrowing_is_counted_in_units_by_cause_and_time,
+            what_we_disabled_is_not_counted_as_owned_and_active,
+            a_snapshot_comes_back_as_it_went_in,
+            the_highest_level_includes_the_one_that_stood_when_the_window_began,
+            a_cause_stands_as_first_seen_until_it_is_forgotten,
+            decisions_come_back_oldest_first,
+            a_standing_plan_replaces_the_former,
+            accounts_are_listed_by_state_link_and_page,
+            a_complete_listing_forgets_the_accounts_outside_it,
+            cycles_come_back_newest_first_in_pages,
+            every_space_with_links_or_intents_is_known,
+            audit_events_are_chained_by_target_and_verify,
+            tokens_end_when_they_are_revoked,
+            many_writes_fit_in_one_commit,
+        );
+    };
+    ($open:path; $($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let (store, _kept) = $open().await;
+                $crate::store::suite::$name(&store).await;
+            }
+        )*
+    };
+}
+pub(crate) use store_suite;
+
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(seconds)
+}
+
+pub(crate) fn space() -> Space {
+    Space { target: "crm".into(), environment: "default".into(), realm: "crm.example/acme".into() }
+}
+
+fn elsewhere() -> Space {
+    Space { realm: "crm.example/bolt".into(), ..space() }
+}
+
+pub(crate) fn link(record: &str, account: &str) -> Link {
+    Link {
+        record: record.into(),
+        account: account.into(),
+        by: LinkedBy::Adopted,
+        disabled_by_us: false,
+        granted: BTreeSet::from([Membership::Group("g 1".to_owned()), Membership::Role("Admin".to_owned())]),
+        since: at(0) + TimeDelta::nanoseconds(7),
+    }
+}
+
+pub(crate) fn user(id: &str, title: &str) -> Arc<User> {
+    Arc::new(User {
+        id: id.into(),
+        formerly: Vec::new(),
+        labels: BTreeMap::from([("site".to_owned(), "eu".to_owned())]),
+        given_name: Some("Ada".to_owned()),
+        family_name: Some("Lovelace".to_owned()),
+        email: Some(format!("{id}@acme.example")),
+        time_zone: None,
+        locale: None,
+        user_type: None,
+        active: true,
+        valid: Validity { from: None, until: Some(at(99)) },
+        login: Login::Sso,
+        roles: Vec::new(),
+        teams: BTreeSet::new(),
+        manager: None,
+        attributes: BTreeMap::from([("title".to_owned(), title.into())]),
+        origin: origin(),
+        lines: BTreeMap::from([("givenName".to_owned(), 4)]),
+    })
+}
+
+fn role(name: &str) -> Arc<Role> {
+    Arc::new(Role { name: name.into(), labels: BTreeMap::new(), grants: Vec::new(), origin: origin() })
+}
+
+fn origin() -> Origin {
+    Origin { file: "users/ada.yaml".into(), line: 3, what: "User u-1".into() }
+}
+
+pub(crate) fn accepted(generation: u64, level: u64, time: DateTime<Utc>, users: &[Arc<User>]) -> AcceptedSnapshot {
+    let users = users.iter().map(|user| (user.id.clone(), user.clone())).collect();
+    let roles = BTreeMap::from([("agent".into(), role("agent"))]);
+    let snapshot = Arc::new(Snapshot { users, roles });
+    AcceptedSnapshot { snapshot, digest: format!("d{generation}").into(), generation, level, at: time }
+}
+
+pub(crate) fn intent(id: &str, record: &str, time: DateTime<Utc>) -> Intent {
+    let change = Change {
+        record: record.into(),
+        account: Some("a-1".into()),
+        action: Action::Update,
+        effect: Effect::Neutral,
+        cause: None,
+        fields: Vec::new(),
+        grant: Vec::new(),
+        revoke: Vec::new(),
+        active: None,
+        reason: "drift".to_owned(),
+        origins: vec![origin()],
+    };
+    let limit = time + TimeDelta::seconds(10);
+    Intent { id: id.into(), space: space(), cycle: "c-1".into(), change, at: time, limit }
+}
+
+fn disabling(id: &str, cause: Cause, time: DateTime<Utc>) -> Intent {
+    let mut intent = narrowing(id, cause, time, 2);
+    intent.change.action = Action::Disable;
+    intent.change.active = Some(false);
+    intent
+}
+
+fn narrowing(id: &str, cause: Cause, time: DateTime<Utc>, revoked: usize) -> Intent {
+    let mut intent = intent(id, "u-1", time);
+    intent.change.action = Action::Narrow;
+    intent.change.effect = Effect::Narrows;
+    intent.change.cause = Some(cause);
+    let entitlement = |number: usize| EntitlementChange {
+        name: None,
+        membership: Membership::Role(format!("r{number}")),
+        privileged: false,
+        origins: Vec::new(),
+    };
+    intent.change.revoke = (0..revoked).map(entitlement).collect();
+    intent
+}
+
+pub(crate) fn event(kind: &str, target: Option<&str>) -> AuditEvent {
+    AuditEvent {
+        at: at(0),
+        target: target.map(Into::into),
+        kind: kind.to_owned(),
+        actor: "engine".to_owned(),
+        record: Some("u-1".into()),
+        cycle: Some("c-1".into()),
+        details: BTreeMap::from([("share".to_owned(), 0.1.into()), ("action".to_owned(), "update".into())]),
+    }
+}
+
+fn seen(account: &str, state: AccountState, record: Option<&str>) -> SeenAccount {
+    SeenAccount {
+        account: account.into(),
+        user_name: Some(format!("{account}@acme.example")),
+        state,
+        record: record.map(Into::into),
+    }
+}
+
+fn cycle(id: &str, space: Space) -> CycleRecord {
+    CycleRecord {
+        id: id.into(),
+        space,
+        trigger: Trigger::Manifest,
+        full: true,
+        started: at(1),
+        ended: None,
+        result: None,
+        coverage: None,
+        done: BTreeMap::new(),
+        open: 0,
+        error: None,
+    }
+}
+
+async fn commit(store: &impl Store, writes: Vec<Write>) {
+    store.commit(writes, store.fence()).await.unwrap();
+}
+
+pub(crate) async fn a_link_is_found_in_its_space_alone(store: &impl Store) {
+    let mut disabled = link("u-2", "a-2");
+    disabled.disabled_by_us = true;
+    commit(store, vec![Write::Link(space(), link("u-1", "a-1")), Write::Link(space(), disabled.clone())]).await;
+    commit(store, vec![Write::Link(elsewhere(), link("u-1", "a-9"))]).await;
+    let expected = BTreeMap::from([("u-1".into(), link("u-1", "a-1")), ("u-2".into(), disabled)]);
+    assert_eq!(store.links(&space()).await.unwrap(), expected);
+    assert_eq!(store.link(&elsewhere(), &"u-1".into()).await.unwrap(), Some(link("u-1", "a-9")));
+    assert_eq!(store.link(&elsewhere(), &"u-2".into()).await.unwrap(), None);
+    let unknown = Space { environment: "test".into(), ..space() };
+    assert_eq!(store.links(&unknown).await.unwrap(), BTreeMap::new());
+}
+
+pub(crate) async fn an_account_is_linked_to_one_user(store: &impl Store) {
+    commit(store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
+    let refused = store.commit(vec![Write::Link(space(), link("u-2", "a-1"))], store.fence()).await;
+    let Err(StoreError::Unavailable(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("linked to another user already"), "{text}");
+    commit(store, vec![Write::Unlink(space(), "u-1".into()), Write::Link(space(), link("u-2", "a-1"))]).await;
+    assert_eq!(store.links(&space()).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_commit_is_all_or_nothing(store: &impl Store) {
+    let unknown = Write::Outcome(IntentId::from("nobody"), OutcomeResult::Done, at(1));
+    let writes = vec![
+        Write::Link(space(), link("u-1", "a-1")),
+        Write::Snapshot(accepted(1, 1, at(0), &[user("u-1", "x")])),
+        Write::Audit(event("link", Some("crm"))),
+        unknown,
+    ];
+    let Err(StoreError::Unavailable(text)) = store.commit(writes, store.fence()).await else { panic!("taken") };
+    assert!(text.contains("no intent `nobody`"), "{text}");
+    assert_eq!(store.links(&space()).await.unwrap(), BTreeMap::new());
+    assert_eq!(store.snapshot().await.unwrap(), None);
+    assert_eq!(store.chains().await.unwrap(), Vec::new());
+    commit(store, vec![Write::Audit(event("link", Some("crm")))]).await;
+    assert_eq!(store.audit(Some(&"crm".into()), 0, 9).await.unwrap()[0].seq, 1);
+}
+
+pub(crate) async fn a_commit_under_another_fence_is_refused(store: &impl Store) {
+    for fence in [store.fence().0 - 1, store.fence().0 + 1] {
+        let refused = store.commit(vec![Write::Link(space(), link("u-1", "a-1"))], Fence(fence)).await;
+        assert!(matches!(refused, Err(StoreError::Fenced(_))), "{refused:?}");
+    }
+    assert_eq!(store.links(&space()).await.unwrap(), BTreeMap::new());
+}
+
+pub(crate) async fn writes_of_one_table_keep_their_order(store: &impl Store) {
+    let key = CauseKey { record: "u-1".into(), target: "crm".into(), entitlement: None };
+    let writes = vec![
+        Write::Link(space(), link("u-1", "a-1")),
+        Write::Cause(key.clone(), Some(Cause::Explicit)),
+        Write::Unlink(space(), "u-1".into()),
+        Write::Cause(key.clone(), None),
+        Write::Link(elsewhere(), link("u-1", "a-3")),
+        Write::Link(space(), link("u-1", "a-2")),
+        Write::Cause(key.clone(), Some(Cause::Inferred)),
+    ];
+    commit(store, writes).await;
+    assert_eq!(store.link(&space(), &"u-1".into()).await.unwrap(), Some(link("u-1", "a-2")));
+    assert_eq!(store.causes(&"crm".into()).await.unwrap(), BTreeMap::from([(key, Cause::Inferred)]));
+}
+
+pub(crate) async fn intents_stay_open_until_their_outcome(store: &impl Store) {
+    let intents: Vec<Intent> = (1..4).map(|number| intent(&format!("i-{number}"), "u-1", at(number))).collect();
+    commit(store, intents.iter().cloned().map(Write::Intent).collect()).await;
+    assert_eq!(store.open_intents(&space()).await.unwrap(), intents);
+    assert_eq!(store.open_intents(&elsewhere()).await.unwrap(), Vec::new());
+    let refused = OutcomeResult::Refused("the target says no".to_owned());
+    let outcome = |id: &str, result: &OutcomeResult| Write::Outcome(id.into(), result.clone(), at(9));
+    commit(store, vec![outcome("i-1", &OutcomeResult::Done), outcome("i-3", &refused)]).await;
+    assert_eq!(store.open_intents(&space()).await.unwrap(), intents[1..2]);
+    let history = store.intents_of(&space(), &"u-1".into(), 2).await.unwrap();
+    assert_eq!(history, vec![(intents[2].clone(), Some(refused)), (intents[1].clone(), None)]);
+    assert_eq!(store.intents_of(&space(), &"u-2".into(), 2).await.unwrap(), Vec::new());
+}
+
+pub(crate) async fn narrowing_is_counted_in_units_by_cause_and_time(store: &impl Store) {
+    let intents = [
+        narrowing("old", Cause::Inferred, at(0), 9),
+        narrowing("three", Cause::Inferred, at(10), 3),
+        disabling("whole", Cause::Inferred, at(11)),
+        disabling("other", Cause::Explicit, at(11)),
+        narrowing("nothing", Cause::Inferred, at(12), 5),
+        narrowing("refused", Cause::Inferred, at(12), 2),
+        intent("neutral", "u-1", at(12)),
+    ];
+    commit(store, intents.into_iter().map(Write::Intent).collect()).await;
+    let nothing = OutcomeResult::Nothing("not sent".to_owned());
+    let refused = OutcomeResult::Refused("no".to_owned());
+    let closed = [("nothing", nothing), ("refused", refused), ("whole", OutcomeResult::Done)];
+    commit(store, closed.into_iter().map(|(id, result)| Write::Outcome(id.into(), result, at(13))).collect()).await;
+    assert_eq!(store.narrowed_since(&space(), Cause::Inferred, at(10)).await.unwrap(), 3 + 1 + 2);
+    assert_eq!(store.narrowed_since(&space(), Cause::Inferred, at(0)).await.unwrap(), 9 + 3 + 1 + 2);
+    assert_eq!(store.narrowed_since(&space(), Cause::Explicit, at(0)).await.unwrap(), 1);
+    assert_eq!(store.narrowed_since(&elsewhere(), Cause::Inferred, at(0)).await.unwrap(), 0);
+}
+
+pub(crate) async fn what_we_disabled_is_not_counted_as_owned_and_active(store: &impl Store) {
+    assert_eq!(store.owned_active(&space()).await.unwrap(), 0);
+    let mut disabled = link("u-3", "a-3");
+    disabled.disabled_by_us = true;
+    let links = [link("u-1", "a-1"), link("u-2", "a-2"), disabled];
+    commit(store, links.into_iter().map(|link| Write::Link(space(), link)).collect()).await;
+    assert_eq!(store.owned_active(&space()).await.unwrap(), 2);
+}
+
+pub(crate) async fn a_snapshot_comes_back_as_it_went_in(store: &impl Store) {
+    assert_eq!(store.snapshot().await.unwrap(), None);
+    let mut users: Vec<Arc<User>> = (0..50).map(|number| user(&format!("u-{number}"), "agent")).collect();
+    let first = accepted(1, 50, at(0), &users);
+    commit(store, vec![Write::Snapshot(first.clone())]).await;
+    assert_eq!(store.snapshot().await.unwrap(), Some(first));
+    users[7] = user("u-7", "lead");
+    users.remove(3);
+    users.push(user("u-new", "agent"));
+    let second = accepted(2, 50, at(5), &users);
+    commit(store, vec![Write::Snapshot(second.clone())]).await;
+    assert_eq!(store.snapshot().await.unwrap(), Some(second));
+}
+
+pub(crate) async fn the_highest_level_includes_the_one_that_stood_when_the_window_began(store: &impl Store) {
+    assert_eq!(store.highest_level(at(0)).await.unwrap(), None);
+    for (generation, level) in [(1, 900), (2, 70), (3, 60), (4, 65)] {
+        let taken = at(i64::try_from(generation).unwrap() * 10);
+        commit(store, vec![Write::Snapshot(accepted(generation, level, taken, &[]))]).await;
+    }
+    assert_eq!(store.highest_level(at(0)).await.unwrap(), Some(900));
+    assert_eq!(store.highest_level(at(15)).await.unwrap(), Some(900), "the first stood until 20");
+    assert_eq!(store.highest_level(at(25)).await.unwrap(), Some(70), "the second stood until 30");
+    assert_eq!(store.highest_level(at(99)).await.unwrap(), Some(65), "the last one stands");
+}
+
+pub(crate) async fn a_cause_stands_as_first_seen_until_it_is_forgotten(store: &impl Store) {
+    let key = |entitlement: Option<&str>| CauseKey {
+        record: "u-1".into(),
+        target: "crm".into(),
+        entitlement: entitlement.map(Into::into),
+    };
+    commit(store, vec![Write::Cause(key(None), Some(Cause::Inferred))]).await;
+    let again = vec![
+        Write::Cause(key(None), Some(Cause::Explicit)),
+        Write::Cause(key(Some("admin")), Some(Cause::Explicit)),
+        Write::Cause(CauseKey { target: "erp".into(), ..key(None) }, Some(Cause::Explicit)),
+    ];
+    commit(store, again).await;
+    let expected = BTreeMap::from([(key(None), Cause::Inferred), (key(Some("admin")), Cause::Explicit)]);
+    assert_eq!(store.causes(&"crm".into()).await.unwrap(), expected);
+    commit(store, vec![Write::Cause(key(None), None)]).await;
+    commit(store, vec![Write::Cause(key(None), Some(Cause::Explicit))]).await;
+    assert_eq!(store.causes(&"crm".into()).await.unwrap()[&key(None)], Cause::Explicit);
+}
+
+pub(crate) async fn decisions_come_back_oldest_first(store: &impl Store) {
+    let decision = |kind: DecisionKind| Decision {
+        kind,
+        target: Some("crm".into()),
+        record: None,
+        digest: Some("d".into()),
+        by: "token:ops".to_owned(),
+        at: at(1),
+        reason: Some("seen".to_owned()),
+    };
+    let kinds = [DecisionKind::Suspend, DecisionKind::Resume, DecisionKind::Enforce];
+    for kind in kinds {
+        commit(store, vec![Write::Decision(decision(kind))]).await;
+    }
+    assert_eq!(store.decisions().await.unwrap(), kinds.map(decision));
+}
+
+pub(crate) async fn a_standing_plan_replaces_the_former(store: &impl Store) {
+    assert_eq!(store.standing(&space()).await.unwrap(), None);
+    let skip = Skip { record: "u-1".into(), account: None, reason: SkipReason::Vanished };
+    let full = Standing { at: Some(at(1)), skips: vec![skip], holds: Vec::new(), failures: BTreeMap::new() };
+    commit(store, vec![Write::Standing(space(), Standing::default()), Write::Standing(space(), full.clone())]).await;
+    assert_eq!(store.standing(&space()).await.unwrap(), Some(full));
+    assert_eq!(store.standing(&elsewhere()).await.unwrap(), None);
+}
+
+pub(crate) async fn accounts_are_listed_by_state_link_and_page(store: &impl Store) {
+    let accounts = vec![
+        seen("a-3", AccountState::Disabled, Some("u-3")),
+        seen("a-1", AccountState::Active, Some("u-1")),
+        seen("a-2", AccountState::Active, None),
+        seen("a-4", AccountState::Locked, None),
+    ];
+    commit(store, vec![Write::Seen(space(), accounts)]).await;
+    let list = async |filter: AccountFilter| -> Vec<String> {
+        let rows = store.seen(&space(), &AccountFilter { limit: 2, ..filter }).await.unwrap();
+        rows.into_iter().map(|row| row.account.as_str().to_owned()).collect()
+    };
+    let any = AccountFilter::default;
+    assert_eq!(list(any()).await, ["a-1", "a-2"]);
+    assert_eq!(list(AccountFilter { after: Some("a-2".into()), ..any() }).await, ["a-3", "a-4"]);
+    assert_eq!(list(AccountFilter { linked: Some(false), ..any() }).await, ["a-2", "a-4"]);
+    assert_eq!(list(AccountFilter { linked: Some(true), ..any() }).await, ["a-1", "a-3"]);
+    let states = BTreeSet::from([AccountState::Disabled, AccountState::Locked]);
+    assert_eq!(list(AccountFilter { states, ..any() }).await, ["a-3", "a-4"]);
+    let one = store.seen_of(&space(), &"u-3".into()).await.unwrap();
+    assert_eq!(one, Some(seen("a-3", AccountState::Disabled, Some("u-3"))));
+    assert_eq!(store.seen_of(&elsewhere(), &"u-3".into()).await.unwrap(), None);
+}
+
+pub(crate) async fn a_complete_listing_forgets_the_accounts_outside_it(store: &impl Store) {
+    let account = |id: &str| seen(id, AccountState::Active, None);
+    let writes = vec![
+        Write::Seen(space(), vec![account("a-1"), account("a-2"), account("a-3")]),
+        Write::Seen(elsewhere(), vec![account("a-9")]),
+    ];
+    commit(store, writes).await;
+    let renamed = SeenAccount { user_name: None, ..account("a-2") };
+    let kept = BTreeSet::from(["a-2".into(), "a-3".into()]);
+    commit(store, vec![Write::Seen(space(), vec![renamed.clone()]), Write::SeenAll(space(), kept)]).await;
+    commit(store, vec![Write::Unseen(space(), "a-3".into())]).await;
+    let filter = AccountFilter { limit: 9, ..AccountFilter::default() };
+    assert_eq!(store.seen(&space(), &filter).await.unwrap(), vec![renamed]);
+    assert_eq!(store.seen(&elsewhere(), &filter).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn cycles_come_back_newest_first_in_pages(store: &impl Store) {
+    let erp = Space { target: "erp".into(), ..space() };
+    let cycles = [cycle("c-1", space()), cycle("c-2", erp), cycle("c-3", space())];
+    for cycle in &cycles {
+        commit(store, vec![Write::Cycle(cycle.clone())]).await;
+    }
+    let mut ended = cycles[0].clone();
+    ended.ended = Some(at(2));
+    ended.result = Some(CycleResult::Partial);
+    ended.coverage = Some(Coverage::Partial("page 2 was lost".to_owned()));
+    ended.done = BTreeMap::from([("create".to_owned(), 3)]);
+    commit(store, vec![Write::Cycle(ended.clone())]).await;
+    let ids = |cycles: Vec<CycleRecord>| cycles.iter().map(|cycle| cycle.id.as_str().to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(store.cycles(None, None, 2).await.unwrap()), ["c-3", "c-2"]);
+    assert_eq!(store.cycles(None, Some(&"c-2".into()), 2).await.unwrap(), vec![ended]);
+    assert_eq!(ids(store.cycles(Some(&"crm".into()), None, 9).await.unwrap()), ["c-3", "c-1"]);
+    assert_eq!(store.cycles(None, Some(&"c-0".into()), 9).await.unwrap(), Vec::new());
+}
+
+pub(crate) async fn every_space_with_links_or_intents_is_known(store: &impl Store) {
+    commit(store, vec![Write::Seen(elsewhere(), vec![seen("a-1", AccountState::Active, None)])]).await;
+    assert_eq!(store.spaces(&"crm".into()).await.unwrap(), Vec::new());
+    commit(store, vec![Write::Link(elsewhere(), link("u-1", "a-1")), Write::Intent(intent("i-1", "u-1", at(0)))]).await;
+    assert_eq!(store.spaces(&"crm".into()).await.unwrap(), vec![space(), elsewhere()]);
+    assert_eq!(store.spaces(&"erp".into()).await.unwrap(), Vec::new());
+}
+
+pub(crate) async fn audit_events_are_chained_by_target_and_verify(store: &impl Store) {
+    let kinds = |target: Option<&'static str>| ["one", "two", "three"].map(|kind| event(kind, target));
+    commit(store, kinds(Some("crm")).into_iter().chain(kinds(None)).map(Write::Audit).collect()).await;
+    commit(store, vec![Write::Audit(event("four", Some("crm")))]).await;
+    assert_eq!(store.chains().await.unwrap(), vec![None, Some("crm".into())]);
+    let crm = store.audit(Some(&"crm".into()), 2, 9).await.unwrap();
+    let found: Vec<_> = crm.iter().map(|event| (event.seq, event.event.kind.as_str())).collect();
+    assert_eq!(found, [(2, "two"), (3, "three"), (4, "four")]);
+    assert_eq!(crm[0].event, event("two", Some("crm")));
+    assert_eq!(store.audit(None, 0, 2).await.unwrap().len(), 2);
+    assert_eq!(store.verify_audit().await.unwrap(), Vec::<String>::new());
+}
+
+pub(crate) async fn tokens_end_when_they_are_revoked(store: &impl Store) {
+    let token = |name: &str, right: &str| Token {
+        name: name.to_owned(),
+        hash: "ab".repeat(32),
+        subject: "ada".to_owned(),
+        right: right.to_owned(),
+        targets: BTreeSet::from(["crm".into()]),
+        created: at(0),
+        expires: at(100),
+    };
+    let writes = vec![Write::Token(token("ci", "viewer")), Write::Token(token("ada", "admin"))];
+    commit(store, writes).await;
+    commit(store, vec![Write::Token(token("ci", "operator"))]).await;
+    assert_eq!(store.tokens().await.unwrap(), vec![token("ada", "admin"), token("ci", "operator")]);
+    commit(store, vec![Write::TokenRevoked("ada".to_owned())]).await;
+    assert_eq!(store.tokens().await.unwrap(), vec![token("ci", "operator")]);
+}
+
+pub(crate) async fn many_writes_fit_in_one_commit(store: &impl Store) {
+    const MANY: usize = 3_000;
+    let account = |number: usize| seen(&format!("a-{number}"), AccountState::Active, None);
+    let mut writes: Vec<Write> = (0..MANY)
+        .flat_map(|number| {
+            let key = CauseKey { record: format!("u-{number}").into(), target: "crm".into(), entitlement: None };
+            [
+                Write::Link(space(), link(&format!("u-{number}"), &format!("a-{number}"))),
+                Write::Audit(event("link", Some("crm"))),
+                Write::Cause(key, Some(Cause::Explicit)),
+            ]
+        })
+        .collect();
+    writes.push(Write::Seen(space(), (0..MANY).map(account).collect()));
+    commit(store, writes).await;
+    assert_eq!(store.links(&space()).await.unwrap().len(), MANY);
+    assert_eq!(store.causes(&"crm".into()).await.unwrap().len(), MANY);
+    let filter = AccountFilter { limit: usize::MAX, ..AccountFilter::default() };
+    assert_eq!(store.seen(&space(), &filter).await.unwrap().len(), MANY);
+    let kept = BTreeSet::from(["a-7".into()]);
+    commit(store, vec![Write::SeenAll(space(), kept)]).await;
+    assert_eq!(store.seen(&space(), &filter).await.unwrap(), vec![account(7)]);
+    assert_eq!(store.verify_audit().await.unwrap(), Vec::<String>::new());
+}
