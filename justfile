@@ -1,0 +1,44 @@
+# Plain commands under short names; `just` alone lists them.
+
+e2e_dir := env("E2E_DIR", justfile_directory() / "target/e2e")
+
+[private]
+default:
+    @just --list --unsorted
+
+# Everything, for use on this machine
+build:
+    cargo build --release
+
+# Everything that needs no server
+test *args:
+    cargo test {{args}}
+
+# Formatting and lints, as the CI has them
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+
+# Licences, bans and sources of dependencies
+deny:
+    cargo deny check licenses bans sources
+
+# The servers of the end-to-end suite
+e2e-install:
+    E2E_DIR="{{e2e_dir}}" tests/e2e/install
+
+# Against real servers; none may be missing
+e2e *args: e2e-install
+    E2E_DIR="{{e2e_dir}}" ROSTERD_E2E=require cargo test --test e2e -- {{args}}
+
+# The metrics, as Prometheus judges them
+promtool: e2e-install
+    PATH="{{e2e_dir}}/bin:$PATH" ROSTERD_E2E=require cargo test --test it metrics::
+
+# The sample company on its embedded directory
+try:
+    cargo run --release -- run -f manifests
+
+# What the CI runs
+ci:
+    .ci/run
