@@ -47,13 +47,17 @@ impl<T: Send + Sync + 'static> Files<T> {
         locked(&self.inner.reader).files_read()
     }
 
-    /// Looks at everything and reads what changed. Two loads at once are made one after the other.
+    /// Looks at everything, reads what changed and makes something of it, all on a thread of its
+    /// own. Two loads at once are made one after the other.
     ///
     /// # Errors
     /// Where there is nothing to look at.
-    pub(crate) async fn load(&self) -> Result<Loaded<T>, SourceError> {
+    pub(crate) async fn load<R: Send + 'static>(
+        &self,
+        make: impl FnOnce(Loaded<T>, &Walk) -> R + Send + 'static,
+    ) -> Result<R, SourceError> {
         let inner = Arc::clone(&self.inner);
-        let (signal, result) = in_background(move || inner.load()).await?;
+        let (signal, result) = in_background(move || inner.load(make)).await?;
         // Only now: had the caller gone away, the news would have reached nobody.
         self.inner.watch.seen(signal);
         result
@@ -77,7 +81,7 @@ impl<T: Send + Sync + 'static> Files<T> {
 }
 
 impl<T: Send + Sync> Inner<T> {
-    fn load(&self) -> (u64, Result<Loaded<T>, SourceError>) {
+    fn load<R>(&self, make: impl FnOnce(Loaded<T>, &Walk) -> R) -> (u64, Result<R, SourceError>) {
         // Held throughout, so that a load never answers with files older than its signal.
         let mut reader = locked(&self.reader);
         let (signal, touched) = self.watch.begin();
@@ -88,7 +92,7 @@ impl<T: Send + Sync> Inner<T> {
         });
         self.watch.retain(&entered);
         *locked(&self.last) = Some(found.clone());
-        (signal, found.map(|found| reader.read(&found, &touched)))
+        (signal, found.map(|found| make(reader.read(&found, &touched), &found)))
     }
 
     /// Signals when the folder looks different from what the last load saw. What it finds stays

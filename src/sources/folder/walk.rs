@@ -89,7 +89,9 @@ pub(crate) fn walk(folder: &Path, exclude: &[PathBuf], enter: &mut dyn FnMut(&Pa
     let mut walker = Walker { exclude, enter, seen: BTreeSet::new(), links: Vec::new(), walk: Walk::default(), root };
     walker.folder("", &walker.root.clone()).map_err(|error| nothing(folder, &error))?;
     walker.follow_links();
-    let walk = walker.walk;
+    let mut walk = walker.walk;
+    // A configuration may be met after what it includes.
+    walk.files.retain(|_, found| !within(&walker.exclude, &found.path));
     if walk.files.is_empty() && walk.problems.is_empty() {
         return Err(SourceError {
             message: format!(
@@ -219,7 +221,11 @@ impl Walker<'_> {
     }
 
     fn file(&mut self, name: String, path: PathBuf) {
-        if !is_manifest(&path) || path.file_name().is_some_and(|own| own == CONFIGURATION) || self.excluded(&path) {
+        if path.file_name().is_some_and(|own| own == CONFIGURATION) {
+            self.exclude.extend(included_by(&path));
+            return;
+        }
+        if !is_manifest(&path) || self.excluded(&path) {
             return;
         }
         match fs::metadata(&path) {
@@ -234,7 +240,7 @@ impl Walker<'_> {
     }
 
     fn excluded(&self, path: &Path) -> bool {
-        path.ancestors().any(|path| self.exclude.contains(path))
+        within(&self.exclude, path)
     }
 
     fn unreadable(&mut self, name: &str, code: &'static str, error: &io::Error) {
@@ -244,6 +250,24 @@ impl Walker<'_> {
     fn problem(&mut self, name: &str, code: &'static str, message: String, hint: &str) {
         self.walk.problems.push(problem(name, code, message, hint));
     }
+}
+
+/// What a configuration includes. One that cannot be read includes nothing: telling what is wrong
+/// with it is up to whoever uses it.
+fn included_by(configuration: &Path) -> Vec<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Including {
+        #[serde(default)]
+        include: Vec<String>,
+    }
+    let text = fs::read_to_string(configuration).unwrap_or_default();
+    let including = serde_saphyr::from_str::<Including>(&text).map(|found| found.include).unwrap_or_default();
+    let folder = configuration.parent().unwrap_or(Path::new(""));
+    including.iter().filter_map(|path| fs::canonicalize(folder.join(path)).ok()).collect()
+}
+
+fn within(folders: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    path.ancestors().any(|path| folders.contains(path))
 }
 
 /// A problem of a whole file.

@@ -35,9 +35,19 @@ fn write(folder: &Path, name: &str, content: &str) {
 
 /// What a load gives, as `name=content` and `name: code`.
 async fn loaded(files: &Files<String>) -> Vec<String> {
-    let loaded = files.load().await.expect("a folder");
+    let loaded = files.load(|loaded, _| loaded).await.expect("a folder");
     let parsed = loaded.parsed.iter().map(|text| text.as_ref().clone());
     parsed.chain(loaded.problems.iter().map(|problem| format!("{}: {}", problem.file, problem.code))).collect()
+}
+
+/// How many files a load gives.
+async fn counted(files: &Files<String>) -> usize {
+    files.load(|loaded, _| loaded.parsed.len()).await.expect("a folder")
+}
+
+/// What is wrong with a folder that gives nothing.
+async fn refused(files: &Files<String>) -> String {
+    files.load(|_, _| ()).await.expect_err("an error").message
 }
 
 /// Loads after each signal until this is what stands there.
@@ -45,7 +55,7 @@ async fn becomes(files: &Files<String>, expected: &[&str]) {
     let until_it_does = async {
         loop {
             files.changed().await;
-            if files.load().await.is_ok() && loaded(files).await == expected {
+            if files.load(|_, _| ()).await.is_ok() && loaded(files).await == expected {
                 return;
             }
         }
@@ -73,6 +83,18 @@ async fn excluded_folders_are_not_read_even_through_a_link() {
     symlink("targets", folder.path().join("more")).expect("a link");
     let files = Files::new(folder.path(), vec![folder.path().join("targets")], QUICK, text);
     assert_eq!(loaded(&files).await, ["users.yaml=x"]);
+}
+
+#[tokio::test]
+async fn what_a_configuration_includes_is_no_manifest() {
+    let folder = TempDir::new().expect("a folder");
+    let configuration = "listen: 127.0.0.1:8080\ninclude: [targets/, ../shared.yaml, gone/]\n";
+    write(folder.path(), "s1/rosterd.yaml", configuration);
+    write(folder.path(), "s1/targets/crm.yaml", "x");
+    write(folder.path(), "s1/users.yaml", "x");
+    write(folder.path(), "shared.yaml", "x");
+    write(folder.path(), "targets/a.yaml", "x");
+    assert_eq!(loaded(&files_of(folder.path(), QUICK)).await, ["s1/users.yaml=x", "targets/a.yaml=x"]);
 }
 
 #[tokio::test]
@@ -133,7 +155,7 @@ async fn a_checkout_of_thousands_of_files_is_read_whole() {
         }
     });
     let until_all_are_there = async {
-        while files.load().await.expect("a folder").parsed.len() < 3001 {
+        while counted(&files).await < 3001 {
             files.changed().await;
         }
     };
@@ -187,8 +209,8 @@ async fn a_folder_that_vanishes_is_an_error_and_is_watched_again_when_it_returns
     loaded(&files).await;
     fs::remove_dir_all(parent.path().join("some")).expect("removed");
     timeout(PATIENCE, files.changed()).await.expect("noticed");
-    let error = files.load().await.err().expect("an error");
-    assert!(error.message.contains("does not exist; make it"), "{error}");
+    let error = refused(&files).await;
+    assert!(error.contains("does not exist; make it"), "{error}");
     write(&folder, "team/a.yaml", "2");
     becomes(&files, &["team/a.yaml=2"]).await;
     write(&folder, "team/a.yaml", "3");
@@ -221,8 +243,8 @@ async fn without_events_the_rescan_finds_changes() {
     becomes(&files, &["a.yaml=newer"]).await;
     fs::remove_file(folder.path().join("a.yaml")).expect("removed");
     timeout(PATIENCE, files.changed()).await.expect("noticed");
-    let error = files.load().await.err().expect("an error");
-    assert!(error.message.contains("holds no `.yaml`"), "{error}");
+    let error = refused(&files).await;
+    assert!(error.contains("holds no `.yaml`"), "{error}");
 }
 
 #[tokio::test]
@@ -276,7 +298,7 @@ async fn loops_of_links_end_and_no_file_is_read_twice() {
 #[tokio::test]
 async fn a_missing_folder_and_a_file_in_its_place_say_what_to_do() {
     let folder = TempDir::new().expect("a folder");
-    let message = async |path: &Path| files_of(path, QUICK).load().await.err().expect("an error").message;
+    let message = async |path: &Path| refused(&files_of(path, QUICK)).await;
     assert!(message(&folder.path().join("none")).await.contains("does not exist; make it or name another one"));
     assert!(message(folder.path()).await.contains("put manifests there or name another folder"));
     write(folder.path(), "a.yaml", "x");
