@@ -12,6 +12,7 @@ pub mod guard;
 pub mod input;
 pub mod linked;
 pub mod order;
+pub mod partition;
 pub mod planner;
 pub mod render;
 pub mod unlinked;

@@ -171,6 +171,3 @@ fn holds_say_what_they_hold(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
     let wrong = plan.holds.iter().filter(|hold| canonical::digest(&hold.changes) != hold.digest);
     wrong.map(|hold| format!("the digest of the `{}` hold is of other changes", hold.limit.as_str())).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -156,6 +156,3 @@ fn span(time: Duration) -> String {
         _ => format!("{seconds}s"),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -27,6 +27,7 @@ use crate::plan::input::PlanInput;
 use crate::plan::linked;
 use crate::plan::linked::Decided;
 use crate::plan::order;
+use crate::plan::partition::Partition;
 use crate::plan::unlinked::Unlinked;
 
 /// A finished plan and the accounts that it speaks about.
@@ -57,6 +58,7 @@ pub struct Planner<'a> {
     /// Users who want a user name that a linked account of somebody else has.
     names_held: BTreeMap<&'a RecordId, &'a AccountId>,
     in_view: BTreeMap<AccountId, SeenAccount>,
+    partition: Partition,
 }
 
 #[derive(PartialEq)]
@@ -91,11 +93,15 @@ impl<'a> Planner<'a> {
             candidates: BTreeMap::new(),
             names_held: BTreeMap::new(),
             in_view: BTreeMap::new(),
+            partition: Partition::new(input.target.partition.as_deref()),
         }
     }
 
     /// Shows one account. Showing it again does no harm.
     pub fn observe(&mut self, account: Account) {
+        if !self.partition.holds(&account) {
+            return;
+        }
         let owner = self.owners.get(&account.id).copied();
         let seen = SeenAccount {
             account: account.id.clone(),
@@ -191,6 +197,7 @@ impl<'a> Planner<'a> {
 
     /// Ends the plan: `coverage` says what the accounts that were shown prove about the rest.
     pub fn finish(mut self, coverage: Coverage) -> Planned {
+        let coverage = self.partition.proven(coverage);
         let mut decided = BTreeMap::new();
         let mut touched = BTreeMap::new();
         for (record, outcome) in std::mem::take(&mut self.linked) {

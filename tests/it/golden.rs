@@ -5,6 +5,8 @@
 //! listing removes nobody and creates nobody. `ROSTERD_BLESS=1` writes the plans anew.
 
 mod case;
+mod checks;
+mod guards;
 mod properties;
 mod random;
 mod simulator;

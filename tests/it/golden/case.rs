@@ -228,9 +228,13 @@ impl Case {
             let file = folder.join(name);
             fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
         };
-        let mut case: Self = serde_saphyr::from_str(&read("case.yaml")).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
-        case.observed = serde_saphyr::from_str(&read("observed.yaml")).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
-        case
+        Self::from_text(&read("case.yaml"), &read("observed.yaml"))
+    }
+
+    pub(super) fn from_text(case: &str, observed: &str) -> Self {
+        let mut parsed: Self = serde_saphyr::from_str(case).unwrap_or_else(|error| panic!("{error}\n{case}"));
+        parsed.observed = serde_saphyr::from_str(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
+        parsed
     }
 
     pub(super) fn world(&self) -> World {

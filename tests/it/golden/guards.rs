@@ -1,0 +1,169 @@
+//! Limits on narrowing, and first contact.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rosterd::model::change::Cause;
+use rosterd::model::change::Effect;
+use rosterd::model::ids::Digest;
+use rosterd::model::plan::HoldKind;
+use rosterd::model::plan::Plan;
+use rosterd::model::target::Limits;
+use rosterd::model::target::Window;
+use rosterd::plan::Guards;
+use rosterd::plan::guard;
+
+use crate::golden::case::Case;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A plan that disables so many users by inference and so many explicitly, and creates one.
+fn plan(inferred: usize, explicit: usize) -> Plan {
+    let mut case = String::from("users:\n  u-new: { values: { userName: new@acme.example } }\n");
+    let mut links = String::from("links:\n");
+    let mut accounts = String::from("[]");
+    for number in 0..inferred + explicit {
+        let reason = if number < inferred { "not-granted" } else { "inactive" };
+        case.push_str(&format!("  u-{number}: {{ none: {reason} }}\n"));
+        links.push_str(&format!("  u-{number}: {{ account: a-{number} }}\n"));
+        if number == 0 {
+            accounts.clear();
+        }
+        accounts.push_str(&format!("- {{ id: a-{number}, values: {{ userName: name-{number} }} }}\n"));
+    }
+    if inferred + explicit > 0 {
+        case.push_str(&links);
+    }
+    Case::from_text(&case, &accounts).world().planned().plan
+}
+
+struct Given {
+    owned: u64,
+    used: u64,
+    released: BTreeSet<Digest>,
+}
+
+impl Given {
+    fn owned(owned: u64) -> Self {
+        Self { owned, used: 0, released: BTreeSet::new() }
+    }
+
+    fn judge(&self, plan: Plan) -> Plan {
+        let window = |count, percent, window| Window { count, percent, window };
+        let limits = Limits {
+            narrow_inferred: vec![window(Some(10), Some(5.0), DAY)],
+            narrow_explicit: vec![window(None, Some(25.0), HOUR), window(None, Some(35.0), DAY)],
+            requests_per_second: None,
+            concurrency: 4,
+        };
+        let guards = Guards {
+            first_contact: false,
+            enforced: &BTreeSet::new(),
+            released: &self.released,
+            owned_active: self.owned,
+            narrowed: &|_, window| if window >= DAY { self.used } else { 0 },
+            limits: &limits,
+        };
+        guard(plan, &guards)
+    }
+
+    fn held(&self, inferred: usize, explicit: usize) -> BTreeMap<HoldKind, usize> {
+        let plan = self.judge(plan(inferred, explicit));
+        plan.holds.iter().map(|hold| (hold.limit, hold.changes.len())).collect()
+    }
+}
+
+#[test]
+fn inferred_narrowing_is_held_over_the_smaller_of_count_and_percent() {
+    assert!(Given::owned(1000).held(10, 0).is_empty());
+    assert_eq!(Given::owned(1000).held(11, 0), [(HoldKind::NarrowInferred, 11)].into());
+    assert!(Given::owned(100).held(5, 0).is_empty());
+    assert_eq!(Given::owned(100).held(6, 0), [(HoldKind::NarrowInferred, 6)].into());
+}
+
+#[test]
+fn each_cause_has_limits_of_its_own() {
+    assert_eq!(Given::owned(100).held(6, 25), [(HoldKind::NarrowInferred, 6)].into());
+    assert_eq!(Given::owned(100).held(5, 26), [(HoldKind::NarrowExplicit, 26)].into());
+}
+
+#[test]
+fn what_was_taken_within_the_window_counts() {
+    let given = Given { used: 9, ..Given::owned(1000) };
+    assert!(given.held(1, 0).is_empty());
+    assert_eq!(given.held(2, 0), [(HoldKind::NarrowInferred, 2)].into());
+    let explicit = Given { used: 20, ..Given::owned(100) };
+    assert!(explicit.held(0, 15).is_empty());
+    assert_eq!(explicit.held(0, 16), [(HoldKind::NarrowExplicit, 16)].into());
+}
+
+#[test]
+fn below_five_changes_half_of_the_target_is_the_bound_and_one_person_always_passes() {
+    assert!(Given::owned(1).held(1, 0).is_empty());
+    assert!(Given::owned(1).held(0, 1).is_empty());
+    assert!(Given::owned(4).held(2, 0).is_empty());
+    assert_eq!(Given::owned(4).held(3, 0), [(HoldKind::NarrowInferred, 3)].into());
+    assert_eq!(Given { used: 1, ..Given::owned(2) }.held(1, 0), [(HoldKind::NarrowInferred, 1)].into());
+}
+
+#[test]
+fn what_is_over_is_held_whole_and_the_rest_goes_on() {
+    let plan = Given::owned(100).judge(plan(6, 3));
+    assert_eq!(plan.changes.iter().filter(|change| change.cause == Some(Cause::Explicit)).count(), 3);
+    assert_eq!(plan.changes.iter().filter(|change| change.cause == Some(Cause::Inferred)).count(), 0);
+    assert_eq!(plan.changes.iter().filter(|change| change.effect == Effect::Widens).count(), 1);
+}
+
+#[test]
+fn a_release_lets_exactly_the_shown_changes_through() {
+    let held = Given::owned(100).judge(plan(6, 0));
+    let digest = held.holds[0].digest.clone();
+    let released = Given { released: [digest].into(), ..Given::owned(100) };
+    assert!(released.held(6, 0).is_empty());
+    assert_eq!(released.held(7, 0), [(HoldKind::NarrowInferred, 7)].into());
+}
+
+#[test]
+fn first_contact_holds_everything_until_that_plan_is_enforced() {
+    let limits = Limits {
+        narrow_inferred: Vec::new(),
+        narrow_explicit: Vec::new(),
+        requests_per_second: None,
+        concurrency: 4,
+    };
+    let none = BTreeSet::new();
+    let judge = |plan: Plan, enforced: &BTreeSet<Digest>| {
+        let guards = Guards {
+            first_contact: true,
+            enforced,
+            released: &none,
+            owned_active: 0,
+            narrowed: &|_, _| 0,
+            limits: &limits,
+        };
+        guard(plan, &guards)
+    };
+    let held = judge(plan(2, 1), &none);
+    assert!(held.changes.is_empty());
+    assert_eq!(held.holds.len(), 1);
+    assert_eq!(held.holds[0].limit, HoldKind::FirstContact);
+    assert_eq!(held.holds[0].changes.len(), 4);
+    let enforced = [held.holds[0].digest.clone()].into();
+    assert_eq!(judge(plan(2, 1), &enforced).changes.len(), 4);
+    assert!(judge(plan(3, 1), &enforced).changes.is_empty(), "another plan was not shown");
+}
+
+#[test]
+fn a_digest_tells_what_is_done_and_not_why() {
+    let mut changes = plan(2, 0).changes;
+    let before = rosterd::plan::render::digest(&changes);
+    for change in &mut changes {
+        change.reason.push('!');
+        change.origins.clear();
+    }
+    assert_eq!(rosterd::plan::render::digest(&changes), before);
+    changes[0].account = Some("a-99".into());
+    assert_ne!(rosterd::plan::render::digest(&changes), before);
+}
