@@ -56,7 +56,7 @@ pub struct Planner<'a> {
     /// Unlinked accounts that fit some user.
     candidates: BTreeMap<AccountId, Arc<Account>>,
     /// Users who want a user name that a linked account of somebody else has.
-    names_held: BTreeMap<&'a RecordId, &'a AccountId>,
+    names_held: BTreeMap<&'a RecordId, BTreeSet<&'a AccountId>>,
     in_view: BTreeMap<AccountId, SeenAccount>,
     partition: Partition,
 }
@@ -154,7 +154,7 @@ impl<'a> Planner<'a> {
         if let Some(Desired::Account(projection)) = self.input.desired.get(record)
             && wants_name_of(&self.input.comparison(), projection, account)
         {
-            self.names_held.insert(record, &link.account);
+            self.names_held.entry(record).or_default().insert(&link.account);
         }
     }
 
@@ -270,7 +270,7 @@ impl<'a> Planner<'a> {
                     projection,
                     found: found.get(record),
                     candidates: &self.candidates,
-                    name_held_by: self.names_held.get(record).copied().filter(|held| !self.frees_name(held, decided)),
+                    name_held_by: self.name_holder(record, decided),
                     proven: self.proves(coverage, record),
                 }
                 .decide(),
@@ -279,12 +279,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether the same plan gives the account another user name, before anything is created.
-    fn frees_name(&self, account: &AccountId, decided: &BTreeMap<&'a RecordId, Decided>) -> bool {
-        let changes =
-            self.owners.get(account).and_then(|link| decided.get(&link.record)).map(|outcome| &outcome.changes);
-        let mut fields = changes.into_iter().flatten().flat_map(|change| &change.fields);
-        fields.any(|field| field.path == AttributePath::user_name())
+    /// The first account of another user that has the name this user wants and keeps it: an
+    /// account that the same plan renames is renamed before anything is created.
+    fn name_holder(&self, record: &RecordId, decided: &BTreeMap<&'a RecordId, Decided>) -> Option<&'a AccountId> {
+        let renamed = |account: &AccountId| {
+            let owner = self.owners.get(account).and_then(|link| decided.get(&link.record));
+            let mut fields = owner.into_iter().flat_map(|outcome| &outcome.changes).flat_map(|change| &change.fields);
+            fields.any(|field| field.path == AttributePath::user_name())
+        };
+        self.names_held.get(record)?.iter().find(|account| !renamed(account)).copied()
     }
 
     /// Whether "not seen" means "not there" for this user.

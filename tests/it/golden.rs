@@ -10,6 +10,7 @@ mod guards;
 mod properties;
 mod random;
 mod simulator;
+mod truth;
 
 use std::fs;
 use std::path::Path;

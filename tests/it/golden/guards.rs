@@ -127,12 +127,8 @@ fn a_release_lets_exactly_the_shown_changes_through() {
 
 #[test]
 fn first_contact_holds_everything_until_that_plan_is_enforced() {
-    let limits = Limits {
-        narrow_inferred: Vec::new(),
-        narrow_explicit: Vec::new(),
-        requests_per_second: None,
-        concurrency: 4,
-    };
+    let limits =
+        Limits { narrow_inferred: Vec::new(), narrow_explicit: Vec::new(), requests_per_second: None, concurrency: 4 };
     let none = BTreeSet::new();
     let judge = |plan: Plan, enforced: &BTreeSet<Digest>| {
         let guards = Guards {

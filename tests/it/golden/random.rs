@@ -1,1 +1,227 @@
-//! Random worlds.
+//! Random small worlds, against the properties of every plan and against a truth table.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use proptest::collection::btree_set;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use rosterd::model::account::Account;
+use rosterd::model::account::AccountState;
+use rosterd::model::account::Membership;
+use rosterd::model::change::Action;
+use rosterd::model::change::Cause;
+use rosterd::model::link::Link;
+use rosterd::model::link::LinkedBy;
+use rosterd::model::path::AttributePath;
+use rosterd::model::plan::Coverage;
+use rosterd::model::projection::Conflict;
+use rosterd::model::projection::Desired;
+use rosterd::model::projection::NoAccess;
+use rosterd::model::projection::NoAccessReason;
+use rosterd::model::projection::Projected;
+use rosterd::model::projection::ProjectedGrant;
+use rosterd::model::projection::Projection;
+use rosterd::model::target::Ending;
+use rosterd::model::target::Existing;
+use rosterd::model::target::Own;
+
+use crate::golden::case::Case;
+use crate::golden::case::World;
+use crate::golden::properties;
+use crate::golden::truth;
+
+const TARGET: &str = r"
+target:
+  protected: ['root*']
+  entitlements: { e0: { group: g0 }, e1: { group: g1, privileged: true }, e2: { group: g1 }, e3: { role: r } }
+";
+const NAMES: [&str; 5] = ["ada", "ADA", "bob", "root-1", "cy"];
+const USERS: [&str; 5] = ["u-0", "u-1", "u-2", "u-3", "u-9"];
+const ACCOUNTS: [&str; 5] = ["a-0", "a-1", "a-2", "a-3", "a-4"];
+
+fn memberships() -> impl Strategy<Value = BTreeSet<Membership>> {
+    let all = vec![
+        Membership::Group("g0".to_owned()),
+        Membership::Group("g1".to_owned()),
+        Membership::Group("left".to_owned()),
+        Membership::Role("r".to_owned()),
+    ];
+    btree_set(select(all), 0..3)
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    select(vec![Ending::Disable, Ending::Disable, Ending::Strip, Ending::List, Ending::Keep])
+}
+
+fn values() -> impl Strategy<Value = BTreeMap<AttributePath, Projected>> {
+    let own = select(vec![Own::Always, Own::Always, Own::Create, Own::IfEmpty]);
+    let value = option::of(select(vec!["x", "y", ""]));
+    let other = (value, own).prop_map(|(value, own)| projected(value, own));
+    (option::weighted(0.95, select(NAMES.to_vec())), option::of(other.clone()), option::of(other)).prop_map(
+        |(name, title, zone)| {
+            let name = name.map(|name| (AttributePath::user_name(), projected(Some(name), Own::Always)));
+            let others = [("title", title), ("timezone", zone)];
+            let others = others.into_iter().filter_map(|(path, value)| Some((path_of(path), value?)));
+            name.into_iter().chain(others).collect()
+        },
+    )
+}
+
+fn projected(value: Option<&str>, own: Own) -> Projected {
+    let value = value.map(Into::into);
+    Projected { value, own, personal: false, sensitive: false, origins: Vec::new() }
+}
+
+fn path_of(text: &str) -> AttributePath {
+    AttributePath::parse(text).unwrap()
+}
+
+/// What a user should have; the record and the mark are filled in where the user is known.
+fn desired() -> impl Strategy<Value = Option<Desired>> {
+    let words = btree_set(select(vec!["e0", "e1", "e2", "e3"]), 0..3);
+    let account = (values(), words, prop::bool::weighted(0.15)).prop_map(|(values, words, renamed)| {
+        Desired::Account(Projection {
+            record: "".into(),
+            formerly: if renamed { vec!["u-9".into()] } else { Vec::new() },
+            values,
+            entitlements: words.into_iter().map(|word| (word.into(), grant(word))).collect(),
+            origins: Vec::new(),
+        })
+    });
+    let reason = select(vec![NoAccessReason::Inactive, NoAccessReason::NotGranted, NoAccessReason::Ended]);
+    let none =
+        (reason, ending()).prop_map(|(reason, ending)| Desired::None(NoAccess { reason, ending, origins: Vec::new() }));
+    let conflict = Just(Desired::Conflict(Conflict {
+        code: "cardinality".to_owned(),
+        message: String::new(),
+        hint: String::new(),
+    }));
+    prop_oneof![5 => account.prop_map(Some), 2 => none.prop_map(Some), 1 => conflict.prop_map(Some), 1 => Just(None)]
+}
+
+fn grant(word: &str) -> ProjectedGrant {
+    let membership = match word {
+        "e0" => Membership::Group("g0".to_owned()),
+        "e3" => Membership::Role("r".to_owned()),
+        _ => Membership::Group("g1".to_owned()),
+    };
+    ProjectedGrant { membership, privileged: word == "e1", origins: Vec::new() }
+}
+
+fn account() -> impl Strategy<Value = Option<Account>> {
+    let marks = option::of(select(vec!["u-0", "u-1", "u-2", "u-9", "hr-7"]));
+    let other = option::of(select(vec!["x", "y"]));
+    let state = prop_oneof![4 => Just(AccountState::Active), 2 => Just(AccountState::Disabled), 3 => select(AccountState::ALL.to_vec())];
+    let parts = (option::weighted(0.9, select(NAMES.to_vec())), marks, other.clone(), other, state, memberships());
+    option::weighted(
+        0.8,
+        parts.prop_map(|(name, mark, title, zone, state, memberships)| {
+            let values = [("userName", name), ("externalId", mark), ("title", title), ("timezone", zone)];
+            let values = values.into_iter().filter_map(|(path, value)| Some((path_of(path), value?.into()))).collect();
+            Account { id: "".into(), state, values, memberships, version: None }
+        }),
+    )
+}
+
+fn link() -> impl Strategy<Value = Option<(usize, bool, BTreeSet<Membership>)>> {
+    option::weighted(0.5, (0..ACCOUNTS.len(), any::<bool>(), memberships()))
+}
+
+prop_compose! {
+    fn world()(
+        people in vec((desired(), link(), option::of(select(vec![Cause::Explicit, Cause::Inferred]))), USERS.len()),
+        accounts in vec(account(), ACCOUNTS.len()),
+        existing in select(vec![Existing::Refuse, Existing::Ask, Existing::Adopt, Existing::Adopt]),
+        (on_gone, updates, fold, trust_names) in (ending(), prop::bool::weighted(0.8), any::<bool>(), any::<bool>()),
+        coverage in select(vec![Coverage::Complete, Coverage::Complete, Coverage::Partial("cut".to_owned()), Coverage::Keyed]),
+        (asked, unproven) in (btree_set(select(USERS.to_vec()), 1..5), btree_set(select(USERS.to_vec()), 0..2)),
+    ) -> World {
+        let mut world = Case::from_text(TARGET, "[]").world();
+        let policy = &mut world.target.account;
+        policy.existing = existing;
+        policy.on_gone = on_gone;
+        policy.updates = updates;
+        policy.fold_user_name = fold;
+        if trust_names {
+            policy.trusted_keys = policy.match_keys.clone();
+        }
+        for (id, (desired, link, cause)) in USERS.iter().zip(people) {
+            world.desired.extend(desired.map(|desired| ((*id).into(), named(id, desired))));
+            world.causes.extend(cause.map(|cause| (((*id).into(), None), cause)));
+            world.links.extend(link.map(|link| ((*id).into(), linked(id, link))));
+        }
+        world.accounts = ACCOUNTS.iter().zip(accounts).filter_map(|(id, account)| {
+            Some(Account { id: (*id).into(), ..account? })
+        }).collect();
+        if coverage == Coverage::Keyed {
+            world.records = Some(asked.into_iter().map(Into::into).collect());
+            world.unproven = unproven.into_iter().map(Into::into).collect();
+        }
+        world.coverage = coverage;
+        world
+    }
+}
+
+fn named(id: &str, desired: Desired) -> Desired {
+    match desired {
+        Desired::Account(mut projection) => {
+            projection.record = id.into();
+            projection.values.insert(AttributePath::external_id(), projected(Some(id), Own::IfEmpty));
+            // Nobody was called what they are called now.
+            projection.formerly.retain(|record| record.as_str() != id);
+            Desired::Account(projection)
+        }
+        other => other,
+    }
+}
+
+fn linked(id: &str, (account, disabled_by_us, granted): (usize, bool, BTreeSet<Membership>)) -> Link {
+    Link {
+        record: id.into(),
+        account: ACCOUNTS[account].into(),
+        by: LinkedBy::Created,
+        disabled_by_us,
+        granted,
+        since: chrono::DateTime::UNIX_EPOCH,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_worlds_keep_the_properties(world in world()) {
+        prop_assert_eq!(properties::broken(&world), Vec::<String>::new());
+    }
+
+    #[test]
+    fn random_plans_are_those_of_the_truth_table(world in world()) {
+        let planned = world.planned().plan;
+        let actual: BTreeSet<_> =
+            planned.changes.iter().map(|change| (change.record.clone(), change.action, change.effect)).collect();
+        prop_assert_eq!(actual, truth::expected(&world));
+    }
+
+    #[test]
+    fn every_user_gets_a_change_or_a_reason(world in world()) {
+        let plan = world.planned().plan;
+        for record in world.desired.keys().filter(|record| world.input().concerns(record)) {
+            let told = plan.changes.iter().any(|change| change.record == *record)
+                || plan.skips.iter().any(|skip| skip.record == *record);
+            // A linked account that a partial listing did not show, with nothing due, is no news.
+            let seen = world.links.get(record).is_none_or(|link| world.accounts.iter().any(|account| account.id == link.account));
+            prop_assert!(told || !seen, "{record}");
+        }
+    }
+
+    #[test]
+    fn creations_state_that_the_account_is_active(world in world()) {
+        let plan = world.planned().plan;
+        for change in plan.changes.iter().filter(|change| change.action == Action::Create) {
+            prop_assert_eq!(change.active, Some(true));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a plan should do, decided naively: every account is kept, everybody is compared with
+//! everything, and nothing of the planner is used.
+
+use std::collections::BTreeSet;
+
+use rosterd::model::account::Account;
+use rosterd::model::account::AccountState;
+use rosterd::model::account::Membership;
+use rosterd::model::change::Action;
+use rosterd::model::change::Effect;
+use rosterd::model::ids::RecordId;
+use rosterd::model::link::Link;
+use rosterd::model::plan::Coverage;
+use rosterd::model::projection::Desired;
+use rosterd::model::projection::Projection;
+use rosterd::model::target::Ending;
+use rosterd::model::target::Existing;
+use rosterd::model::target::Own;
+
+use crate::golden::case::World;
+use crate::golden::case::canonicalize;
+
+type Expected = BTreeSet<(RecordId, Action, Effect)>;
+
+pub(super) fn expected(world: &World) -> Expected {
+    let everybody: BTreeSet<&RecordId> = world.desired.keys().chain(world.links.keys()).collect();
+    let asked = |record: &&RecordId| world.records.as_ref().is_none_or(|records| records.contains(*record));
+    let mut expected = Expected::new();
+    for record in everybody.into_iter().filter(asked) {
+        let done = match world.links.get(record) {
+            Some(link) => linked(world, link),
+            None => unlinked(world, record).into_iter().map(|action| (action, Effect::Widens)).collect(),
+        };
+        expected.extend(done.into_iter().map(|(action, effect)| (record.clone(), action, effect)));
+    }
+    expected
+}
+
+fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
+    let Some(account) = world.accounts.iter().find(|account| account.id == link.account) else { return Vec::new() };
+    let alone = world.links.values().filter(|other| other.account == link.account).count() == 1;
+    let renamed = !world.desired.contains_key(&link.record)
+        && accounts(world).any(|projection| projection.formerly.contains(&link.record));
+    if !alone || renamed || is_root(account.user_name().unwrap_or_default(), world) {
+        return Vec::new();
+    }
+    let open = matches!(account.state, AccountState::Active | AccountState::Pending | AccountState::Unknown);
+    let held: BTreeSet<&Membership> = link.granted.intersection(&account.memberships).collect();
+    let ended = |ending: Ending| match ending {
+        Ending::Disable if open => vec![(Action::Disable, Effect::Narrows)],
+        Ending::Strip if open && !held.is_empty() => vec![(Action::Narrow, Effect::Narrows)],
+        _ => Vec::new(),
+    };
+    let projection = match world.desired.get(&link.record) {
+        None => return ended(world.target.account.on_gone),
+        Some(Desired::None(no)) => return ended(no.ending),
+        Some(Desired::Conflict(_)) => return Vec::new(),
+        Some(Desired::Account(projection)) => projection,
+    };
+    let wanted: BTreeSet<&Membership> = projection.entitlements.values().map(|grant| &grant.membership).collect();
+    let mut done = Vec::new();
+    if held.iter().any(|membership| !wanted.contains(*membership)) {
+        done.push((Action::Narrow, Effect::Narrows));
+    }
+    if is_root(name_of(projection), world) {
+        return done;
+    }
+    if open {
+        if differs(world, projection, account) {
+            done.push((Action::Update, Effect::Neutral));
+        }
+        if wanted.iter().any(|membership| !account.memberships.contains(*membership)) {
+            done.push((Action::Update, Effect::Widens));
+        }
+    } else if account.state == AccountState::Disabled && link.disabled_by_us {
+        done.push((Action::Reactivate, Effect::Widens));
+    }
+    done
+}
+
+fn differs(world: &World, projection: &Projection, account: &Account) -> bool {
+    let mut written = projection.values.iter().filter(|(path, projected)| {
+        let now = account.values.get(*path).and_then(|value| value.as_str());
+        let value = projected.value.as_ref().map(|value| canonicalize(path, value));
+        let wanted = value.as_ref().and_then(|value| value.as_str());
+        if path.as_str() == "externalId" {
+            return now.is_none_or(|now| projection.formerly.iter().any(|earlier| earlier.as_str() == now));
+        }
+        let equal = match (wanted, now) {
+            (Some(wanted), Some(now)) if path.as_str() == "userName" => same_name(world, wanted, now),
+            (wanted, now) => wanted == now,
+        };
+        match (projected.own, wanted) {
+            (_, Some("")) | (Own::Create, _) => false,
+            (Own::Always, _) => !equal,
+            (Own::IfEmpty, wanted) => now.is_none() && wanted.is_some(),
+        }
+    });
+    world.target.account.updates && written.next().is_some()
+}
+
+fn unlinked(world: &World, record: &RecordId) -> Option<Action> {
+    let Some(Desired::Account(projection)) = world.desired.get(record) else { return None };
+    let proven = match world.coverage {
+        Coverage::Complete => true,
+        Coverage::Partial(_) => false,
+        Coverage::Keyed => !world.unproven.contains(record),
+    };
+    let left_behind = projection
+        .formerly
+        .iter()
+        .any(|earlier| !world.desired.contains_key(earlier) && world.links.contains_key(earlier));
+    if !proven || left_behind || is_root(name_of(projection), world) {
+        return None;
+    }
+    let Some((key, found)) = found(world, projection) else { return creates(world, projection) };
+    let [account] = found.as_slice() else { return None };
+    let rivals = accounts(world).filter(|other| other.record != *record && !world.links.contains_key(&other.record));
+    let claimed = rivals.into_iter().any(|rival| claims(world, rival, account));
+    let policy = &world.target.account;
+    let foreign = account.external_id().is_some_and(|mark| !marks(projection, mark));
+    let open = matches!(account.state, AccountState::Active | AccountState::Pending | AccountState::Unknown);
+    let trusted = policy.trusted_keys.contains(&policy.match_keys[key]);
+    let takes = policy.existing == Existing::Adopt && trusted && open && !foreign && !claimed;
+    (takes && !is_root(account.user_name().unwrap_or_default(), world)).then_some(Action::Adopt)
+}
+
+/// A user outside a keyed plan claims whatever fits by any key: more is not known about them.
+fn claims(world: &World, rival: &Projection, account: &Account) -> bool {
+    if world.records.as_ref().is_some_and(|records| !records.contains(&rival.record)) {
+        return fits(world, rival, account, 0) || fits(world, rival, account, 1);
+    }
+    found(world, rival).is_some_and(|(_, found)| found.contains(&account))
+}
+
+fn found<'w>(world: &'w World, projection: &Projection) -> Option<(usize, Vec<&'w Account>)> {
+    let free = |account: &&Account| world.links.values().all(|link| link.account != account.id);
+    (0..2).find_map(|key| {
+        let found: Vec<_> =
+            world.accounts.iter().filter(free).filter(|account| fits(world, projection, account, key)).collect();
+        (!found.is_empty()).then_some((key, found))
+    })
+}
+
+fn fits(world: &World, projection: &Projection, account: &Account, key: usize) -> bool {
+    match key {
+        0 => account.external_id().is_some_and(|mark| marks(projection, mark)),
+        _ => account.user_name().is_some_and(|name| same_name(world, name_of(projection), name)),
+    }
+}
+
+fn creates(world: &World, projection: &Projection) -> Option<Action> {
+    let name = name_of(projection);
+    let held = world.links.values().any(|link| {
+        let account = world.accounts.iter().find(|account| account.id == link.account);
+        let holds = account.is_some_and(|account| account.user_name().is_some_and(|held| same_name(world, name, held)));
+        holds && !is_renamed(world, link)
+    });
+    (!name.is_empty() && !held).then_some(Action::Create)
+}
+
+fn is_renamed(world: &World, link: &Link) -> bool {
+    let asked = world.records.as_ref().is_none_or(|records| records.contains(&link.record));
+    let Some(account) = world.accounts.iter().find(|account| account.id == link.account) else { return false };
+    let Some(Desired::Account(projection)) = world.desired.get(&link.record) else { return false };
+    let renames = world.target.account.updates
+        && !name_of(projection).is_empty()
+        && !account.user_name().is_some_and(|name| same_name(world, name_of(projection), name));
+    let written = linked(world, link).iter().any(|(action, effect)| {
+        *action == Action::Reactivate || (*action == Action::Update && *effect == Effect::Neutral)
+    });
+    asked && renames && written
+}
+
+fn accounts(world: &World) -> impl Iterator<Item = &Projection> {
+    world.desired.values().filter_map(|desired| match desired {
+        Desired::Account(projection) => Some(projection),
+        Desired::None(_) | Desired::Conflict(_) => None,
+    })
+}
+
+fn marks(projection: &Projection, mark: &str) -> bool {
+    projection.record.as_str() == mark || projection.formerly.iter().any(|earlier| earlier.as_str() == mark)
+}
+
+fn name_of(projection: &Projection) -> &str {
+    projection
+        .values
+        .iter()
+        .find(|(path, _)| path.as_str() == "userName")
+        .and_then(|(_, projected)| projected.value.as_ref()?.as_str())
+        .unwrap_or_default()
+}
+
+fn same_name(world: &World, left: &str, right: &str) -> bool {
+    if world.target.account.fold_user_name { left.eq_ignore_ascii_case(right) } else { left == right }
+}
+
+fn is_root(name: &str, world: &World) -> bool {
+    if world.target.account.fold_user_name { name.to_lowercase().starts_with("root") } else { name.starts_with("root") }
+}
