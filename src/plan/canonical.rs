@@ -32,7 +32,11 @@ pub fn json(plan: &Plan) -> String {
 pub fn digest(changes: &[Change]) -> Digest {
     let essences = Value::Array(changes.iter().map(essence).collect());
     let bytes = hash(&SHA256, essences.to_string().as_bytes());
-    let hex: String = bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hex = String::with_capacity(64);
+    for byte in bytes.as_ref() {
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+        hex.extend([digit(byte >> 4), digit(byte & 15)]);
+    }
     Digest::new(hex)
 }
 

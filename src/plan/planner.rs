@@ -50,6 +50,8 @@ pub struct Planner<'a> {
     /// Links that share their account with another link, which the store rules out.
     doubled: BTreeSet<&'a AccountId>,
     index: Index<'a>,
+    /// Users outside a keyed plan, once one of them may have to be known.
+    others: Option<Index<'a>>,
     matches: Matches<'a>,
     /// What was decided about each linked user whose account was seen; `None`: it is in sync.
     linked: BTreeMap<&'a RecordId, Option<Box<Touched>>>,
@@ -88,6 +90,7 @@ impl<'a> Planner<'a> {
             owners,
             doubled,
             index,
+            others: None,
             matches: Matches::default(),
             linked: BTreeMap::new(),
             candidates: BTreeMap::new(),
@@ -183,15 +186,17 @@ impl<'a> Planner<'a> {
     }
 
     /// Users outside a keyed plan who fit the account too. Looked for only when an unlinked
-    /// account fits somebody, which is rare, so that keyed plans need no index of everybody.
-    fn rivals(&self, account: &Account) -> BTreeMap<&'a RecordId, usize> {
+    /// account fits somebody, which is rare, so that most keyed plans need no index of everybody.
+    fn rivals(&mut self, account: &Account) -> BTreeMap<&'a RecordId, usize> {
         if self.input.records.is_none() {
             return BTreeMap::new();
         }
-        let mut others = Index::new(self.input.comparison());
-        for projection in wanting(&self.input).filter(|projection| !self.input.concerns(&projection.record)) {
-            others.add(projection);
-        }
+        let input = &self.input;
+        let others = self.others.get_or_insert_with(|| {
+            let mut index = Index::new(input.comparison());
+            wanting(input).filter(|other| !input.concerns(&other.record)).for_each(|other| index.add(other));
+            index
+        });
         others.hits(account)
     }
 
@@ -346,8 +351,8 @@ fn moving<'a>(input: &PlanInput<'a>) -> BTreeSet<&'a RecordId> {
 /// The link that a renamed user has under an earlier record id. Until it has moved, the user has
 /// an account all the same, and must not get a second one.
 fn left_behind<'a>(input: &PlanInput<'a>, projection: &Projection) -> Option<&'a Link> {
-    let undeclared = projection.formerly.iter().filter(|record| !input.desired.contains_key(*record));
-    undeclared.filter_map(|record| input.links.get(record)).next()
+    let mut undeclared = projection.formerly.iter().filter(|record| !input.desired.contains_key(*record));
+    undeclared.find_map(|record| input.links.get(record))
 }
 
 fn settle(

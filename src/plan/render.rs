@@ -7,6 +7,7 @@ mod text;
 mod words;
 
 pub use crate::plan::canonical::digest;
+pub use crate::plan::canonical::essence;
 pub use crate::plan::canonical::json as canonical_json;
 pub use crate::plan::render::markdown::markdown;
 pub use crate::plan::render::text::text;

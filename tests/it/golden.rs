@@ -16,6 +16,7 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use rosterd::model::plan::Plan;
 use rosterd::plan::render;
 
 use crate::golden::case::Case;
@@ -64,6 +65,38 @@ fn markdown_shows_field_names_and_no_personal_value() {
             }
         }
     }
+}
+
+#[test]
+fn sensitive_values_are_in_no_view() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans/ownership-of-attributes");
+    let plan = Case::read(&folder).world().guarded().plan;
+    let views = [render::text(&plan), render::markdown(&plan, true), render::canonical_json(&plan)];
+    for view in views {
+        assert!(view.contains("pin") && !view.contains("4711") && !view.contains("0815"), "{view}");
+    }
+}
+
+#[test]
+fn a_plan_is_read_back_from_its_canonical_form() {
+    for folder in folders() {
+        let json = render::canonical_json(&Case::read(&folder).world().guarded().plan);
+        let plan: Plan = serde_json::from_str(&json).unwrap();
+        assert_eq!(render::canonical_json(&plan), json, "{}", folder.display());
+    }
+}
+
+#[test]
+fn what_a_target_calls_its_accounts_cannot_mislead_a_reader() {
+    let case = "users: { u-1: { values: { userName: ada } } }\nlinks: { u-1: { account: \"a\\e[31m|\\u202e@all\" } }";
+    let observed = r#"[{ id: "a\e[31m|\u202e@all", values: { userName: "<b>`[x](y)" } }]"#;
+    let plan = Case::from_text(case, observed).world().guarded().plan;
+    assert_eq!(plan.changes.len(), 1);
+    let (text, shared) = (render::text(&plan), render::markdown(&plan, true));
+    for view in [&text, &shared] {
+        assert!(!view.contains(['\u{1b}', '\u{202e}']), "{view}");
+    }
+    assert!(shared.contains("\\|") && !shared.contains("<b>") && shared.contains("\\[x]("), "{shared}");
 }
 
 fn folders() -> Vec<PathBuf> {

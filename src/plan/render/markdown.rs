@@ -28,7 +28,7 @@ pub fn markdown(plan: &Plan, show_personal: bool) -> String {
         lines.push(row(&[&format!("`{}`", skip.record), &account, &format!("{why}{hint}")]));
     }
     lines.push(String::new());
-    lines.join("\n")
+    words::plain(&lines)
 }
 
 fn table(lines: &mut Vec<String>, title: Option<&str>, changes: &[Change], show_personal: bool) {

@@ -24,7 +24,7 @@ pub fn text(plan: &Plan) -> String {
     lines.push(String::new());
     lines.push(words::totals(plan));
     lines.push(String::new());
-    lines.join("\n")
+    words::plain(&lines)
 }
 
 fn section(lines: &mut Vec<String>, title: Option<String>, body: impl Iterator<Item = String>) {

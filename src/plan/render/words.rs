@@ -101,7 +101,7 @@ pub(super) fn is_told(skip: &Skip) -> bool {
 pub(super) fn skip(skip: &Skip, show_personal: bool) -> (String, Option<String>) {
     match &skip.reason {
         SkipReason::InSync => ("the account equals its projection".to_owned(), None),
-        SkipReason::NotEntitled(why) => (why.clone(), None),
+        SkipReason::NotEntitled(why) | SkipReason::Kept(why) => (why.clone(), None),
         SkipReason::Conflict(conflict) => {
             (format!("conflict `{}`: {}", conflict.code, conflict.message), Some(conflict.hint.clone()))
         }
@@ -123,8 +123,18 @@ pub(super) fn skip(skip: &Skip, show_personal: bool) -> (String, Option<String>)
             Some("it is not made anew; see who deleted it in the target".to_owned()),
         ),
         SkipReason::Protected => ("the name is protected and is never written".to_owned(), None),
-        SkipReason::Kept(why) => (why.clone(), None),
     }
+}
+
+/// Lines without anything that a terminal or a reader could be misled by: names come from targets.
+pub(super) fn plain(lines: &[String]) -> String {
+    let misleads = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let clean =
+        |line: &String| line.chars().map(|c| if misleads(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    lines.iter().map(clean).collect::<Vec<String>>().join("\n")
 }
 
 /// The figures of a plan on one line.
@@ -140,10 +150,11 @@ pub fn totals(plan: &Plan) -> String {
     ];
     parts.extend(skipped(plan).into_iter().map(|(what, count)| format!("{count} {what}")));
     let accounts: u64 = plan.accounts.values().sum();
+    let plural = if accounts == 1 { "" } else { "s" };
     let states: Vec<String> =
         plan.accounts.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
     let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
-    format!("{}; {accounts} accounts seen{states}, {} unmanaged", parts.join(", "), plan.unmanaged.len())
+    format!("{}; {accounts} account{plural} seen{states}, {} unmanaged", parts.join(", "), plan.unmanaged.len())
 }
 
 fn skipped(plan: &Plan) -> BTreeMap<&'static str, usize> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::time::Duration;
 
 use rosterd::model::change::Cause;
@@ -16,8 +17,8 @@ use rosterd::plan::guard;
 
 use crate::golden::case::Case;
 
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// A plan that disables so many users by inference and so many explicitly, and creates one.
 fn plan(inferred: usize, explicit: usize) -> Plan {
@@ -26,12 +27,12 @@ fn plan(inferred: usize, explicit: usize) -> Plan {
     let mut accounts = String::from("[]");
     for number in 0..inferred + explicit {
         let reason = if number < inferred { "not-granted" } else { "inactive" };
-        case.push_str(&format!("  u-{number}: {{ none: {reason} }}\n"));
-        links.push_str(&format!("  u-{number}: {{ account: a-{number} }}\n"));
+        writeln!(case, "  u-{number}: {{ none: {reason} }}").unwrap();
+        writeln!(links, "  u-{number}: {{ account: a-{number} }}").unwrap();
         if number == 0 {
             accounts.clear();
         }
-        accounts.push_str(&format!("- {{ id: a-{number}, values: {{ userName: name-{number} }} }}\n"));
+        writeln!(accounts, "- {{ id: a-{number}, values: {{ userName: name-{number} }} }}").unwrap();
     }
     if inferred + explicit > 0 {
         case.push_str(&links);

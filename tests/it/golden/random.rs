@@ -174,7 +174,7 @@ fn named(id: &str, desired: Desired) -> Desired {
             projection.formerly.retain(|record| record.as_str() != id);
             Desired::Account(projection)
         }
-        other => other,
+        other @ (Desired::None(_) | Desired::Conflict(_)) => other,
     }
 }
 

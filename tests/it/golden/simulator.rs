@@ -1,5 +1,8 @@
 //! A target that does what it is told, and a store that remembers it.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
 use chrono::DateTime;
 use rosterd::model::account::Account;
 use rosterd::model::account::AccountState;
@@ -26,8 +29,8 @@ fn apply(world: &mut World, change: &Change) {
         let account = Account {
             id: id.clone(),
             state: AccountState::Active,
-            values: Default::default(),
-            memberships: Default::default(),
+            values: BTreeMap::new(),
+            memberships: BTreeSet::new(),
             version: None,
         };
         world.accounts.push(account);
@@ -60,13 +63,12 @@ fn remember(world: &mut World, change: &Change, account: rosterd::model::ids::Ac
         account,
         by: if change.action == Action::Create { LinkedBy::Created } else { LinkedBy::Adopted },
         disabled_by_us: false,
-        granted: Default::default(),
+        granted: BTreeSet::new(),
         since: DateTime::UNIX_EPOCH,
     });
     link.granted.extend(change.granted());
     link.granted = link.granted.difference(&change.revoked()).cloned().collect();
-    match change.active {
-        Some(active) => link.disabled_by_us = !active,
-        None => {}
+    if let Some(active) = change.active {
+        link.disabled_by_us = !active;
     }
 }

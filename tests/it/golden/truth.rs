@@ -49,7 +49,7 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
     let ended = |ending: Ending| match ending {
         Ending::Disable if open => vec![(Action::Disable, Effect::Narrows)],
         Ending::Strip if open && !held.is_empty() => vec![(Action::Narrow, Effect::Narrows)],
-        _ => Vec::new(),
+        Ending::Disable | Ending::Strip | Ending::List | Ending::Keep => Vec::new(),
     };
     let projection = match world.desired.get(&link.record) {
         None => return ended(world.target.account.on_gone),
