@@ -1,4 +1,9 @@
 //! Documents: reading them, and everything that can be wrong with them.
+//!
+//! A file is read by [`parse_file`], alone and without input or output, so that files are read
+//! on all cores and only those that changed. [`combine`] puts the files of a load together:
+//! targets over their defaults, names against names. Every problem of the whole load is told at
+//! once, each with its place.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +16,46 @@ use crate::model::ids::RoleName;
 use crate::model::role::Role;
 use crate::model::target::Target;
 use crate::model::user::User;
+
+mod account;
+mod combine;
+mod decode;
+mod document;
+mod endpoint;
+mod expression;
+mod file;
+mod later;
+mod limits;
+pub mod locate;
+mod located;
+mod mask;
+mod merge;
+mod references;
+pub mod report;
+mod role;
+mod scalar;
+mod schema;
+pub mod suggest;
+mod syntax;
+mod target;
+mod text;
+pub mod time;
+mod tree;
+mod user;
+mod words;
+mod wrong;
+
+pub use crate::manifest::combine::Allowed;
+pub use crate::manifest::combine::OperatorDocuments;
+pub use crate::manifest::combine::Rules;
+pub use crate::manifest::combine::add_snippets;
+pub use crate::manifest::combine::combine;
+pub use crate::manifest::document::API_VERSION;
+pub use crate::manifest::document::Kind;
+pub use crate::manifest::file::FileDocuments;
+pub use crate::manifest::file::parse_file;
+pub use crate::manifest::report::render;
+pub use crate::manifest::schema::schema;
 
 /// Everything that one load of a folder gave.
 #[derive(Clone, Debug)]

@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod manifest;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod store;

@@ -1,0 +1,465 @@
+//! `spec.account` of targets: how accounts are found, what they look like, how they end.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::de;
+use serde_json::Value as Json;
+
+use crate::manifest::expression;
+use crate::manifest::located::HINT;
+use crate::manifest::located::Located;
+use crate::manifest::report::Report;
+use crate::manifest::suggest;
+use crate::manifest::text::Place;
+use crate::manifest::tree::Tree;
+use crate::model::origin::Origin;
+use crate::model::path::AttributePath;
+use crate::model::target::AccountPolicy;
+use crate::model::target::Cardinality;
+use crate::model::target::Ending;
+use crate::model::target::Existing;
+use crate::model::target::Mapping;
+use crate::model::target::MappingValue;
+use crate::model::target::Mark;
+use crate::model::target::MatchKey;
+use crate::model::target::Own;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AccountEntry {
+    /// Keys that find the account of a user, tried in this order; default `[externalId, userName]`.
+    #[serde(rename = "match")]
+    match_keys: Option<Vec<Located<KeyEntry>>>,
+    /// Where ownership is written: `externalId` (default), another path, or `none`.
+    mark: Option<Located<String>>,
+    /// What to do about an unlinked account that matches.
+    existing: Option<Located<ExistingWord>>,
+    /// The keys of `match` by which `existing: adopt` may adopt.
+    #[serde(default)]
+    trusted_keys: Vec<Located<KeyEntry>>,
+    /// Whether the target takes `Ada` and `ada` for one user name; it does by default.
+    fold_user_name: Option<bool>,
+    /// A template, or a mapping of its own.
+    user_name: Option<Located<UserNameEntry>>,
+    /// What is written, by path in SCIM notation.
+    #[serde(default)]
+    attributes: BTreeMap<PathText, Located<MappingEntry>>,
+    /// Accounts that are never written; `*` stands for any run of characters.
+    #[serde(default)]
+    protected: Vec<Located<String>>,
+    /// The user is there, no longer entitled.
+    on_out_of_scope: Option<EndingWord>,
+    /// The user is no longer in the source.
+    on_gone: Option<EndingWord>,
+    /// `false`: attributes are written at creation only.
+    updates: Option<bool>,
+    /// One user name opens at most so many values of an attribute.
+    cardinality: Option<CardinalityEntry>,
+    #[expect(dead_code, reason = "the only value is what this version does")]
+    members: Option<MembersWord>,
+    #[expect(dead_code, reason = "the only value is what this version does")]
+    foreign_disable: Option<ReportWord>,
+    #[expect(dead_code, reason = "the only value is what this version does")]
+    foreign_delete: Option<ReportWord>,
+    #[expect(dead_code, reason = "the only value is what this version does")]
+    regain: Option<RegainWord>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MappingEntry {
+    /// A template, or a plain value.
+    value: Located<Json>,
+    /// Who owns the attribute.
+    own: Option<OwnWord>,
+    /// Value to value; one that is not in the table is not sent.
+    translate: Option<BTreeMap<String, Json>>,
+    /// An absent input clears the attribute instead of leaving it alone.
+    #[serde(default)]
+    clear: bool,
+    /// Hidden from shared artefacts; names and mail addresses are by default.
+    personal: Option<bool>,
+    /// Hidden everywhere but in the target.
+    #[serde(default)]
+    sensitive: bool,
+    #[expect(dead_code, reason = "the only value is what this version does")]
+    drift: Option<DriftWord>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CardinalityEntry {
+    /// Key of `attributes` of users and grants.
+    attribute: String,
+    /// How many different values one user may have.
+    max: Located<u32>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident: $($word:ident),+) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+        #[serde(rename_all = "kebab-case")]
+        enum $name { $($word),+ }
+    };
+}
+
+words!(ExistingWord: Refuse, Ask, Adopt);
+words!(EndingWord: Disable, Strip, List, Keep);
+words!(OwnWord: Always, Create, IfEmpty);
+words!(MembersWord: Additive);
+words!(ReportWord: Report);
+words!(RegainWord: Same);
+words!(DriftWord: Revert);
+
+/// An attribute path; one that is none is refused where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(transparent)]
+struct PathText(#[schemars(with = "String")] AttributePath);
+
+impl<'de> Deserialize<'de> for PathText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(PathVisitor)
+    }
+}
+
+struct PathVisitor;
+
+impl de::Visitor<'_> for PathVisitor {
+    type Value = PathText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an attribute path")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<PathText, E> {
+        AttributePath::parse(text).map(PathText).map_err(|error| {
+            let words = error.to_string();
+            let (message, hint) = words.split_once("; ").unwrap_or((&words, "write a path, like `name.givenName`"));
+            E::custom(format!("bad-path: {message}{HINT}{hint}"))
+        })
+    }
+}
+
+/// A path, or a list of paths that must all agree.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+enum KeyEntry {
+    One(PathText),
+    All(Vec<PathText>),
+}
+
+impl<'de> Deserialize<'de> for KeyEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> de::Visitor<'de> for KeyVisitor {
+    type Value = KeyEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an attribute path or a list of them")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<KeyEntry, E> {
+        PathVisitor.visit_str(text).map(KeyEntry::One)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<KeyEntry, A::Error> {
+        Vec::deserialize(de::value::SeqAccessDeserializer::new(items)).map(KeyEntry::All)
+    }
+}
+
+impl KeyEntry {
+    fn key(&self) -> MatchKey {
+        match self {
+            Self::One(path) => MatchKey(vec![path.0.clone()]),
+            Self::All(paths) => MatchKey(paths.iter().map(|path| path.0.clone()).collect()),
+        }
+    }
+}
+
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+enum UserNameEntry {
+    Template(String),
+    Mapping(Box<MappingEntry>),
+}
+
+impl<'de> Deserialize<'de> for UserNameEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UserNameVisitor)
+    }
+}
+
+struct UserNameVisitor;
+
+impl<'de> de::Visitor<'de> for UserNameVisitor {
+    type Value = UserNameEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a template or `{ value: ... }`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<UserNameEntry, E> {
+        Ok(UserNameEntry::Template(text.to_owned()))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<UserNameEntry, A::Error> {
+        MappingEntry::deserialize(de::value::MapAccessDeserializer::new(map))
+            .map(|mapping| UserNameEntry::Mapping(Box::new(mapping)))
+    }
+}
+
+/// The policy of an entry; everything that is wrong with it goes to the report.
+pub(crate) fn convert(
+    entry: Located<AccountEntry>,
+    tree: Option<&Tree<'_>>,
+    origin: &Origin,
+    report: &mut Report<'_>,
+) -> Option<AccountPolicy> {
+    let Located { value: entry, place } = entry;
+    let mark = mark(entry.mark.as_ref(), report)?;
+    let user_name = user_name(entry.user_name, place, origin, report);
+    let attributes = attributes(entry.attributes, tree, &mark, origin, report);
+    let known = known_keys(&attributes);
+    let match_keys = match entry.match_keys {
+        Some(keys) => keys_of(&keys, &known, report),
+        None => vec![MatchKey(vec![AttributePath::external_id()]), MatchKey(vec![AttributePath::user_name()])],
+    };
+    let trusted_keys = trusted(&entry.trusted_keys, &match_keys, entry.existing.as_ref(), report);
+    for pattern in &entry.protected {
+        if pattern.trim().is_empty() || pattern.chars().all(|c| c == '*') {
+            report
+                .add(pattern.place, "wrong-value", "this pattern protects every account, so nothing could be written")
+                .hint("name the accounts, like `svc-*`; to write nothing at all use `mode: observe`");
+        }
+    }
+    if let Some(max) = entry.cardinality.as_ref().map(|cardinality| &cardinality.max).filter(|max| max.value == 0) {
+        report.add(max.place, "bad-limit", "`max` is at least 1").hint("write 1 or more");
+    }
+    Some(AccountPolicy {
+        match_keys,
+        mark,
+        existing: match entry.existing.map(|existing| existing.value) {
+            None | Some(ExistingWord::Refuse) => Existing::Refuse,
+            Some(ExistingWord::Ask) => Existing::Ask,
+            Some(ExistingWord::Adopt) => Existing::Adopt,
+        },
+        trusted_keys,
+        fold_user_name: entry.fold_user_name.unwrap_or(true),
+        user_name: user_name?,
+        attributes,
+        protected: entry.protected.into_iter().map(|pattern| pattern.value).collect(),
+        on_out_of_scope: ending(entry.on_out_of_scope),
+        on_gone: ending(entry.on_gone),
+        updates: entry.updates.unwrap_or(true),
+        cardinality: entry
+            .cardinality
+            .map(|cardinality| Cardinality { attribute: cardinality.attribute, max: cardinality.max.value }),
+    })
+}
+
+fn ending(word: Option<EndingWord>) -> Ending {
+    match word {
+        None | Some(EndingWord::Disable) => Ending::Disable,
+        Some(EndingWord::Strip) => Ending::Strip,
+        Some(EndingWord::List) => Ending::List,
+        Some(EndingWord::Keep) => Ending::Keep,
+    }
+}
+
+fn mark(word: Option<&Located<String>>, report: &mut Report<'_>) -> Option<Mark> {
+    let Some(word) = word else { return Some(Mark::At(AttributePath::external_id())) };
+    if word.value == "none" {
+        return Some(Mark::None);
+    }
+    let path = AttributePath::parse(word).ok();
+    if path.is_none() {
+        report
+            .add(word.place, "bad-path", "the mark is written to an attribute path, or is `none`")
+            .hint("write `externalId`, another path, or `none`");
+    }
+    path.map(Mark::At)
+}
+
+fn user_name(
+    entry: Option<Located<UserNameEntry>>,
+    place: Place,
+    origin: &Origin,
+    report: &mut Report<'_>,
+) -> Option<Mapping> {
+    let Some(Located { value: entry, place }) = entry else {
+        report
+            .add(place, "missing-field", "the field `userName` is missing: it says what accounts are called")
+            .hint("add `userName: \"{{ user.email }}\"`");
+        return None;
+    };
+    match entry {
+        UserNameEntry::Template(text) => {
+            let value = value(Located { value: Json::String(text), place }, report)?;
+            let origin = Origin { line: place.line, ..origin.clone() };
+            let own = Own::Always;
+            Some(Mapping { value, own, translate: None, clear: false, personal: true, sensitive: false, origin })
+        }
+        UserNameEntry::Mapping(entry) => {
+            if entry.clear {
+                report.add(place, "wrong-value", "a user name cannot be cleared").hint("take `clear` out");
+            }
+            mapping(*entry, place, true, origin, report)
+        }
+    }
+}
+
+/// Attributes that no mapping may write, and what to use.
+const NOT_MAPPED: [(&str, &str); 7] = [
+    ("userName", "write `account.userName`"),
+    ("id", "take it out: the target gives it"),
+    ("meta", "take it out: the target writes it"),
+    ("schemas", "take it out: it follows from the paths"),
+    ("active", "take it out: it follows from roles, validity and `active` of the user"),
+    ("groups", "name the group in `entitlements`, and grant it with a role"),
+    ("password", "take it out: this version leaves passwords to the target"),
+];
+
+fn attributes(
+    entries: BTreeMap<PathText, Located<MappingEntry>>,
+    tree: Option<&Tree<'_>>,
+    mark: &Mark,
+    origin: &Origin,
+    report: &mut Report<'_>,
+) -> BTreeMap<AttributePath, Mapping> {
+    let keys = tree.and_then(|tree| tree.get("attributes")).map(Tree::entries).unwrap_or_default();
+    let mut attributes = BTreeMap::new();
+    for (PathText(path), entry) in entries {
+        let place = keys.iter().find(|(key, _)| key.text == path.as_str()).map_or(entry.place, |(key, _)| key.place);
+        let parts = path.parts();
+        let refused =
+            NOT_MAPPED.iter().find(|(name, _)| parts.schema.is_none() && parts.attribute.eq_ignore_ascii_case(name));
+        if let Some((_, hint)) = refused {
+            report.add(place, "not-mapped", format!("`{path}` cannot be mapped")).hint(*hint);
+        } else if matches!(mark, Mark::At(at) if *at == path) {
+            report
+                .add(place, "not-mapped", format!("`{path}` holds the mark of ownership"))
+                .hint("take it out, or choose another place with `mark:`");
+        }
+        let personal = parts.schema.is_none() && is_personal(parts.attribute);
+        if let Some(mapping) = mapping(entry.value, place, personal, origin, report) {
+            attributes.insert(path, mapping);
+        }
+    }
+    attributes
+}
+
+/// Attributes of RFC 7643 section 4.1 that say who or where a person is.
+fn is_personal(attribute: &str) -> bool {
+    const PERSONAL: [&str; 9] =
+        ["name", "displayName", "nickName", "emails", "phoneNumbers", "addresses", "ims", "photos", "profileUrl"];
+    PERSONAL.iter().any(|name| attribute.eq_ignore_ascii_case(name))
+}
+
+fn mapping(
+    entry: MappingEntry,
+    place: Place,
+    personal: bool,
+    origin: &Origin,
+    report: &mut Report<'_>,
+) -> Option<Mapping> {
+    let value = value(entry.value, report)?;
+    Some(Mapping {
+        value,
+        own: match entry.own {
+            None | Some(OwnWord::Always) => Own::Always,
+            Some(OwnWord::Create) => Own::Create,
+            Some(OwnWord::IfEmpty) => Own::IfEmpty,
+        },
+        translate: entry.translate,
+        clear: entry.clear,
+        personal: entry.personal.unwrap_or(personal),
+        sensitive: entry.sensitive,
+        origin: Origin { line: place.line, ..origin.clone() },
+    })
+}
+
+fn value(found: Located<Json>, report: &mut Report<'_>) -> Option<MappingValue> {
+    let Located { value, place } = found;
+    if let Json::String(text) = &value
+        && expression::is_template(text)
+    {
+        let text = Located { value: text.clone(), place };
+        return expression::mapping(&text, report).then_some(MappingValue::Template(text.value));
+    }
+    if holds_template(&value) {
+        report
+            .add(place, "template-in-list", "a template stands inside a list or mapping")
+            .hint("let one template give the whole value, or give each part a path of its own");
+        return None;
+    }
+    Some(MappingValue::Literal(value))
+}
+
+fn holds_template(value: &Json) -> bool {
+    match value {
+        Json::String(text) => expression::is_template(text),
+        Json::Array(items) => items.iter().any(holds_template),
+        Json::Object(members) => members.values().any(holds_template),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
+}
+
+fn known_keys(attributes: &BTreeMap<AttributePath, Mapping>) -> BTreeSet<AttributePath> {
+    let mapped = attributes.keys().cloned();
+    mapped.chain([AttributePath::external_id(), AttributePath::user_name()]).collect()
+}
+
+fn keys_of(keys: &[Located<KeyEntry>], known: &BTreeSet<AttributePath>, report: &mut Report<'_>) -> Vec<MatchKey> {
+    let mut found: Vec<MatchKey> = Vec::new();
+    for entry in keys {
+        let key = entry.key();
+        if key.0.is_empty() {
+            report.add(entry.place, "blank-value", "a key without paths matches everything").hint("name a path");
+            continue;
+        }
+        for path in key.0.iter().filter(|path| !known.contains(path)) {
+            report
+                .add(entry.place, "unknown-key", format!("`{path}` is not mapped, so there is no value to look for"))
+                .hint(suggest::one_of(path.as_str(), known.iter().map(AttributePath::as_str)));
+        }
+        if found.contains(&key) {
+            report.add(entry.place, "duplicate-key", "this key stands here a second time").hint("take one of them out");
+        }
+        found.push(key);
+    }
+    found
+}
+
+fn trusted(
+    keys: &[Located<KeyEntry>],
+    matched: &[MatchKey],
+    existing: Option<&Located<ExistingWord>>,
+    report: &mut Report<'_>,
+) -> Vec<MatchKey> {
+    for entry in keys.iter().filter(|entry| !matched.contains(&entry.key())) {
+        report
+            .add(entry.place, "unknown-key", "a trusted key must be one of `match`")
+            .hint("add it to `match`, or take it out here");
+    }
+    if let Some(existing) = existing.filter(|word| word.value == ExistingWord::Adopt && keys.is_empty()) {
+        report
+            .add(
+                existing.place,
+                "missing-field",
+                "`existing: adopt` takes accounts over by `trustedKeys`, and there are none",
+            )
+            .hint("add `trustedKeys: [externalId]`, or write `existing: ask`");
+    }
+    keys.iter().map(|entry| entry.key()).collect()
+}

@@ -1,0 +1,32 @@
+//! Words of the design that this version does not have. Taking a document that says `approval:`
+//! and doing nothing about it would open a gate that its writer believes closed, so each of them
+//! is refused by name.
+
+/// What to do about a field that a later version will have.
+pub(crate) fn field(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "approval" => "take it out; until approvals exist, hold the target with `mode: observe`",
+        "freeze" | "canary" => "take it out; until it exists, hold the target with `mode: observe`",
+        "welcome" | "launch" | "followUps" | "administrators" => "take it out",
+        "blockers" => "take it out: accounts are ended without looking for what hangs on them",
+        "deleteAfter" | "deleteUnattended" => "take it out: this version never deletes an account",
+        "accounts" => "take it out: a person has one account in a target",
+        "seats" | "widen" | "privileged" | "update" | "delete" => "take it out: `narrow` is what is limited",
+        _ => return None,
+    })
+}
+
+/// What to do about a value that a later version will have.
+pub(crate) fn value(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "delete" | "suspend" => "write `disable`, `strip`, `list` or `keep`",
+        "exact" => "write `additive`: only memberships that rosterd granted are taken away",
+        "reactivate" | "recreate" => "write `report`, or leave the key out",
+        "report" | "accept" => "write `revert`, or leave the attribute to the target with `own: create`",
+        "ask" => "write `same`, or leave the key out",
+        _ => return None,
+    })
+}
+
+/// Connectors that a later version will have.
+pub(crate) const CONNECTORS: [&str; 5] = ["rest", "ldap", "postgres", "file", "external"];

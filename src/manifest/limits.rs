@@ -1,0 +1,177 @@
+//! `spec.limits` and `spec.schedule` of targets.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::manifest::located::Located;
+use crate::manifest::report::Report;
+use crate::manifest::text::Place;
+use crate::manifest::words;
+use crate::model::target::Limits;
+use crate::model::target::Schedule;
+use crate::model::target::Window;
+use crate::schedule::Timetable;
+use crate::schedule::parse_duration;
+
+/// Calls in flight where the target says nothing: enough to hide latency, few enough for any
+/// service.
+const CONCURRENCY: usize = 8;
+/// More calls in flight than any target takes.
+const MOST_CONCURRENCY: usize = 1024;
+/// Longest window: recorded intents are kept as long.
+const LONGEST_WINDOW: Duration = Duration::from_hours(30 * 24);
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct LimitsEntry {
+    /// On what is taken away.
+    #[serde(default)]
+    narrow: NarrowEntry,
+    /// Calls a second.
+    requests_per_second: Option<Located<f64>>,
+    /// Calls in flight.
+    concurrency: Option<Located<usize>>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NarrowEntry {
+    /// By inference; default 10 and 5 % in 24 h.
+    inferred: Option<Vec<Located<WindowEntry>>>,
+    /// By the user's own document; default 25 % in 1 h and 35 % in 24 h.
+    explicit: Option<Vec<Located<WindowEntry>>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WindowEntry {
+    /// At most so many.
+    count: Option<u64>,
+    /// At most this share of the owned active accounts.
+    percent: Option<Located<f64>>,
+    /// How long: `1h`, `24h`.
+    window: Located<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ScheduleEntry {
+    /// Five fields: `0 3 * * *`.
+    cron: Option<Located<String>>,
+    /// Of `cron`; an IANA name, `UTC` by default.
+    time_zone: Option<Located<String>>,
+    /// An interval: `1h`.
+    every: Option<Located<String>>,
+}
+
+/// The limits, with the defaults for what is not named. `None` where one is wrong.
+pub(crate) fn limits(entry: LimitsEntry, report: &mut Report<'_>) -> Option<Limits> {
+    let LimitsEntry { narrow, requests_per_second, concurrency } = entry;
+    let inferred = Window { count: Some(10), percent: Some(5.0), window: DAY };
+    let explicit = |percent, window| Window { count: None, percent: Some(percent), window };
+    let narrow_inferred = windows(narrow.inferred, vec![inferred], report);
+    let narrow_explicit = windows(narrow.explicit, vec![explicit(25.0, HOUR), explicit(35.0, DAY)], report);
+    if let Some(rate) = requests_per_second.filter(|rate| !(rate.value > 0.0 && rate.value <= 100_000.0)) {
+        report
+            .add(rate.place, "bad-limit", "`requestsPerSecond` is a number above 0")
+            .hint("to make no calls at all write `mode: suspended`");
+        return None;
+    }
+    if let Some(calls) = concurrency.filter(|calls| !(1..=MOST_CONCURRENCY).contains(&calls.value)) {
+        report
+            .add(calls.place, "bad-limit", format!("`concurrency` is a number from 1 to {MOST_CONCURRENCY}"))
+            .hint("to make no calls at all write `mode: suspended`");
+        return None;
+    }
+    Some(Limits {
+        narrow_inferred: narrow_inferred?,
+        narrow_explicit: narrow_explicit?,
+        requests_per_second: requests_per_second.map(|rate| rate.value),
+        concurrency: concurrency.map_or(CONCURRENCY, |calls| calls.value),
+    })
+}
+
+fn windows(
+    entries: Option<Vec<Located<WindowEntry>>>,
+    default: Vec<Window>,
+    report: &mut Report<'_>,
+) -> Option<Vec<Window>> {
+    let Some(entries) = entries else { return Some(default) };
+    let read: Vec<_> = entries.into_iter().map(|entry| window(&entry, report)).collect();
+    read.into_iter().collect()
+}
+
+fn window(entry: &Located<WindowEntry>, report: &mut Report<'_>) -> Option<Window> {
+    let length = duration(&entry.window, report)?;
+    if length > LONGEST_WINDOW {
+        report.add(entry.window.place, "bad-limit", "a window is at most 30 days long").hint("write `30d` or less");
+        return None;
+    }
+    if let Some(percent) = entry.percent.filter(|percent| !(0.0..=100.0).contains(&percent.value)) {
+        report.add(percent.place, "bad-limit", "a percentage is from 0 to 100").hint("write a number from 0 to 100");
+        return None;
+    }
+    if entry.count.is_none() && entry.percent.is_none() {
+        report
+            .add(entry.place, "bad-limit", "this window limits nothing")
+            .hint("add `count:` or `percent:`; for no limit at all write an empty list instead of windows");
+        return None;
+    }
+    Some(Window { count: entry.count, percent: entry.percent.map(|percent| percent.value), window: length })
+}
+
+fn duration(text: &Located<String>, report: &mut Report<'_>) -> Option<Duration> {
+    match parse_duration(text) {
+        Ok(length) => Some(length),
+        Err(error) => {
+            told(text.place, "bad-duration", &error.to_string(), "write it like `15m`", report);
+            None
+        }
+    }
+}
+
+/// The schedule, if it ever runs.
+pub(crate) fn schedule(entry: &Located<ScheduleEntry>, report: &mut Report<'_>) -> Option<Schedule> {
+    let (schedule, place) = match (&entry.cron, &entry.every) {
+        (Some(cron), None) => {
+            let zone = entry.time_zone.as_ref();
+            if zone.is_some_and(|zone| !words::time_zone(zone, report)) {
+                return None;
+            }
+            let time_zone = zone.map_or_else(|| "UTC".to_owned(), |zone| zone.value.clone());
+            (Schedule::Cron { cron: cron.value.clone(), time_zone }, cron.place)
+        }
+        (None, Some(every)) => {
+            if let Some(zone) = &entry.time_zone {
+                report
+                    .add(zone.place, "wrong-value", "`timeZone` belongs to `cron`; an interval has none")
+                    .hint("take it out");
+            }
+            (Schedule::Every(duration(every, report)?), every.place)
+        }
+        _ => {
+            report
+                .add(entry.place, "wrong-value", "a schedule has either `cron` or `every`")
+                .hint("write `{ cron: \"0 3 * * *\", timeZone: Europe/Paris }` or `{ every: 1h }`");
+            return None;
+        }
+    };
+    match Timetable::new(&schedule) {
+        Ok(_) => Some(schedule),
+        Err(error) => {
+            told(place, "bad-schedule", &error.to_string(), "write it like `0 3 * * *`, or use `every: 1h`", report);
+            None
+        }
+    }
+}
+
+/// Notes an error whose text ends with its own hint.
+fn told(place: Place, code: &'static str, text: &str, hint: &str, report: &mut Report<'_>) {
+    let (message, hint) = text.split_once("; ").unwrap_or((text, hint));
+    report.add(place, code, message).hint(hint);
+}
