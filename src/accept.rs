@@ -1,1 +1,166 @@
-//! What becomes of a load: accepted, refused or held, and what narrows meanwhile.
+//! Whether a load of the documents replaces the last accepted snapshot, and why access narrows.
+//!
+//! A load is accepted whole or not at all. While it is not, documents of known users that are
+//! sound on their own may still narrow those users (`accept::narrow`); nothing else takes effect. End dates of the
+//! snapshot that stays in force act by themselves, because projecting reads the time.
+
+mod cause;
+mod narrow;
+mod triples;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
+
+use crate::accept::triples::Triples;
+use crate::manifest::Documents;
+use crate::model::change::Cause;
+use crate::model::ids::Digest;
+use crate::model::ids::EntitlementName;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::snapshot::Snapshot;
+use crate::project::Projector;
+
+/// Fewer lost accounts and entitlements than this are no shrinking: a small list must stay
+/// editable, and one person leaving a team of four is 25 %.
+const SHRINK_FROM: u64 = 5;
+
+/// How far back the highest level reaches: slow shrinking within a day is one shrinking.
+const LEVEL_HOURS: i64 = 24;
+
+/// Why each account (`None`) or entitlement narrowed between two snapshots; `None` as the cause
+/// says that it is granted (again), and what was remembered is to be forgotten.
+pub type Causes = BTreeMap<(RecordId, TargetName, Option<EntitlementName>), Option<Cause>>;
+
+/// What becomes of a load.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It replaces the last snapshot.
+    Accepted {
+        /// The new snapshot.
+        snapshot: Snapshot,
+        /// How many accounts and entitlements it grants at this moment.
+        level: u64,
+        /// What changed against the last one.
+        causes: Causes,
+    },
+    /// It would take too much away at once, and waits for a person.
+    Held {
+        /// What the person accepts.
+        digest: Digest,
+        /// The last snapshot, narrowed by sound documents of its users.
+        narrowed: Snapshot,
+        /// How many accounts and entitlements the load would take away.
+        lost: u64,
+        /// Of how many.
+        level: u64,
+        /// What changed between the last snapshot and `narrowed`.
+        causes: Causes,
+    },
+    /// Documents are wrong.
+    Refused {
+        /// The last snapshot, narrowed by sound documents of its users; empty where nothing was
+        /// ever accepted.
+        narrowed: Snapshot,
+        /// What changed between the last snapshot and `narrowed`.
+        causes: Causes,
+    },
+}
+
+/// Judges a load against the last accepted snapshot.
+///
+/// `projectors` are those of the targets as they are now: what a changed target takes away has
+/// no entry in the causes, and so counts as inferred. `highest_level` is the highest level of
+/// the snapshots accepted in the last 24 hours, `shrink_accepted` what persons accepted.
+///
+/// Conflicts that block single users do not stand in the way of a load.
+#[expect(clippy::too_many_arguments, reason = "each is an input of another kind, and there is one caller")]
+pub fn judge(
+    documents: &Documents,
+    projectors: &[Arc<Projector>],
+    previous: Option<&Snapshot>,
+    highest_level: Option<u64>,
+    max_shrink_percent: u32,
+    shrink_accepted: &BTreeSet<Digest>,
+    now: DateTime<Utc>,
+) -> Verdict {
+    let sound = documents.problems.iter().all(|problem| problem.conflict_of.is_some());
+    let Some(previous) = previous else {
+        return first(documents, sound, projectors, now);
+    };
+    let measure = |next: &Snapshot| Comparison::new(projectors, previous, next, now);
+    let causes_of = |narrowed: &Snapshot| cause::causes(projectors, previous, narrowed, &measure(narrowed), now);
+    if !sound {
+        let narrowed = narrow::narrowed(previous, documents);
+        return Verdict::Refused { causes: causes_of(&narrowed), narrowed };
+    }
+    let next = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
+    let comparison = measure(&next);
+    let base = comparison.before.level().max(highest_level.unwrap_or_default());
+    let lost = comparison.lost(projectors, previous, base, now);
+    let shrinks = lost >= SHRINK_FROM && u128::from(lost) * 100 > u128::from(base) * u128::from(max_shrink_percent);
+    if shrinks && !shrink_accepted.contains(&documents.digest) {
+        let narrowed = narrow::narrowed(previous, documents);
+        let causes = causes_of(&narrowed);
+        return Verdict::Held { digest: documents.digest.clone(), narrowed, lost, level: base, causes };
+    }
+    let causes = cause::causes(projectors, previous, &next, &comparison, now);
+    Verdict::Accepted { snapshot: next, level: comparison.after.level(), causes }
+}
+
+fn first(documents: &Documents, sound: bool, projectors: &[Arc<Projector>], now: DateTime<Utc>) -> Verdict {
+    if !sound {
+        return Verdict::Refused { narrowed: Snapshot::default(), causes: Causes::new() };
+    }
+    let snapshot = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
+    let level = Triples::of(projectors, &snapshot, now).level();
+    Verdict::Accepted { snapshot, level, causes: Causes::new() }
+}
+
+/// What two snapshots grant at one moment, by the record ids of the later one.
+struct Comparison {
+    before: Triples,
+    after: Triples,
+}
+
+impl Comparison {
+    fn new(projectors: &[Arc<Projector>], previous: &Snapshot, next: &Snapshot, now: DateTime<Utc>) -> Self {
+        let mut before = Triples::of(projectors, previous, now).renamed(&renames(previous, next));
+        let mut after = Triples::of(projectors, next, now);
+        // What cannot be decided is neither taken away nor given.
+        after.fill_undecided(&before);
+        before.fill_undecided(&after);
+        Self { before, after }
+    }
+
+    /// How much the load takes away: what it drops itself, or, where it drops anything, what is
+    /// missing from the highest level of the day. What ended by its own date in that day is not
+    /// the load's doing.
+    fn lost(&self, projectors: &[Arc<Projector>], previous: &Snapshot, base: u64, now: DateTime<Utc>) -> u64 {
+        let dropped = self.before.without(&self.after);
+        let missing = base.saturating_sub(self.after.level());
+        if dropped == 0 || missing <= dropped {
+            return dropped;
+        }
+        let a_day_ago = Triples::of(projectors, previous, now - TimeDelta::hours(LEVEL_HOURS));
+        let ended = a_day_ago.without(&Triples::of(projectors, previous, now));
+        missing.saturating_sub(ended).max(dropped)
+    }
+}
+
+/// Declared renames: a record id of `previous` that is gone, to the user who says `formerly`.
+fn renames(previous: &Snapshot, next: &Snapshot) -> BTreeMap<RecordId, RecordId> {
+    let all = next.users.values().flat_map(|user| user.formerly.iter().map(|old| (old, &user.id)));
+    let acting = all.filter(|(old, new)| {
+        previous.users.contains_key(*old) && !next.users.contains_key(*old) && !previous.users.contains_key(*new)
+    });
+    acting.map(|(old, new)| (old.clone(), new.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests;
