@@ -38,6 +38,10 @@ impl<'a> Index<'a> {
     /// Which users the account fits, each with the position of the first key that says so.
     pub fn hits(&self, account: &Account) -> BTreeMap<&'a RecordId, usize> {
         let mut hits = BTreeMap::new();
+        if self.users.is_empty() {
+            // The usual case: everybody is linked, and a million accounts stream past.
+            return hits;
+        }
         for (position, text) in self.comparison.of_account(account).into_iter().enumerate() {
             let Some(text) = text else { continue };
             for record in self.users.get(&(position, text)).into_iter().flatten() {

@@ -126,12 +126,16 @@ fn owners<'f>(facts: &PlanInput<'f>) -> BTreeMap<&'f AccountId, Vec<&'f RecordId
 }
 
 fn no_second_account(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+    let mut takers: BTreeMap<&AccountId, BTreeSet<&RecordId>> = BTreeMap::new();
+    for (account, record) in all(plan).filter_map(|change| Some((change.account.as_ref()?, &change.record))) {
+        takers.entry(account).or_default().insert(record);
+    }
     each(plan, |change| {
         if !matches!(change.action, Action::Create | Action::Adopt) {
             return None;
         }
         let unproven = plan.coverage == Coverage::Keyed && facts.unproven.contains(&change.record);
-        let shared = |other: &Change| other.account == change.account && other.record != change.record;
+        let shared = change.account.as_ref().and_then(|account| takers.get(account)).is_some_and(|by| by.len() > 1);
         if facts.links.contains_key(&change.record) {
             Some("has a link already")
         } else if matches!(plan.coverage, Coverage::Partial(_)) {
@@ -139,7 +143,7 @@ fn no_second_account(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
         } else if unproven {
             Some("follows from a look-up that proved nothing")
         } else {
-            (change.account.is_some() && all(plan).any(shared)).then_some("takes an account that another takes")
+            shared.then_some("takes an account that another takes")
         }
     })
 }
