@@ -399,23 +399,28 @@ mod tests {
 
     /// Sets, shows the whole resource, and demands that reading gives the value back.
     #[track_caller]
-    fn check(before: Value, at: &str, value: Value, after: Value) {
+    fn check(before: Value, at: &str, value: &Value, after: &Value) {
         let mut resource = before;
-        set(&mut resource, &path(at), &value);
-        assert_eq!(resource, after);
-        assert_eq!(get(&resource, &path(at)), Some(canonical(&value)), "read back");
+        set(&mut resource, &path(at), value);
+        assert_eq!(resource, *after);
+        assert_eq!(get(&resource, &path(at)), Some(canonical(value)), "read back");
     }
 
     #[test]
     fn every_form_of_path_is_written_beside_what_is_there() {
-        check(json!({"a": 1}), "title", json!("Boss"), json!({"a": 1, "title": "Boss"}));
-        check(json!({"name": {"x": 1}}), "name.givenName", json!("Ada"), json!({"name": {"x": 1, "givenName": "Ada"}}));
-        check(json!({"NAME": {}}), "name.givenName", json!("Ada"), json!({"NAME": {"givenName": "Ada"}}));
+        check(json!({"a": 1}), "title", &json!("Boss"), &json!({"a": 1, "title": "Boss"}));
+        check(
+            json!({"name": {"x": 1}}),
+            "name.givenName",
+            &json!("Ada"),
+            &json!({"name": {"x": 1, "givenName": "Ada"}}),
+        );
+        check(json!({"NAME": {}}), "name.givenName", &json!("Ada"), &json!({"NAME": {"givenName": "Ada"}}));
         check(
             json!({"emails": [{"type": "home", "value": "h"}, {"type": "Work", "value": "w", "primary": true}]}),
             "emails[type eq \"work\"].value",
-            json!("n"),
-            json!({"emails": [{"type": "home", "value": "h"}, {"type": "Work", "value": "n", "primary": true}]}),
+            &json!("n"),
+            &json!({"emails": [{"type": "home", "value": "h"}, {"type": "Work", "value": "n", "primary": true}]}),
         );
     }
 
@@ -424,8 +429,8 @@ mod tests {
         check(
             json!({"emails": [{"type": "home", "value": "h"}]}),
             "emails[type eq \"work\"].value",
-            json!("n"),
-            json!({"emails": [{"type": "home", "value": "h"}, {"type": "work", "value": "n"}]}),
+            &json!("n"),
+            &json!({"emails": [{"type": "home", "value": "h"}, {"type": "work", "value": "n"}]}),
         );
     }
 
@@ -435,8 +440,8 @@ mod tests {
         check(
             json!({"schemas": [USER_SCHEMA]}),
             COST_CENTER,
-            json!("C-17"),
-            json!({"schemas": [USER_SCHEMA, urn], urn: {"costCenter": "C-17"}}),
+            &json!("C-17"),
+            &json!({"schemas": [USER_SCHEMA, urn], urn: {"costCenter": "C-17"}}),
         );
     }
 
@@ -445,8 +450,8 @@ mod tests {
         check(
             json!({"roles": [{"value": "a", "display": "A"}, {"value": "b"}]}),
             "roles",
-            json!(["c", "a"]),
-            json!({"roles": [{"value": "c"}, {"value": "a", "display": "A"}]}),
+            &json!(["c", "a"]),
+            &json!({"roles": [{"value": "c"}, {"value": "a", "display": "A"}]}),
         );
     }
 

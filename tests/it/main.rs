@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod manifest;
@@ -11,3 +13,5 @@ mod manifest;
 mod metrics;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod support;

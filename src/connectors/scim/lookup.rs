@@ -99,9 +99,9 @@ impl Scim {
             accounts.push(self.account_with_groups(resource, shape).await?);
         }
         let tells_all = trial.is_some_and(|trial| trial == Trial::Works { folds: true } || !is_folded(path));
-        let proven = tells_all && self.profile.inactive == Inactive::Listed;
-        // Only a hit is worth having from a filter that cannot prove that there is nobody.
-        Ok((proven || !accounts.is_empty()).then_some(Found { accounts, proven }))
+        let hides = self.profile.inactive == Inactive::Hidden;
+        // Where a list would hide the same accounts it would prove no more than the filter.
+        Ok((tells_all || hides).then_some(Found { accounts, proven: tells_all && !hides }))
     }
 
     /// Rows that a filter gave, by id; `None` if it was refused or ignored, which is remembered.
