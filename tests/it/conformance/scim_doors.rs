@@ -138,3 +138,54 @@ async fn a_secret_that_was_not_resolved_and_a_ca_that_is_not_there_are_pointed_a
     assert_eq!(of(json!({"url": "http://127.0.0.1:1", "auth": {"bearer": {"secret": "x"}}})), "/auth");
     assert_eq!(of(json!({"url": "http://127.0.0.1:1", "ca": "/no/such/file"})), "/ca");
 }
+
+#[tokio::test]
+async fn a_ca_of_ones_own_is_trusted_and_without_it_the_door_is_shut() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, own.cert.pem()).unwrap();
+    let other = folder.path().join("other.pem");
+    std::fs::write(&other, rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem()).unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "no certificate").unwrap();
+    let url = serve_tls(&own);
+    let with = |ca: &std::path::Path| {
+        let endpoint = Node { value: json!({"url": url, "ca": ca.to_str().unwrap()}), ..Node::default() };
+        let wiring = Wiring { bearer: None, observer: Arc::new(|_, _, _| {}), clock: Arc::new(SystemClock) };
+        build(&Node::default(), &endpoint, wiring)
+    };
+    with(&ca).unwrap().probe().await.unwrap();
+    let error = with(&other).unwrap().probe().await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Door);
+    assert!(error.message.contains("certificate"), "{error}");
+    assert_eq!(with(&empty).err().unwrap().pointer, "/ca");
+}
+
+/// An empty SCIM target behind TLS, on a thread that ends with the process.
+fn serve_tls(own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
+    use std::io::Read;
+    use std::io::Write;
+
+    rosterd::http::install_crypto();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(vec![own.cert.der().clone()], key).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}/scim", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            // A client that does not trust us leaves during the handshake.
+            if stream.read(&mut [0; 4096]).is_ok() {
+                let body = json!({"totalResults": 0, "Resources": []}).to_string();
+                let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    url
+}
