@@ -1,3 +1,3 @@
 //! What several areas of the suite need: stand-ins for the systems outside.
 
-pub mod scim_server;
+pub(crate) mod scim_server;

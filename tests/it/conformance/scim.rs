@@ -23,11 +23,11 @@ use crate::support::scim_server::TOKEN;
 use crate::support::scim_server::Total;
 
 /// A connector to `server` with these settings.
-pub fn connect(server: &FakeScim, settings: Value) -> Arc<dyn rosterd::connector::Connector> {
+pub(crate) fn connect(server: &FakeScim, settings: Value) -> Arc<dyn rosterd::connector::Connector> {
     connect_to(&server.url, settings, TOKEN)
 }
 
-pub fn connect_to(url: &str, settings: Value, token: &str) -> Arc<dyn rosterd::connector::Connector> {
+pub(crate) fn connect_to(url: &str, settings: Value, token: &str) -> Arc<dyn rosterd::connector::Connector> {
     let endpoint = Node { value: json!({"url": url, "auth": {"bearer": {"secret": "x"}}}), ..Node::default() };
     let wiring =
         Wiring { bearer: Some(Secret::new(token)), observer: Arc::new(|_, _, _| {}), clock: Arc::new(SystemClock) };
@@ -35,7 +35,7 @@ pub fn connect_to(url: &str, settings: Value, token: &str) -> Arc<dyn rosterd::c
 }
 
 /// A server with these knobs, the groups `g1` and `g2`, and a connector to it.
-pub async fn start(knobs: Knobs, settings: Value) -> (Subject, Arc<FakeScim>) {
+pub(crate) async fn start(knobs: Knobs, settings: Value) -> (Subject, Arc<FakeScim>) {
     let server = Arc::new(FakeScim::start(knobs).await);
     server.add_group("g1", &[]);
     server.add_group("g2", &[]);
@@ -47,16 +47,16 @@ async fn subject(knobs: Knobs, settings: Value) -> Subject {
     start(knobs, settings).await.0
 }
 
-pub async fn by_the_book() -> Subject {
+pub(crate) async fn by_the_book() -> Subject {
     subject(Knobs::default(), json!({})).await
 }
 
-pub async fn without_patch() -> Subject {
+pub(crate) async fn without_patch() -> Subject {
     let config = Some(json!({"etag": {"supported": true}, "patch": {"supported": true}}));
     subject(Knobs { patch: Patch::Refused(501), etags: true, config, ..Knobs::default() }, json!({})).await
 }
 
-pub async fn with_bare_answers() -> Subject {
+pub(crate) async fn with_bare_answers() -> Subject {
     let knobs = Knobs {
         patch: Patch::AnswersNothing,
         create_answer: CreateAnswer::Empty,
@@ -67,12 +67,12 @@ pub async fn with_bare_answers() -> Subject {
     subject(knobs, json!({})).await
 }
 
-pub async fn with_text_booleans() -> Subject {
+pub(crate) async fn with_text_booleans() -> Subject {
     let knobs = Knobs { active: Active::Text, total: Total::Text, ..Knobs::default() };
     subject(knobs, json!({"profile": "entra-style", "membersRemove": "filter"})).await
 }
 
-pub async fn with_useless_filters() -> Subject {
+pub(crate) async fn with_useless_filters() -> Subject {
     let knobs = Knobs { filters: Filters::ShowEverybody, patch: Patch::NoFilteredPaths, ..Knobs::default() };
     // Without filters in paths a membership is taken out by putting the rest back.
     let settings = json!({"update": "put"});
@@ -80,16 +80,16 @@ pub async fn with_useless_filters() -> Subject {
     subject(knobs, settings).await
 }
 
-pub async fn that_shows_members_on_users_only() -> Subject {
+pub(crate) async fn that_shows_members_on_users_only() -> Subject {
     subject(Knobs { members: MembersShown::OnTheUserOnly, ..Knobs::default() }, json!({})).await
 }
 
-pub async fn that_shows_members_when_asked() -> Subject {
+pub(crate) async fn that_shows_members_when_asked() -> Subject {
     let knobs = Knobs { members: MembersShown::WhenAsked, ..Knobs::default() };
     subject(knobs, json!({"membersRead": "query", "opsPerPatch": "one"})).await
 }
 
-pub async fn in_small_pages() -> Subject {
+pub(crate) async fn in_small_pages() -> Subject {
     let knobs =
         Knobs { max_page: 4, paging: Paging::RepeatsPastTheEnd, filters: Filters::CompareLetters, ..Knobs::default() };
     subject(knobs, json!({})).await

@@ -181,9 +181,9 @@ fn serve_tls(own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
             if stream.read(&mut [0; 4096]).is_ok() {
                 let body = json!({"totalResults": 0, "Resources": []}).to_string();
                 let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+                stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
                 stream.conn.send_close_notify();
-                let _ = stream.flush();
+                stream.flush().unwrap();
             }
         }
     });

@@ -163,7 +163,7 @@ async fn a_target_that_asks_for_more_patience_than_there_is_says_how_much() {
     let (subject, server) = start(Knobs::default(), json!({})).await;
     server.next(Method::GET, "/Users", Mishap::Answer(429, vec![("retry-after", "120".into())], String::new()));
     let error = subject.observe().await.unwrap_err();
-    assert_eq!((error.class, error.retry_after), (ErrorClass::RateLimited, Some(Duration::from_secs(120))));
+    assert_eq!((error.class, error.retry_after), (ErrorClass::RateLimited, Some(Duration::from_mins(2))));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::support::scim_server::Knobs;
 use crate::support::scim_server::Mishap;
 use crate::support::scim_server::Patch;
 
-fn praise(body: Value) -> Mishap {
+fn praise(body: &Value) -> Mishap {
     Mishap::Answer(200, vec![], body.to_string())
 }
 
@@ -162,7 +162,7 @@ async fn a_disabling_is_believed_only_when_it_is_seen() {
     let (subject, server) = start(Knobs::default(), json!({})).await;
     let made = subject.create("ada").await;
     let echo = json!({"id": made.id.as_str(), "userName": "ada@acme.example", "active": false});
-    server.next(Method::PATCH, "/Users", praise(echo));
+    server.next(Method::PATCH, "/Users", praise(&echo));
     assert_eq!(subject.update(&made, Change::active(false)).await.unwrap_err().class, ErrorClass::Transient);
 }
 
@@ -171,7 +171,7 @@ async fn a_fresh_write_may_stay_unseen_for_the_time_the_profile_grants() {
     let (subject, server) = start(Knobs::default(), json!({"visibleWithin": "1s"})).await;
     let made = subject.create("ada").await;
     let stale = json!({"id": made.id.as_str(), "userName": "ada@acme.example", "active": true});
-    server.next(Method::GET, "/Users", praise(stale));
+    server.next(Method::GET, "/Users", praise(&stale));
     let disabled = subject.update(&made, Change::active(false)).await.unwrap();
     assert_eq!(disabled.state, AccountState::Disabled);
 }
@@ -296,7 +296,7 @@ async fn members_are_taken_out_by_filter_or_by_value_as_the_profile_says() {
         let (subject, server) = start(Knobs::default(), settings).await;
         let made = subject.try_create(person("ada"), [group("g1")]).await.unwrap();
         // The stand-in takes the first form only; what counts here is what was sent.
-        let _ = subject.update(&made, Change { remove: [group("g1")].into(), ..Change::none() }).await;
+        drop(subject.update(&made, Change { remove: [group("g1")].into(), ..Change::none() }).await);
         let sent = server.calls(&Method::PATCH, "/Groups").pop().unwrap();
         assert_eq!(
             (&sent.body["Operations"][0]["op"], &sent.body["Operations"][0]["path"]),
@@ -334,4 +334,15 @@ async fn a_long_list_of_members_is_never_put_back_whole() {
     assert_eq!(error.class, ErrorClass::Refused);
     assert_eq!(server.members("g1").len(), 100);
     assert_eq!(server.calls(&Method::PUT, "/Groups").len(), 0);
+}
+
+#[tokio::test]
+async fn a_name_that_the_target_keeps_in_small_letters_is_canonical_in_small_letters() {
+    let knobs = Knobs { lower_cases_names: true, ..Knobs::default() };
+    let (subject, _server) = start(knobs, json!({"userNameCase": "lower"})).await;
+    let mut values = person("ada");
+    values.insert(path("userName"), json!("Ada@Acme.Example"));
+    let made = subject.try_create(values, []).await.unwrap();
+    let canonical = subject.connector.canonicalize(&path("userName"), &json!("Ada@Acme.Example"));
+    assert_eq!(made.values[&path("userName")], canonical);
 }

@@ -22,32 +22,33 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 /// A connector to an empty target that holds the groups `g1` and `g2`.
-pub struct Subject {
-    pub connector: Arc<dyn Connector>,
+pub(crate) struct Subject {
+    pub(crate) connector: Arc<dyn Connector>,
     /// The target itself, for as long as the subject lives.
-    pub target: Box<dyn Any + Send>,
+    #[expect(dead_code, reason = "it is held, not read")]
+    pub(crate) target: Box<dyn Any + Send>,
 }
 
 /// Paths that the suite writes besides the two names.
-pub const PATHS: [&str; 6] =
+pub(crate) const PATHS: [&str; 6] =
     ["name.givenName", "name.familyName", "emails[type eq \"work\"].value", "title", "nickName", COST_CENTER];
 
 /// An attribute of the enterprise extension (RFC 7643 section 4.3).
-pub const COST_CENTER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:costCenter";
+pub(crate) const COST_CENTER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:costCenter";
 
-pub fn path(text: &str) -> AttributePath {
+pub(crate) fn path(text: &str) -> AttributePath {
     AttributePath::parse(text).unwrap()
 }
 
-pub fn group(name: &str) -> Membership {
+pub(crate) fn group(name: &str) -> Membership {
     Membership::Group(name.to_owned())
 }
 
-pub fn role(name: &str) -> Membership {
+pub(crate) fn role(name: &str) -> Membership {
     Membership::Role(name.to_owned())
 }
 
-pub fn shape() -> Shape {
+pub(crate) fn shape() -> Shape {
     Shape {
         paths: PATHS.iter().map(|text| path(text)).collect(),
         memberships: [group("g1"), group("g2"), role("reader"), role("writer")].into(),
@@ -55,7 +56,7 @@ pub fn shape() -> Shape {
 }
 
 /// Values of one person.
-pub fn person(name: &str) -> BTreeMap<AttributePath, Value> {
+pub(crate) fn person(name: &str) -> BTreeMap<AttributePath, Value> {
     [
         ("userName", json!(format!("{name}@acme.example"))),
         ("externalId", json!(format!("u-{name}"))),
@@ -72,16 +73,16 @@ pub fn person(name: &str) -> BTreeMap<AttributePath, Value> {
 }
 
 /// A change of nothing, to be filled in.
-pub struct Change {
-    pub set: BTreeMap<AttributePath, Value>,
-    pub clear: BTreeSet<AttributePath>,
-    pub active: Option<bool>,
-    pub add: BTreeSet<Membership>,
-    pub remove: BTreeSet<Membership>,
+pub(crate) struct Change {
+    pub(crate) set: BTreeMap<AttributePath, Value>,
+    pub(crate) clear: BTreeSet<AttributePath>,
+    pub(crate) active: Option<bool>,
+    pub(crate) add: BTreeSet<Membership>,
+    pub(crate) remove: BTreeSet<Membership>,
 }
 
 impl Change {
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             set: BTreeMap::new(),
             clear: BTreeSet::new(),
@@ -91,21 +92,21 @@ impl Change {
         }
     }
 
-    pub fn set(at: &str, value: Value) -> Self {
+    pub(crate) fn set(at: &str, value: Value) -> Self {
         Self { set: [(path(at), value)].into(), ..Self::none() }
     }
 
-    pub fn active(active: bool) -> Self {
+    pub(crate) fn active(active: bool) -> Self {
         Self { active: Some(active), ..Self::none() }
     }
 }
 
 impl Subject {
-    pub async fn create(&self, name: &str) -> Account {
+    pub(crate) async fn create(&self, name: &str) -> Account {
         self.try_create(person(name), []).await.unwrap()
     }
 
-    pub async fn try_create(
+    pub(crate) async fn try_create(
         &self,
         values: BTreeMap<AttributePath, Value>,
         memberships: impl IntoIterator<Item = Membership>,
@@ -114,30 +115,30 @@ impl Subject {
         self.apply(Operation::Create { values, memberships }).await
     }
 
-    pub async fn update(&self, seen: &Account, change: Change) -> Result<Account, ConnectorError> {
+    pub(crate) async fn update(&self, seen: &Account, change: Change) -> Result<Account, ConnectorError> {
         let Change { set, clear, active, add, remove } = change;
         self.apply(Operation::Update { seen: Arc::new(seen.clone()), set, clear, active, add, remove }).await
     }
 
-    pub async fn apply(&self, operation: Operation) -> Result<Account, ConnectorError> {
+    pub(crate) async fn apply(&self, operation: Operation) -> Result<Account, ConnectorError> {
         let mut outcomes = self.connector.apply(&shape(), &[operation]).await;
         assert_eq!(outcomes.len(), 1, "one outcome for one operation");
         outcomes.remove(0).map(|applied| applied.account)
     }
 
     /// The account as a fresh look shows it.
-    pub async fn look(&self, id: &AccountId) -> Account {
+    pub(crate) async fn look(&self, id: &AccountId) -> Account {
         let found = self.connector.fetch(&shape(), &Look::Id(id.clone())).await.unwrap();
         assert!(found.proven);
         found.accounts.into_iter().next().expect("the account is there")
     }
 
-    pub async fn find(&self, at: &str, value: &str) -> Result<Found, ConnectorError> {
+    pub(crate) async fn find(&self, at: &str, value: &str) -> Result<Found, ConnectorError> {
         self.connector.fetch(&shape(), &Look::Key(MatchKey(vec![path(at)]), vec![json!(value)])).await
     }
 
     /// Every account of a listing, in the order in which it came, and what the listing proves.
-    pub async fn observe(&self) -> Result<(Vec<Account>, Coverage), ConnectorError> {
+    pub(crate) async fn observe(&self) -> Result<(Vec<Account>, Coverage), ConnectorError> {
         let (sender, mut receiver) = mpsc::channel(1);
         let shape = shape();
         let listing = self.connector.observe(&shape, sender);

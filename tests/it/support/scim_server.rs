@@ -22,37 +22,35 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 /// The token that the server takes.
-pub const TOKEN: &str = "s3cret-token";
+pub(crate) const TOKEN: &str = "s3cret-token";
 
 /// How this server differs from the book. The default does not.
 #[derive(Clone, Debug)]
-pub struct Knobs {
-    pub strangers: Strangers,
-    pub max_page: usize,
-    pub paging: Paging,
-    pub total: Total,
-    pub filters: Filters,
-    pub patch: Patch,
-    pub put_works: bool,
-    pub put_forgets: bool,
-    pub active: Active,
-    pub duplicates: (u16, &'static str),
-    pub create_answer: CreateAnswer,
-    pub unknown_user: UnknownUser,
-    pub members: MembersShown,
-    pub etags: bool,
-    pub config: Option<Value>,
-    pub lower_cases_names: bool,
+pub(crate) struct Knobs {
+    pub(crate) strangers: Strangers,
+    pub(crate) max_page: usize,
+    pub(crate) paging: Paging,
+    pub(crate) total: Total,
+    pub(crate) filters: Filters,
+    pub(crate) patch: Patch,
+    pub(crate) active: Active,
+    pub(crate) duplicates: (u16, &'static str),
+    pub(crate) create_answer: CreateAnswer,
+    pub(crate) unknown_user: UnknownUser,
+    pub(crate) members: MembersShown,
+    pub(crate) etags: bool,
+    pub(crate) config: Option<Value>,
+    pub(crate) lower_cases_names: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Strangers {
+pub(crate) enum Strangers {
     Refused,
     SeeFirst(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Paging {
+pub(crate) enum Paging {
     Honest,
     IgnoresParameters,
     RepeatsPastTheEnd,
@@ -63,7 +61,7 @@ pub enum Paging {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Total {
+pub(crate) enum Total {
     Stated,
     Text,
     Absent,
@@ -72,7 +70,7 @@ pub enum Total {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Filters {
+pub(crate) enum Filters {
     Work,
     CompareLetters,
     ShowEverybody,
@@ -81,7 +79,7 @@ pub enum Filters {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Patch {
+pub(crate) enum Patch {
     Works,
     AnswersNothing,
     Refused(u16),
@@ -90,14 +88,14 @@ pub enum Patch {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Active {
+pub(crate) enum Active {
     Boolean,
     Text,
     Absent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum CreateAnswer {
+pub(crate) enum CreateAnswer {
     Whole,
     OnlyId,
     Empty,
@@ -105,14 +103,14 @@ pub enum CreateAnswer {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum UnknownUser {
+pub(crate) enum UnknownUser {
     NotFound,
     Forbidden,
     EmptyList,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum MembersShown {
+pub(crate) enum MembersShown {
     Always,
     OnTheUserOnly,
     /// Only as the answer to a question about one member.
@@ -128,8 +126,6 @@ impl Default for Knobs {
             total: Total::Stated,
             filters: Filters::Work,
             patch: Patch::Works,
-            put_works: true,
-            put_forgets: true,
             active: Active::Boolean,
             duplicates: (409, "uniqueness"),
             create_answer: CreateAnswer::Whole,
@@ -144,7 +140,7 @@ impl Default for Knobs {
 
 /// Something that befalls one request.
 #[derive(Clone, Debug)]
-pub enum Mishap {
+pub(crate) enum Mishap {
     /// Answered so; nothing is done.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// Never answered; nothing is done.
@@ -157,23 +153,23 @@ pub enum Mishap {
 
 /// One request as it came in.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: Method,
-    pub path: String,
-    pub query: String,
-    pub token: Option<String>,
-    pub if_match: Option<String>,
-    pub content_type: Option<String>,
-    pub user_agent: Option<String>,
-    pub body: Value,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) token: Option<String>,
+    pub(crate) if_match: Option<String>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) body: Value,
 }
 
 /// What the server holds.
 #[derive(Default)]
-pub struct Inside {
-    pub users: Vec<Value>,
-    pub groups: Vec<Value>,
-    pub seen: Vec<Seen>,
+pub(crate) struct Inside {
+    pub(crate) users: Vec<Value>,
+    pub(crate) groups: Vec<Value>,
+    pub(crate) seen: Vec<Seen>,
     mishaps: VecDeque<(Method, &'static str, Mishap)>,
     next_id: u64,
     turns: usize,
@@ -185,14 +181,14 @@ struct Shared {
 }
 
 /// A running server; it ends with this value.
-pub struct FakeScim {
-    pub url: String,
+pub(crate) struct FakeScim {
+    pub(crate) url: String,
     shared: Arc<Shared>,
     _tasks: JoinSet<()>,
 }
 
 impl FakeScim {
-    pub async fn start(knobs: Knobs) -> Self {
+    pub(crate) async fn start(knobs: Knobs) -> Self {
         let shared = Arc::new(Shared { knobs, inside: Mutex::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/scim/v2", listener.local_addr().unwrap());
@@ -202,44 +198,44 @@ impl FakeScim {
         Self { url, shared, _tasks: tasks }
     }
 
-    pub fn inside(&self) -> MutexGuard<'_, Inside> {
+    pub(crate) fn inside(&self) -> MutexGuard<'_, Inside> {
         self.shared.inside.lock().unwrap()
     }
 
     /// Puts users `u0`, `u1`, ... in, behind the connector's back.
-    pub fn fill(&self, count: usize) {
+    pub(crate) fn fill(&self, count: usize) {
         for number in 0..count {
             self.put_in(json!({"userName": format!("u{number}"), "externalId": format!("x{number}"), "active": true}));
         }
     }
 
     /// Puts one user in and gives its id.
-    pub fn put_in(&self, user: Value) -> String {
+    pub(crate) fn put_in(&self, user: Value) -> String {
         let mut inside = self.inside();
         inside.insert_user(user)
     }
 
-    pub fn add_group(&self, id: &str, members: &[&str]) {
+    pub(crate) fn add_group(&self, id: &str, members: &[&str]) {
         let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
         let group = json!({"id": id, "displayName": id, "members": members, "meta": {"version": "W/\"0\""}});
         self.inside().groups.push(group);
     }
 
     /// The next request with this method whose path holds `part` meets `mishap`.
-    pub fn next(&self, method: Method, part: &'static str, mishap: Mishap) {
+    pub(crate) fn next(&self, method: Method, part: &'static str, mishap: Mishap) {
         self.inside().mishaps.push_back((method, part, mishap));
     }
 
     /// Requests with this method whose path holds `part`.
-    pub fn calls(&self, method: &Method, part: &str) -> Vec<Seen> {
+    pub(crate) fn calls(&self, method: &Method, part: &str) -> Vec<Seen> {
         self.inside().seen.iter().filter(|seen| seen.method == *method && seen.path.contains(part)).cloned().collect()
     }
 
-    pub fn user(&self, id: &str) -> Value {
+    pub(crate) fn user(&self, id: &str) -> Value {
         self.inside().users.iter().find(|user| user["id"] == id).cloned().unwrap_or_default()
     }
 
-    pub fn members(&self, group: &str) -> Vec<String> {
+    pub(crate) fn members(&self, group: &str) -> Vec<String> {
         let inside = self.inside();
         let group = inside.groups.iter().find(|it| it["id"] == group).cloned().unwrap_or_default();
         resources::list(&group, "members").iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
@@ -286,7 +282,7 @@ async fn serve(
     let (status, headers, body) = match mishap {
         Some(Mishap::Answer(status, headers, body)) => (status, headers, body),
         Some(Mishap::Hang) => {
-            tokio::time::sleep(Duration::from_secs(3600)).await;
+            tokio::time::sleep(Duration::from_hours(1)).await;
             return Response::default();
         }
         Some(Mishap::CutAfterDoing) => {
