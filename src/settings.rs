@@ -1,1 +1,294 @@
-//! `rosterd.yaml`: the operator's configuration.
+//! The operator's configuration, and the only reader of the environment.
+
+pub mod file;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::manifest::Problem;
+use crate::manifest::locate;
+use crate::manifest::locate::Located;
+use crate::manifest::report::Report;
+use crate::schedule::parse_duration;
+use crate::secrets::vault::BoundSecret;
+use crate::secrets::vault::SecretSource;
+use crate::secrets::vault::Vault;
+use crate::settings::file::File;
+use crate::settings::file::Secret;
+use crate::settings::file::TargetsFrom;
+
+/// Where the API listens, unless told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The store, unless told otherwise.
+const STORE: &str = "./rosterd.db";
+/// Percent of the accepted access that one load may take away.
+const MAX_SHRINK: u32 = 20;
+/// Where a file system gives no events (NFS, some container mounts), this is how late a change is
+/// seen; reading unchanged folders again costs little more than listing them.
+const RESCAN: Duration = Duration::from_secs(30);
+
+/// Everything that an installation is built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the API listens; a loopback address.
+    pub listen: SocketAddr,
+    /// The store's file.
+    pub store: PathBuf,
+    /// Folders of users and roles.
+    pub manifests: Vec<PathBuf>,
+    /// Files and folders of operator documents.
+    pub include: Vec<PathBuf>,
+    /// Named secrets.
+    pub secrets: BTreeMap<String, BoundSecret>,
+    /// Words that `User.teams` may use; `None`: any.
+    pub teams: Option<BTreeSet<String>>,
+    /// Files of the signing and the encryption key; `None`: `rosterd.keys` beside the store.
+    pub keys: Option<(PathBuf, PathBuf)>,
+    /// Whether operator documents may stand among the manifests.
+    pub operator_documents: OperatorDocumentsIn,
+    /// Percent of the accepted access that one load may take away.
+    pub max_shrink: u32,
+    /// How often folders are read again where no event came.
+    pub rescan: Duration,
+}
+
+/// Whether operator documents may stand among the manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorDocumentsIn {
+    /// A configuration keeps them apart.
+    Include,
+    /// `targetsFrom: manifests`
+    Manifests,
+    /// There is no configuration: embedded and loopback targets may stand in the folder.
+    TryOut,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: LISTEN,
+            store: PathBuf::from(STORE),
+            manifests: Vec::new(),
+            include: Vec::new(),
+            secrets: BTreeMap::new(),
+            teams: None,
+            keys: None,
+            operator_documents: OperatorDocumentsIn::TryOut,
+            max_shrink: MAX_SHRINK,
+            rescan: RESCAN,
+        }
+    }
+}
+
+/// A variable of the environment. Everybody else takes what this gives.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl Settings {
+    /// Reads a configuration. Relative paths in it start at its own folder.
+    ///
+    /// # Errors
+    /// Every problem, located.
+    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let name = path.to_string_lossy();
+        let bytes = std::fs::read(path).map_err(|error| vec![unreadable(&name, &error.to_string())])?;
+        Self::parse(&name, &bytes, path.parent().unwrap_or_else(|| Path::new("")))
+    }
+
+    /// Reads the text of a configuration that stands in `folder`.
+    ///
+    /// # Errors
+    /// Every problem, located.
+    pub fn parse(name: &str, bytes: &[u8], folder: &Path) -> Result<Self, Vec<Problem>> {
+        locate::read(name, bytes, |file: File, _, report| {
+            file.refuse_later(report);
+            Some(settle(file, folder, report))
+        })
+    }
+}
+
+/// From what is written to what holds.
+fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
+    let defaults = Settings::default();
+    let store = file.store.and_then(|store| store.sqlite).unwrap_or(defaults.store);
+    let operator_documents = match file.targets_from {
+        Some(TargetsFrom::Manifests) => OperatorDocumentsIn::Manifests,
+        None => OperatorDocumentsIn::Include,
+    };
+    let keys = file.keys.map(|keys| (folder.join(&keys.value.sign.file), folder.join(&keys.value.encrypt.file)));
+    let secrets = file.secrets.into_iter().filter_map(|(name, secret)| {
+        let bound = bind(&name, &secret, folder, report)?;
+        Some((name, bound))
+    });
+    let secrets = secrets.collect();
+    Settings {
+        listen: file.listen.and_then(|text| listen(&text, report)).unwrap_or(LISTEN),
+        store: folder.join(store),
+        manifests: folders(&file.manifests, folder, report),
+        include: file.include.iter().map(|path| folder.join(&path.value)).collect(),
+        secrets,
+        teams: file.teams.map(|teams| teams.into_iter().collect()),
+        keys,
+        operator_documents,
+        max_shrink: file.max_shrink.and_then(|percent| max_shrink(&percent, report)).unwrap_or(MAX_SHRINK),
+        rescan: file.rescan.and_then(|text| rescan(&text, report)).unwrap_or(RESCAN),
+    }
+}
+
+fn listen(text: &Located<String>, report: &mut Report<'_>) -> Option<SocketAddr> {
+    let literal = text.value.replacen("localhost", "127.0.0.1", 1);
+    match literal.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Some(address),
+        Ok(address) => {
+            let message = format!(
+                "`{address}` can be reached from other machines, and nobody could sign in there: this version listens \
+                 on loopback only"
+            );
+            let hint = format!("write `127.0.0.1:{}`, and put a proxy that signs people in before it", address.port());
+            report.add(text.place, "listen-without-sign-in", message).hint(hint);
+            None
+        }
+        Err(_) => {
+            let message = format!("`{}` is not an address with a port", text.value);
+            report.add(text.place, "wrong-value", message).hint("write `127.0.0.1:8080` or `[::1]:8080`");
+            None
+        }
+    }
+}
+
+fn folders(entries: &[Located<file::Manifests>], base: &Path, report: &mut Report<'_>) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for entry in entries {
+        match &entry.value.folder {
+            Some(folder) => folders.push(base.join(folder)),
+            None => report.add(entry.place, "missing-field", "the field `folder` is missing").hint("add `folder: DIR`"),
+        }
+    }
+    folders
+}
+
+fn bind(name: &str, secret: &Located<Secret>, base: &Path, report: &mut Report<'_>) -> Option<BoundSecret> {
+    let source = match (&secret.value.file, &secret.value.env) {
+        (Some(file), None) => SecretSource::File(base.join(file)),
+        (None, Some(variable)) => SecretSource::Env(variable.clone()),
+        (Some(_), Some(_)) | (None, None) => {
+            let message = format!("the secret `{name}` needs exactly one of `file` and `env`");
+            report.add(secret.place, "secret-source", message).hint("write `file: PATH` or `env: NAME`");
+            return None;
+        }
+    };
+    if secret.value.origins.is_empty() {
+        let message = format!("the secret `{name}` is bound to no origin, so it could be sent nowhere");
+        report.add(secret.place, "secret-origins", message).hint("add `origins: [\"https://crm.example\"]`");
+    }
+    let bound = |origins| BoundSecret { source: source.clone(), origins };
+    for origin in &secret.value.origins {
+        let one = BTreeMap::from([(name.to_owned(), bound(BTreeSet::from([origin.value.clone()])))]);
+        if let Err(error) = Vault::new(one, |_| None) {
+            report.add(origin.place, "secret-origins", error.to_string()).hint("leave path, user and query out");
+        }
+    }
+    Some(bound(secret.value.origins.iter().map(|origin| origin.value.clone()).collect()))
+}
+
+fn max_shrink(percent: &Located<u32>, report: &mut Report<'_>) -> Option<u32> {
+    if (1..=100).contains(&percent.value) {
+        return Some(percent.value);
+    }
+    let message = format!("`{}` is not a share of access in percent", percent.value);
+    report.add(percent.place, "wrong-value", message).hint("write a number from 1 to 100; 20 is the default");
+    None
+}
+
+fn rescan(text: &Located<String>, report: &mut Report<'_>) -> Option<Duration> {
+    match parse_duration(&text.value) {
+        Ok(duration) if duration >= Duration::from_secs(1) => Some(duration),
+        Ok(_) => {
+            report.add(text.place, "bad-duration", "folders are read again once a second at most").hint("write `30s`");
+            None
+        }
+        Err(error) => {
+            report.add(text.place, "bad-duration", error.to_string()).hint("write `30s` or `5m`");
+            None
+        }
+    }
+}
+
+fn unreadable(name: &str, why: &str) -> Problem {
+    Problem {
+        file: name.to_owned(),
+        line: 0,
+        column: 0,
+        code: "unreadable",
+        message: format!("the configuration cannot be read: {why}"),
+        hint: Some("check the path given by `--config`; without one rosterd runs for trying out".to_owned()),
+        snippet: None,
+        conflict_of: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Result<Settings, Vec<Problem>> {
+        Settings::parse("rosterd.yaml", text.as_bytes(), Path::new("/etc/rosterd"))
+    }
+
+    fn check(text: &str, code: &str, line: u32, hint: &str) {
+        let problems = settings(text).unwrap_err();
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert_eq!((problem.code, problem.line), (code, line), "{problem:?}");
+        assert!(problem.hint.as_deref().unwrap_or_default().contains(hint), "{problem:?}");
+    }
+
+    #[test]
+    fn paths_start_at_the_folder_of_the_configuration() {
+        let text = "store: { sqlite: state.db }\nmanifests: [ { folder: people } ]\ninclude: [ targets/ ]\n\
+                    secrets:\n  crm: { file: crm.token, origins: [\"https://crm.example\"] }\n";
+        let settings = settings(text).unwrap();
+        assert_eq!(settings.store, Path::new("/etc/rosterd/state.db"));
+        assert_eq!(settings.manifests, [Path::new("/etc/rosterd/people")]);
+        assert_eq!(settings.include, [Path::new("/etc/rosterd/targets/")]);
+        assert_eq!(settings.secrets["crm"].source, SecretSource::File("/etc/rosterd/crm.token".into()));
+        assert_eq!(settings.operator_documents, OperatorDocumentsIn::Include);
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_is_refused_while_nobody_signs_in() {
+        check("listen: 0.0.0.0:8080\n", "listen-without-sign-in", 1, "127.0.0.1:8080");
+        check("listen: \"[::]:80\"\n", "listen-without-sign-in", 1, "127.0.0.1:80");
+        check("# x\nlisten: here\n", "wrong-value", 2, "127.0.0.1:8080");
+        assert_eq!(settings("listen: localhost:0\n").unwrap().listen.port(), 0);
+    }
+
+    #[test]
+    fn keys_of_later_versions_are_refused_by_name_and_misspelt_ones_are_put_right() {
+        check("manifests: []\nsignIn: { oidc: { issuer: x } }\n", "unsupported-field", 2, "loopback");
+        check("mail: { smtp: x }\n", "unsupported-field", 1, "take it out");
+        check("store: { postgres: { url: { secret: db } } }\n", "unsupported-field", 1, "sqlite");
+        check("manifest: []\n", "unknown-field", 1, "manifests");
+    }
+
+    #[test]
+    fn a_secret_needs_one_source_and_bare_origins() {
+        check("secrets:\n  a: { origins: [\"https://a.example\"] }\n", "secret-source", 2, "env: NAME");
+        check("secrets:\n  a: { env: A }\n", "secret-origins", 2, "origins:");
+        check("secrets:\n  a: { env: A, origins: [\"https://a.example/scim\"] }\n", "secret-origins", 2, "path");
+    }
+
+    #[test]
+    fn shares_and_times_are_held_to_what_makes_sense() {
+        check("maxShrink: 0\n", "wrong-value", 1, "20");
+        check("rescan: soon\n", "bad-duration", 1, "30s");
+        check("rescan: 10ms\n", "bad-duration", 1, "30s");
+        assert_eq!(settings("rescan: 5m\nmaxShrink: 35\n").unwrap().max_shrink, 35);
+    }
+}
