@@ -88,11 +88,11 @@ async fn excluded_folders_are_not_read_even_through_a_link() {
 #[tokio::test]
 async fn what_a_configuration_includes_is_no_manifest() {
     let folder = TempDir::new().expect("a folder");
-    let configuration = "listen: 127.0.0.1:8080\ninclude: [targets/, ../shared.yaml, gone/]\n";
+    let configuration = "listen: 127.0.0.1:8080\ninclude: [targets/, ../beside.yaml, gone/]\n";
     write(folder.path(), "s1/rosterd.yaml", configuration);
     write(folder.path(), "s1/targets/crm.yaml", "x");
     write(folder.path(), "s1/users.yaml", "x");
-    write(folder.path(), "shared.yaml", "x");
+    write(folder.path(), "beside.yaml", "x");
     write(folder.path(), "targets/a.yaml", "x");
     assert_eq!(loaded(&files_of(folder.path(), QUICK)).await, ["s1/users.yaml=x", "targets/a.yaml=x"]);
 }
