@@ -3,6 +3,7 @@
 //! A new connector adds one function that makes a [`subject::Subject`] and one `conforms!` line.
 
 mod checks;
+mod directory;
 mod scim;
 mod scim_doors;
 mod scim_lists;
@@ -43,6 +44,7 @@ macro_rules! conforms {
 }
 
 conforms! {
+    embedded_directory: crate::conformance::directory::empty();
     scim_by_the_book: crate::conformance::scim::by_the_book();
     scim_without_patch: crate::conformance::scim::without_patch();
     scim_with_bare_answers: crate::conformance::scim::with_bare_answers();

@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod directory;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod manifest;
