@@ -43,8 +43,15 @@ async fn a_wrong_token_that_is_answered_with_what_strangers_see_is_a_shut_door()
 }
 
 #[tokio::test]
+async fn an_empty_target_that_strangers_may_look_at_is_no_shut_door() {
+    let server = FakeScim::start(Knobs { strangers: Strangers::SeeFirst(2), ..Knobs::default() }).await;
+    connect(&server, json!({})).probe().await.unwrap();
+}
+
+#[tokio::test]
 async fn every_call_but_the_trial_of_the_door_carries_the_token() {
     let (subject, server) = start(Knobs::default(), json!({})).await;
+    server.fill(1);
     subject.connector.probe().await.unwrap();
     let strangers = |server: &FakeScim| server.inside().seen.iter().filter(|seen| seen.token.is_none()).count();
     assert_eq!(strangers(&server), 1);
