@@ -144,7 +144,7 @@ impl SqliteStore {
         let (inner, handle) = (self.inner.clone(), Handle::current());
         let work = move || {
             handle.block_on(async {
-                let mut reader = inner.reader().await;
+                let mut reader = inner.reader().await?;
                 let reader = reader.as_mut().ok_or_else(closed)?;
                 job(&inner, reader).await.map_err(|fault| fault.into_error(&inner.path))
             })
@@ -171,16 +171,12 @@ impl SqliteStore {
 
 impl Inner {
     /// A free reader, or the turn of a busy one.
-    async fn reader(&self) -> MutexGuard<'_, Option<SqliteConnection>> {
+    async fn reader(&self) -> Result<MutexGuard<'_, Option<SqliteConnection>>, StoreError> {
         if let Some(free) = self.readers.iter().find_map(|reader| reader.try_lock().ok()) {
-            return free;
+            return Ok(free);
         }
         let turn = self.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
-        match self.readers.get(turn) {
-            Some(reader) => reader.lock().await,
-            // `file::open` makes exactly READERS of them.
-            None => std::future::pending().await,
-        }
+        Ok(self.readers.get(turn).ok_or_else(closed)?.lock().await)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The file: opening it, and words for what goes wrong.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -67,7 +69,8 @@ impl Fault {
 
 impl File {
     pub(super) async fn open(path: PathBuf) -> Result<Self, Fault> {
-        let mut writer = options(&path).create_if_missing(true).connect().await?;
+        make_private(&path)?;
+        let mut writer = options(&path).connect().await?;
         migrate(&mut writer).await?;
         sqlx::query("PRAGMA journal_mode = WAL").execute(&mut writer).await?;
         let reader = options(&path).read_only(true).connect().await?;
@@ -77,6 +80,20 @@ impl File {
     /// A reading connection of one's own, for what takes long.
     pub(super) async fn another_reader(&self) -> Result<SqliteConnection, Fault> {
         Ok(options(&self.path).read_only(true).connect().await?)
+    }
+}
+
+/// Makes the file, for its owner alone, before SQLite would make it for everybody: people stand in it.
+fn make_private(path: &Path) -> Result<(), Fault> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Fault::Foreign(format!("cannot be made ({error}); let the user that runs rosterd write its folder")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opening the file: what it must be, its schema, its lease.
 
 use std::fs;
+use std::io;
 use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
@@ -46,7 +47,8 @@ pub(super) struct Opened {
 pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<Opened, Fault> {
     look(&path)?;
     let lease = Lease::take(&path, actor)?;
-    let mut db = options(&path).create_if_missing(true).connect().await?;
+    make_private(&path)?;
+    let mut db = options(&path).connect().await?;
     migrate(&mut db).await?;
     sqlx::query("PRAGMA journal_mode = WAL").execute(&mut db).await?;
     let (id, fence) = take_over(&mut db, &keys, actor).await?;
@@ -59,6 +61,19 @@ pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<
     let mut writer = Writer::new(db, lease, chains, audit.export);
     writer.export_heads(&id, &heads);
     Ok(Opened { keys, id, heads, audit_note: audit.note, writer, readers, fence, warnings: audit.warnings })
+}
+
+/// Makes the file, for its owner alone, before SQLite would make it for everybody; the files that
+/// SQLite lays beside it take its mode.
+fn make_private(path: &Path) -> Result<(), Fault> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -181,16 +181,30 @@ async fn set_links(db: &mut SqliteConnection, space: &Space, id: i64, links: &[&
             (record, account, linked_by(*by), u8::from(*disabled_by_us), granted, nanos(*since))
         })
         .collect();
-    let done = sqlx::query(sql).bind(id).bind(serde_json::to_string(&rows)?).execute(db).await;
+    let done = sqlx::query(sql).bind(id).bind(serde_json::to_string(&rows)?).execute(&mut *db).await;
     match done {
         Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) => {
-            Err(Fault::say(format!(
-                "one of the accounts to be linked in `{}` is linked to another user already; unlink that one first",
-                space.target
-            )))
+            Err(taken(db, space, id, links).await?)
         }
         done => Ok(done.map(|_| ())?),
     }
+}
+
+/// Which account of `links` is another user's already.
+async fn taken(db: &mut SqliteConnection, space: &Space, id: i64, links: &[&Link]) -> Result<Fault, Fault> {
+    let sql = "SELECT record FROM link WHERE space = $1 AND account = $2 AND record <> $3";
+    for Link { record, account, .. } in links {
+        let query = sqlx::query_scalar(sql).bind(id).bind(account.as_str()).bind(record.as_str());
+        let holder: Option<String> = query.fetch_optional(&mut *db).await?;
+        if let Some(holder) = holder {
+            return Ok(Fault::say(format!(
+                "account `{account}` of `{}` is linked to another user already, to `{holder}`, so it was not linked to \
+                 `{record}`; unlink that one first",
+                space.target
+            )));
+        }
+    }
+    Ok(Fault::say(format!("two users were to be linked to one account of `{}`; nothing was written", space.target)))
 }
 
 /// The word in the table.

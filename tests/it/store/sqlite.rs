@@ -157,6 +157,18 @@ async fn nothing_personal_of_snapshots_and_intents_is_readable_in_the_files() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let (store, folder) = fresh().await;
+    commit(&store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
+    for name in ["rosterd.db", "rosterd.db-wal", "rosterd.keys"] {
+        let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_paused_test_clock_stands_still_while_the_store_works() {
     let (store, _folder) = fresh().await;
