@@ -44,7 +44,7 @@ macro_rules! conforms {
 }
 
 conforms! {
-    embedded_directory: crate::conformance::directory::empty();
+    embedded_directory: std::future::ready(crate::conformance::directory::empty());
     scim_by_the_book: crate::conformance::scim::by_the_book();
     scim_without_patch: crate::conformance::scim::without_patch();
     scim_with_bare_answers: crate::conformance::scim::with_bare_answers();

@@ -11,7 +11,7 @@ use rosterd::model::node::Node;
 use crate::conformance::subject::Subject;
 
 /// An empty one; groups need not be there before their first member.
-pub(crate) async fn empty() -> Subject {
+pub(crate) fn empty() -> Subject {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(TestClock::new(DateTime::UNIX_EPOCH));
     let directory = Directory::at(folder.path().join("rosterd-directory.db"), clock);
