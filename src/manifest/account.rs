@@ -228,7 +228,12 @@ pub(crate) fn convert(
 ) -> Option<AccountPolicy> {
     let Located { value: entry, place } = entry;
     let mark = mark(entry.mark.as_ref(), report)?;
-    let user_name = user_name(entry.user_name, place, origin, report);
+    if entry.user_name.is_none() && !tree.is_some_and(|tree| tree.has(&["userName"])) {
+        report
+            .add(place, "missing-field", "the field `userName` is missing: it says what accounts are called")
+            .hint("add `userName: \"{{ user.email }}\"`");
+    }
+    let user_name = user_name(entry.user_name, origin, report);
     let attributes = attributes(entry.attributes, tree, &mark, origin, report);
     let known = known_keys(&attributes);
     let match_keys = match entry.match_keys {
@@ -291,18 +296,8 @@ fn mark(word: Option<&Located<String>>, report: &mut Report<'_>) -> Option<Mark>
     path.map(Mark::At)
 }
 
-fn user_name(
-    entry: Option<Located<UserNameEntry>>,
-    place: Place,
-    origin: &Origin,
-    report: &mut Report<'_>,
-) -> Option<Mapping> {
-    let Some(Located { value: entry, place }) = entry else {
-        report
-            .add(place, "missing-field", "the field `userName` is missing: it says what accounts are called")
-            .hint("add `userName: \"{{ user.email }}\"`");
-        return None;
-    };
+fn user_name(entry: Option<Located<UserNameEntry>>, origin: &Origin, report: &mut Report<'_>) -> Option<Mapping> {
+    let Located { value: entry, place } = entry?;
     match entry {
         UserNameEntry::Template(text) => {
             let value = value(Located { value: Json::String(text), place }, report)?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ring::digest::Context;
@@ -92,10 +91,13 @@ pub fn combine(
     let targets = merge::targets(&documents, &mut problems);
 
     let broken = all().flat_map(|file| file.broken.iter().map(String::as_str)).collect();
-    let hidden = files.iter().flat_map(|file| &file.operators).filter_map(OperatorDocument::name);
+    let hidden = files.iter().filter(|_| in_folder.is_empty()).flat_map(|file| &file.operators);
+    let hidden = hidden.filter_map(OperatorDocument::name);
     let broken = references::Excused::new(broken, hidden);
-    references::of_roles(&found_roles, &targets, &broken, &mut crossed);
-    references::of_users(&users, &found_roles, rules, &broken, &mut crossed);
+    let bundles = found_roles.values().chain(files.iter().flat_map(|file| &file.broken_roles));
+    references::of_roles(bundles, &targets, &broken, &mut crossed);
+    let people = users.values().chain(files.iter().flat_map(|file| &file.broken_users));
+    references::of_users(people, &users, &found_roles, (rules, &broken), &mut crossed);
     let left_out = crossed.len().saturating_sub(MOST_PROBLEMS);
     crossed.sort();
     crossed.truncate(MOST_PROBLEMS);
@@ -155,15 +157,11 @@ fn misplaced(files: &[Arc<FileDocuments>], operator: &OperatorDocuments, rules: 
         }
     }
     for file in &operator.files {
-        let users = file.users.iter().map(|user| (&user.origin, "User"));
-        let bundles = file.roles.iter().map(|found| (&found.role.origin, "Role"));
-        for (origin, kind) in users.chain(bundles) {
-            problems.push(at(
-                origin,
-                "manifest-document",
-                format!("a `{kind}` does not count among operator documents"),
-                "move it to the manifest folder".to_owned(),
-            ));
+        let users = file.users.iter().map(|user| (&user.origin, user.id.as_str()));
+        let bundles = file.roles.iter().map(|found| (&found.role.origin, found.role.name.as_str()));
+        for (origin, name) in users.chain(bundles) {
+            let message = format!("`{name}` does not count among operator documents");
+            problems.push(at(origin, "manifest-document", message, "move it to the manifest folder".to_owned()));
         }
     }
 }
@@ -232,11 +230,9 @@ fn digest<'f>(files: impl Iterator<Item = &'f Arc<FileDocuments>>) -> Digest {
     for part in parts {
         context.update(part);
     }
-    let mut hex = String::with_capacity(64);
-    for byte in context.finish().as_ref() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    Digest::from(hex)
+    let hash = context.finish();
+    let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    Digest::from(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect::<String>())
 }
 
 /// Shows the lines of problems that were found when their text was gone already, and where in

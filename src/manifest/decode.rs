@@ -33,8 +33,7 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(tree: &'de Tree<'_>, report: &mut
             Err(error) => error,
         };
         let fresh = error.entry.is_some_and(|entry| left_out.insert(entry));
-        // A field that is missing because it was wrong was told of already.
-        if error.code != "missing-field" || left_out.is_empty() {
+        if !error.excused {
             error.note(tree.place, report);
         }
         if !fresh || report.len() > MOST_ROUNDS {
@@ -60,9 +59,11 @@ struct Reader<'de, 'a, 's> {
 impl<'de> Reader<'de, '_, '_> {
     fn scalar(self, wanted: &str) -> Result<Scalar<'de>, Wrong> {
         match &self.tree.value {
-            Value::Scalar { text, quoted } => {
-                scalar::resolve(text, *quoted).map_err(|message| Wrong::new("wrong-value", message).at(self.tree.place))
-            }
+            Value::Scalar { text, quoted } => scalar::resolve(text, *quoted).map_err(|message| {
+                Wrong::new("wrong-value", message)
+                    .hint("write another number, or quotes to make it text")
+                    .at(self.tree.place)
+            }),
             Value::List(_) | Value::Map(_) => Err(self.mistyped(wanted)),
         }
     }
@@ -97,6 +98,13 @@ impl<'de> Reader<'de, '_, '_> {
             .hint(format!("leave the key out{instead}"))
     }
 
+    /// A field that is missing because what stands there was left out is told of already.
+    fn explained(self, mut wrong: Wrong) -> Wrong {
+        let own = wrong.code == "missing-field" && wrong.place.is_none();
+        wrong.excused |= own && self.tree.entries().iter().any(|entry| self.left_out.contains(&entry_of(entry)));
+        wrong.at(self.tree.place)
+    }
+
     fn boolean(self) -> Result<bool, Wrong> {
         if let Value::Scalar { text, quoted: false } = &self.tree.value {
             match text.as_ref() {
@@ -120,7 +128,7 @@ impl<'de> Reader<'de, '_, '_> {
                 return Err(self.mistyped(wanted).hint("write a number, without quotes"));
             }
         };
-        result.map_err(|wrong: Wrong| wrong.at(self.tree.place))
+        result.map_err(|wrong: Wrong| wrong.hint(format!("write {wanted}")).at(self.tree.place))
     }
 
     fn plain_text(self) -> Result<&'de str, Wrong> {
@@ -217,7 +225,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_, '_> {
         match &self.tree.value {
             Value::Map(entries) => {
                 let entries = Entries { left: entries.iter(), left_out: self.left_out, value: None };
-                visitor.visit_map(entries).map_err(|wrong| wrong.at(self.tree.place))
+                visitor.visit_map(entries).map_err(|wrong| self.explained(wrong))
             }
             Value::Scalar { .. } | Value::List(_) => Err(self.mistyped("a mapping")),
         }

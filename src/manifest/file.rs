@@ -42,6 +42,10 @@ pub struct FileDocuments {
     pub(crate) documents: usize,
     pub(crate) users: Vec<Arc<User>>,
     pub(crate) roles: Vec<FoundRole>,
+    /// What could be read of broken `User` documents, for finding more problems and nothing else.
+    pub(crate) broken_users: Vec<Arc<User>>,
+    /// The same of `Role` documents.
+    pub(crate) broken_roles: Vec<FoundRole>,
     pub(crate) operators: Vec<OperatorDocument>,
     pub(crate) problems: Vec<Problem>,
     /// Names that broken documents have or seem to have: a reference to one of them is no
@@ -110,6 +114,8 @@ pub fn parse_file(name: &str, bytes: &[u8]) -> FileDocuments {
         documents: 0,
         users: Vec::new(),
         roles: Vec::new(),
+        broken_users: Vec::new(),
+        broken_roles: Vec::new(),
         operators: Vec::new(),
         problems: Vec::new(),
         broken: BTreeSet::new(),
@@ -190,16 +196,18 @@ fn read_document(tree: Tree<'_>, source: &SourceText<'_>, report: &mut Report<'_
         Kind::User => {
             let user = decode::<UserDocument>(&tree, report)
                 .and_then(|document| user::convert(document, &tree, &found.file, report));
-            if report.is_empty() {
-                found.users.extend(user.map(Arc::new));
-            }
+            let users = if report.is_empty() { &mut found.users } else { &mut found.broken_users };
+            users.extend(user.map(Arc::new));
         }
         Kind::Role => {
             let role = decode::<RoleDocument>(&tree, report)
                 .and_then(|document| role::convert(document, &tree, &found.file, report));
-            if let (Some((role, places)), true) = (role, report.is_empty()) {
-                found.roles.push(FoundRole { role: Arc::new(role), places, source: source.clone().into_owned() });
-            }
+            let roles = if report.is_empty() { &mut found.roles } else { &mut found.broken_roles };
+            roles.extend(role.map(|(role, places)| FoundRole {
+                role: Arc::new(role),
+                places,
+                source: source.clone().into_owned(),
+            }));
         }
         Kind::Target | Kind::TargetDefaults if report.is_empty() => {
             found.operators.push(OperatorDocument {

@@ -43,12 +43,15 @@ fn shift(old: usize, current: usize, hidden: &Range<usize>, new_start: usize) ->
     }
 }
 
+/// Keys that hold a credential or a tree of them; lower case, letters and digits only.
+const WHOLE: [&str; 10] = ["auth", "authorization", "bearer", "key", "cookie", "pass", "pem", "pin", "pw", "pwd"];
+/// Ends of such keys.
+const ENDS: [&str; 9] =
+    ["password", "passwd", "passphrase", "token", "secret", "apikey", "privatekey", "accesskey", "credential"];
+
 /// Whether the key of this name holds a credential or a tree of them.
 pub(crate) fn is_secret_key(key: &str) -> bool {
-    let plain: String = key.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
-    const WHOLE: [&str; 7] = ["auth", "authorization", "bearer", "key", "cookie", "pin", "pem"];
-    const ENDS: [&str; 9] =
-        ["password", "passwd", "passphrase", "token", "secret", "apikey", "privatekey", "accesskey", "credential"];
+    let plain: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     WHOLE.contains(&plain.as_str()) || ENDS.iter().any(|end| plain.ends_with(end))
 }
 
@@ -127,7 +130,7 @@ impl<'a> Scan<'a> {
                 '#' => break,
                 c if c.is_whitespace() || c == ':' => self.at += c.len_utf8(),
                 '-' if self.line.get(self.at + 1..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' ')) => {
-                    self.at += 1
+                    self.at += 1;
                 }
                 _ => self.token(),
             }
@@ -150,8 +153,11 @@ impl<'a> Scan<'a> {
             return;
         }
         let bare = token.trim().trim_matches(['"', '\'']);
+        // A tag of its own, as in `!secret value`, often says what the value is.
+        let tagged = bare.starts_with('!') && !bare.starts_with("!!");
         let secret = match self.key.take() {
-            Some(key) if is_reference(key) => !is_reference_name(bare),
+            Some(key) if is_reference(key) && !tagged => !is_reference_name(bare),
+            _ if tagged => true,
             Some(key) => self.scope() || is_secret_key(key),
             None => self.scope(),
         };
@@ -231,7 +237,7 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         let start = text.rfind('\n').map_or(0, |at| at + 1);
-        assert_eq!(line(text, start, &text[start..], 0..0).text, expected);
+        assert_eq!(line(text, start, text.get(start..).unwrap(), 0..0).text, expected);
     }
 
     #[test]
@@ -268,6 +274,6 @@ mod tests {
         let text = "{ token: abcdefghijk, givename: x }";
         let at = text.find("givename").unwrap();
         let masked = line(text, 0, text, at..at + 8);
-        assert_eq!(&masked.text[masked.mark], "givename");
+        assert_eq!(masked.text.get(masked.mark), Some("givename"));
     }
 }

@@ -38,13 +38,13 @@ impl<'f> Excused<'f> {
 }
 
 /// Targets and entitlements that roles name.
-pub(crate) fn of_roles(
-    roles: &BTreeMap<RoleName, FoundRole>,
+pub(crate) fn of_roles<'r>(
+    roles: impl Iterator<Item = &'r FoundRole>,
     targets: &Targets,
     excused: &Excused<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    for found in roles.values() {
+    for found in roles {
         let mut report = Report::new(vec![&found.source]);
         for (grant, places) in found.role.grants.iter().zip(&found.places.grants) {
             of_grant(grant, places, targets, excused, &mut report);
@@ -110,15 +110,15 @@ fn exclusive(target: &Target, places: &GrantPlaces, report: &mut Report<'_>) {
 }
 
 /// Roles, teams and earlier ids that users name.
-pub(crate) fn of_users(
+pub(crate) fn of_users<'u>(
+    people: impl Iterator<Item = &'u Arc<User>>,
     users: &BTreeMap<RecordId, Arc<User>>,
     roles: &BTreeMap<RoleName, FoundRole>,
-    settings: &Rules,
-    excused: &Excused<'_>,
+    (settings, excused): (&Rules, &Excused<'_>),
     problems: &mut Vec<Problem>,
 ) {
     let mut formers: BTreeMap<&RecordId, &User> = BTreeMap::new();
-    for user in users.values() {
+    for user in people {
         for held in user.roles.iter().filter(|held| !roles.contains_key(&held.name) && !excused.has(held.name.as_str()))
         {
             let origin = Origin { line: held.line, ..user.origin.clone() };

@@ -1,7 +1,5 @@
 //! Problems with their place: collecting them, showing the lines around them, rendering.
 
-use std::fmt::Write as _;
-
 use annotate_snippets::AnnotationKind;
 use annotate_snippets::Level;
 use annotate_snippets::Origin;
@@ -127,7 +125,7 @@ pub(crate) fn excerpt(text: &str, place: Place) -> Option<String> {
     {
         let above = line_start.saturating_sub(before.len() + 1);
         let masked = mask::line(text, above, before, 0..0);
-        let _ = writeln!(out, "{:>digits$} | {}", place.line.saturating_sub(1), clip(&masked.text, 0).0);
+        out = format!("{:>digits$} | {}\n", place.line.saturating_sub(1), clip(&masked.text, 0).0);
     }
     let at = start - line_start;
     let end = at.saturating_add(place.len as usize).min(line.len());
@@ -136,16 +134,20 @@ pub(crate) fn excerpt(text: &str, place: Place) -> Option<String> {
     let count = |range: std::ops::Range<usize>| masked.text.get(range).map_or(0, |part| part.chars().count());
     let column = count(0..masked.mark.start).saturating_sub(cut);
     let width = count(masked.mark.clone()).clamp(1, WIDTH);
-    let _ = writeln!(out, "{:>digits$} | {shown}", place.line);
-    let _ = write!(out, "{:>digits$} | {}{}", "", " ".repeat(column), "^".repeat(width));
-    Some(out)
+    let (number, carets) = (place.line, "^".repeat(width));
+    let above = out;
+    Some(format!("{above}{number:>digits$} | {shown}\n{:>digits$} | {}{carets}", "", " ".repeat(column)))
 }
 
 /// At most [`WIDTH`] characters of a line around byte `at`, and how many were cut before them.
 fn clip(line: &str, at: usize) -> (String, usize) {
     let before = line.get(..at).map_or(0, |head| head.chars().count());
     let cut = if before < WIDTH { 0 } else { before - WIDTH / 2 };
-    let shown = line.chars().skip(cut).take(WIDTH).map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let shown = line.chars().skip(cut).take(WIDTH).map(|c| match c {
+        '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    });
     (shown.collect(), cut)
 }
 
@@ -155,8 +157,11 @@ pub fn render(problem: &Problem, color: bool) -> String {
     let lines: Vec<(&str, &str)> =
         problem.snippet.iter().flat_map(|snippet| snippet.lines()).filter_map(|line| line.split_once(" | ")).collect();
     let title = Level::ERROR.primary_title(problem.message.as_str()).id(problem.code);
-    let source: String =
-        lines.iter().filter(|(number, _)| !number.trim().is_empty()).map(|(_, text)| format!("{text}\n")).collect();
+    let mut source = String::new();
+    for (_, text) in lines.iter().filter(|(number, _)| !number.trim().is_empty()) {
+        source.push_str(text);
+        source.push('\n');
+    }
     let mut group = match marked(&lines, &source) {
         Some(range) => {
             let first = lines.first().and_then(|(number, _)| number.trim().parse().ok()).unwrap_or(1);
@@ -200,8 +205,9 @@ mod tests {
     fn problem(text: &'static str, word: &str) -> Problem {
         let source = SourceText { file: "a.yaml".into(), text: Cow::Borrowed(text), lines_before: 0 };
         let start = text.find(word).unwrap();
-        let line = text[..start].matches('\n').count() + 1;
-        let place = Place { source: 0, line: line as u32, column: 3, start: start as u32, len: word.len() as u32 };
+        let line = text.get(..start).unwrap().matches('\n').count() + 1;
+        let small = |number: usize| u32::try_from(number).unwrap();
+        let place = Place { source: 0, line: small(line), column: 3, start: small(start), len: small(word.len()) };
         let mut report = Report::new(vec![&source]);
         report.add(place, "unknown-field", "unknown field").hint("did you mean?");
         report.into_problems().remove(0)

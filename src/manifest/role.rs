@@ -120,14 +120,12 @@ pub(crate) fn name<'m>(
             .add(former.place, "wrong-value", "only a `User` can have been something else before")
             .hint("take `formerly` out; something that is renamed is a new one");
     }
-    match &metadata.name {
-        Some(name) => words::name(name, name.place, what, report).then_some(name),
-        None => {
-            let place = tree.get("metadata").map_or(tree.place, |metadata| metadata.place);
-            report.add(place, "missing-field", "the field `name` is missing").hint("add `name:` under `metadata:`");
-            None
-        }
+    let place = tree.get("metadata").map_or(tree.place, |metadata| metadata.place);
+    let found = metadata.name.as_ref();
+    if found.is_none() && !tree.has(&["metadata", "name"]) {
+        report.add(place, "missing-field", "the field `name` is missing").hint("add `name:` under `metadata:`");
     }
+    found.filter(|name| words::name(name, name.place, what, report))
 }
 
 fn grant(entry: Located<GrantEntry>, origin: Origin, report: &mut Report<'_>) -> Option<(Grant, GrantPlaces)> {

@@ -1,15 +1,23 @@
 //! "Did you mean ...?"
 
 /// The nearest of `known`, if it is near enough to be meant.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str, IntoIter: Clone>) -> Option<&'a str> {
+    let known = known.into_iter();
     let most = match word.chars().count() {
         0..=2 => 1,
         3..=7 => 2,
         _ => 3,
     };
-    let candidates = known.into_iter().filter(|other| other.len().abs_diff(word.len()) <= 4 * most);
+    let candidates = known.clone().filter(|other| other.len().abs_diff(word.len()) <= 4 * most);
     let ranked = candidates.map(|other| (distance(word, other, most + 1), other));
-    ranked.filter(|(distance, _)| *distance <= most).min().map(|(_, other)| other)
+    let near = ranked.filter(|(distance, _)| *distance <= most).min().map(|(_, other)| other);
+    near.or_else(|| beginning(word, known))
+}
+
+/// The only word that `word` begins.
+fn beginning<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut longer = known.filter(|other| word.len() >= 3 && other.starts_with(word));
+    longer.next().filter(|_| longer.next().is_none())
 }
 
 /// A hint that names the nearest of `known`, or a few of them.

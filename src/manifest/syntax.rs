@@ -39,8 +39,12 @@ fn words(kind: &ErrorKind) -> (Option<&'static str>, &'static str) {
             Some("this alias repeats an anchor that the document does not have"),
             "anchors reach to the end of their own document; text that begins with `*` needs quotes",
         ),
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
-            (Some("a quoted text is not closed"), "close the quote that was opened before this place")
+        ErrorKind::UnclosedQuotedScalar
+        | ErrorKind::DocumentIndicatorInQuotedScalar
+        | ErrorKind::InvalidQuotedScalarIndent
+        | ErrorKind::InvalidTrailingSingleQuotedScalar
+        | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
+            (Some("a quoted text does not end where it should"), "close the quote that was opened before this place")
         }
         ErrorKind::UnclosedFlowCollection { .. }
         | ErrorKind::ExpectedFlowMappingSeparator
@@ -50,6 +54,12 @@ fn words(kind: &ErrorKind) -> (Option<&'static str>, &'static str) {
         | ErrorKind::UnexpectedEofImplicitFlowMapping => (
             Some("a `{` or `[` is not closed, or a comma is missing"),
             "count the brackets and commas before this place",
+        ),
+        ErrorKind::InvalidColonPlacement
+        | ErrorKind::MappingValueNotAllowed
+        | ErrorKind::FlowMappingValueAdjacentCollection => (
+            Some("a `:` stands where no key can be"),
+            "text with `: ` in it needs quotes; or a `[` or `{` above is not closed",
         ),
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey | ErrorKind::ExpectedBlockMappingKey => (
             Some("a `key: value` was expected here"),

@@ -75,7 +75,7 @@ pub(crate) struct TargetSpec {
     environment: Option<Located<String>>,
     /// Addresses and credentials; nothing but the block in use is ever read.
     #[serde(default)]
-    environments: BTreeMap<String, Located<BTreeMap<String, Anything>>>,
+    environments: BTreeMap<String, Block>,
     mode: Option<ModeWord>,
     #[serde(default)]
     scope: ScopeEntry,
@@ -89,6 +89,15 @@ pub(crate) struct TargetSpec {
     #[serde(default)]
     limits: LimitsEntry,
 }
+
+/// One block of `environments`, which the connector reads: its keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(transparent)]
+struct Block(
+    #[expect(dead_code, reason = "it is read from the tree; here it is only known to be a mapping")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    BTreeMap<String, Located<Anything>>,
+);
 
 /// A part that is read by the connector.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -182,19 +191,12 @@ pub(crate) fn convert(
         expression::user_condition(when, report);
     }
     let entitlements = catalogue(spec.entitlements, report);
-    let account = match spec.account {
-        Some(account) => account::convert(account, spec_tree.get("account"), &origin, report),
-        None => {
-            report
-                .add(
-                    spec_tree.place,
-                    "missing-field",
-                    "the field `account` is missing: it says what accounts look like",
-                )
-                .hint("add `account: { userName: \"{{ user.email }}\" }`");
-            None
-        }
-    };
+    if spec.account.is_none() && !spec_tree.has(&["account"]) {
+        report
+            .add(spec_tree.place, "missing-field", "the field `account` is missing: it says what accounts look like")
+            .hint("add `account: { userName: \"{{ user.email }}\" }`");
+    }
+    let account = spec.account.and_then(|account| account::convert(account, spec_tree.get("account"), &origin, report));
     let (connector, settings) = connector?;
     let environment = chosen?;
     Some(Target {
@@ -228,12 +230,12 @@ fn connector(
     spec: &Tree<'_>,
     report: &mut Report<'_>,
 ) -> Option<(String, crate::model::node::Node)> {
-    let Some(found) = found else {
+    if found.is_none() && !spec.has(&["connector"]) {
         report
             .add(spec.place, "missing-field", "the field `connector` is missing")
             .hint("add `connector: { scim: {} }`, or `connector: { directory: {} }` for the embedded directory");
-        return None;
-    };
+    }
+    let found = found?;
     let mut words = found.iter();
     let (Some((word, _)), None) = (words.next(), words.next()) else {
         report

@@ -68,6 +68,11 @@ impl<'a> Tree<'a> {
         self.entries().iter().find(|(found, _)| found.text == key).map(|(_, value)| value)
     }
 
+    /// Whether something stands under these keys, one below the other, be it right or wrong.
+    pub(crate) fn has(&self, path: &[&str]) -> bool {
+        path.iter().try_fold(self, |tree, key| tree.get(key)).is_some()
+    }
+
     /// The entries of a mapping; none of anything else.
     pub fn entries(&self) -> &[(Key<'a>, Tree<'a>)] {
         match &self.value {
@@ -110,6 +115,7 @@ impl<'a> Tree<'a> {
     }
 
     /// This tree laid over `under`: mappings merge, everything else of this one wins.
+    #[must_use]
     pub fn over(self, under: Tree<'a>) -> Tree<'a> {
         match (self.value, under.value) {
             (Value::Map(own), Value::Map(below)) => {
@@ -193,10 +199,16 @@ struct Anchored<'a> {
 }
 
 impl<'a> Builder<'a, '_, '_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the parser's list is open; other events carry no value")]
     fn event(&mut self, event: Event<'a>, span: &Span) -> Result<(), Broken> {
         let place = self.place(span);
         match event {
-            Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref(), place),
+            Event::Scalar(text, style, anchor, tag) => {
+                let tag = tag.as_deref();
+                self.tag(tag, &["str", "int", "float", "bool", "null", "timestamp", "merge"], place)?;
+                let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
+                self.scalar(text, is_text || !matches!(style, ScalarStyle::Plain), anchor, place)
+            }
             Event::SequenceStart(_, anchor, tag) => {
                 self.tag(tag.as_deref(), &["seq"], place)?;
                 self.open(Frame { place, anchor, open: Open::List(Vec::new()) })
@@ -231,22 +243,12 @@ impl<'a> Builder<'a, '_, '_> {
         }
     }
 
-    fn scalar(
-        &mut self,
-        text: Cow<'a, str>,
-        style: ScalarStyle,
-        anchor: usize,
-        tag: Option<&Tag>,
-        place: Place,
-    ) -> Result<(), Broken> {
-        self.tag(tag, &["str", "int", "float", "bool", "null", "timestamp", "merge"], place)?;
-        let plain = matches!(style, ScalarStyle::Plain);
+    fn scalar(&mut self, text: Cow<'a, str>, quoted: bool, anchor: usize, place: Place) -> Result<(), Broken> {
         if let Some(Frame { open: Open::Map { key: key @ None, merges, .. }, .. }) = self.frames.last_mut() {
-            *merges |= plain && text == "<<";
+            *merges |= !quoted && text == "<<";
             *key = Some(Key { place, text });
             return Ok(());
         }
-        let quoted = !plain || tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
         self.value(Tree { place, value: Value::Scalar { text, quoted } }, anchor)
     }
 
@@ -334,18 +336,14 @@ impl<'a> Builder<'a, '_, '_> {
     }
 
     fn spend(&mut self, size: usize, place: Place) -> Result<(), Broken> {
-        match self.budget.checked_sub(size) {
-            Some(left) => {
-                self.budget = left;
-                Ok(())
-            }
-            None => {
-                self.report
-                    .add(place, "alias-bomb", "the aliases of this document grow into too many values")
-                    .hint("write the repeated values out, or share them through a role or `TargetDefaults`");
-                Err(Broken)
-            }
-        }
+        let Some(left) = self.budget.checked_sub(size) else {
+            self.report
+                .add(place, "alias-bomb", "the aliases of this document grow into too many values")
+                .hint("write the repeated values out, or share them through a role or `TargetDefaults`");
+            return Err(Broken);
+        };
+        self.budget = left;
+        Ok(())
     }
 
     /// Keys of `<<: *anchor` join the mapping unless it has them itself.
@@ -388,7 +386,7 @@ impl<'a> Builder<'a, '_, '_> {
     }
 }
 
-fn into_entries<'a>(tree: Tree<'a>) -> Option<Vec<(Key<'a>, Tree<'a>)>> {
+fn into_entries(tree: Tree<'_>) -> Option<Vec<(Key<'_>, Tree<'_>)>> {
     match tree.value {
         Value::Map(entries) => Some(entries),
         Value::List(_) | Value::Scalar { .. } => None,

@@ -131,13 +131,13 @@ pub(crate) fn convert(
 ) -> Option<User> {
     let UserDocument { metadata, spec, .. } = document;
     let labels = metadata.labels(report);
-    let Some(name) = &metadata.name else {
+    if metadata.name.is_none() && !tree.has(&["metadata", "name"]) {
         let place = tree.get("metadata").map_or(tree.place, |metadata| metadata.place);
         report
             .add(place, "missing-field", "the field `name` is missing: it is the record id")
             .hint("add `name:` with an id that never changes, like `u-1001`");
-        return None;
-    };
+    }
+    let name = metadata.name.as_ref()?;
     let sound = words::record_id(name, report);
     for former in &metadata.formerly {
         words::record_id(former, report);

@@ -36,13 +36,16 @@ fn check_line(text: &str, place: Place, what: &str, report: &mut Report<'_>) -> 
         report.add(place, "blank-value", format!("{what} is empty")).hint("write text, or leave the key out");
         return false;
     }
+    if !characters(text, place, what, &[], report) {
+        return false;
+    }
     if text.trim().len() != text.len() {
         report
             .add(place, "bad-characters", format!("{what} begins or ends with white space"))
             .hint("take the white space out");
         return false;
     }
-    characters(text, place, what, &[], report)
+    true
 }
 
 /// A text that may have several lines.
@@ -61,6 +64,8 @@ fn characters(text: &str, place: Place, what: &str, allowed: &[char], report: &m
     let Some(bad) = bad else { return true };
     let kind = if is_bidi(bad) {
         "a character that turns the direction of writing"
+    } else if bad == '\n' {
+        "a line break"
     } else if bad.is_control() {
         "a control character"
     } else {

@@ -19,14 +19,16 @@ pub(crate) struct Wrong {
     pub(crate) code: &'static str,
     message: String,
     hint: Option<String>,
-    place: Option<Place>,
+    pub(crate) place: Option<Place>,
+    /// Follows from another problem that is told already.
+    pub(crate) excused: bool,
     /// The innermost entry that can be left out.
     pub(crate) entry: Option<Entry>,
 }
 
 impl Wrong {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, place: None, entry: None }
+        Self { code, message: message.into(), hint: None, place: None, excused: false, entry: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -89,10 +91,11 @@ impl de::Error for Wrong {
 
     fn invalid_type(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
         Self::new("wrong-type", format!("{} stands where {wanted} belongs", kind_of(found)))
+            .hint(format!("write {wanted}"))
     }
 
     fn invalid_value(_: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
-        Self::new("wrong-value", format!("this is not {wanted}"))
+        Self::new("wrong-value", format!("this is not {wanted}")).hint(format!("write {wanted}"))
     }
 
     fn invalid_length(len: usize, wanted: &dyn de::Expected) -> Self {
