@@ -18,6 +18,7 @@ use crate::model::target::Target;
 use crate::model::user::User;
 
 mod account;
+mod build;
 mod combine;
 mod decode;
 mod document;
@@ -28,6 +29,7 @@ mod later;
 mod limits;
 pub mod locate;
 mod located;
+mod mapping;
 mod mask;
 mod merge;
 mod references;

@@ -8,6 +8,7 @@ use ring::digest::SHA256;
 use ring::digest::digest;
 
 use crate::manifest::Problem;
+use crate::manifest::build;
 use crate::manifest::decode::decode;
 use crate::manifest::document;
 use crate::manifest::document::Kind;
@@ -19,7 +20,6 @@ use crate::manifest::text;
 use crate::manifest::text::Chunk;
 use crate::manifest::text::Place;
 use crate::manifest::text::SourceText;
-use crate::manifest::tree;
 use crate::manifest::tree::Tree;
 use crate::manifest::user;
 use crate::manifest::user::UserDocument;
@@ -157,7 +157,7 @@ fn read_chunk(chunk: Chunk<'_>, found: &mut FileDocuments) {
             .hint("no document of rosterd is so large; is a `---` line missing?");
         found.documents += 1;
     } else {
-        let tree = tree::read(&source.text, source.lines_before, &mut report);
+        let tree = build::read(&source.text, source.lines_before, &mut report);
         found.documents += usize::from(tree.is_some() || !report.is_empty());
         if let Some(tree) = tree {
             read_document(tree, &source, &mut report, found);

@@ -17,10 +17,10 @@
 use serde::Deserialize;
 
 use crate::manifest::Problem;
+use crate::manifest::build;
 use crate::manifest::decode;
 use crate::manifest::report::Report;
 use crate::manifest::text::SourceText as Text;
-use crate::manifest::tree;
 
 pub use crate::manifest::endpoint::node;
 pub use crate::manifest::located::Located;
@@ -52,7 +52,7 @@ where
         crate::manifest::file::not_utf_8(bytes, &source, &mut report);
         return Err(report.into_problems());
     }
-    let made = tree::read(&source.text, 0, &mut report).and_then(|tree| {
+    let made = build::read(&source.text, 0, &mut report).and_then(|tree| {
         let typed: T = decode::decode(&tree, &mut report)?;
         check(typed, &tree, &mut report)
     });
