@@ -1,1 +1,215 @@
-//! Queue, cycle, execute: what turns plans into calls.
+//! The engine: from snapshots and triggers to cycles, calls and records of them.
+//!
+//! One [`intake`] task turns loads into accepted snapshots. One [`worker`] task for each target
+//! owns that target's queue, links and calls; workers never wait for one another (L15). A trigger
+//! carries a key, never the news: a worker reads the newest snapshot again before each call.
+
+pub mod explain;
+pub mod guardrail;
+pub mod intake;
+pub mod look;
+pub mod operation;
+pub mod pace;
+pub mod queue;
+pub mod shared;
+pub mod status;
+pub mod worker;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::engine::look::LookError;
+use crate::engine::shared::Shared;
+use crate::engine::status::Explanation;
+use crate::engine::status::SourceStatus;
+use crate::engine::status::Status;
+use crate::engine::status::SyncReport;
+use crate::engine::worker::Message;
+use crate::model::audit::AuditEvent;
+use crate::model::change::Change;
+use crate::model::decision::Decision;
+use crate::model::history::Trigger;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::plan::Plan;
+use crate::model::snapshot::Snapshot;
+use crate::model::target::Target;
+use crate::store::StoreError;
+use crate::store::Write;
+
+pub use crate::engine::shared::ConnectorFactory;
+pub use crate::engine::shared::Parts;
+pub use crate::engine::shared::Running;
+
+/// Why the engine did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No target of that name.
+    #[error("there is no target `{0}`; `rosterd targets` lists them")]
+    NoTarget(TargetName),
+    /// No user of that record id.
+    #[error("no user `{0}` is declared and none is linked")]
+    NoUser(RecordId),
+    /// Nothing was accepted yet.
+    #[error("no snapshot was accepted yet: {0}")]
+    NoSnapshot(String),
+    /// What was decided about is not what stands there now.
+    #[error("{0}")]
+    Stale(String),
+    /// The target did not answer.
+    #[error("{0}")]
+    Target(String),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The daemon is stopping.
+    #[error("rosterd is stopping; ask again after its restart")]
+    Stopping,
+}
+
+/// What a caller asks of `sync`.
+#[derive(Clone, Debug, Default)]
+pub struct SyncRequest {
+    /// Only these users; `None` is a full cycle.
+    pub records: Option<BTreeSet<RecordId>>,
+    /// Only these changes, where they still follow (a saved plan).
+    pub only: Option<Vec<Change>>,
+}
+
+/// The engine of one installation. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Builds the engine; nothing runs before [`Engine::start`].
+    pub fn new(parts: Parts) -> Self {
+        Self { shared: Arc::new(Shared::new(parts)) }
+    }
+
+    /// Loads the source once, and starts a worker for each target.
+    ///
+    /// With [`Running::Daemon`] the source is watched, schedules run and a startup cycle begins at
+    /// once; with [`Running::Once`] cycles run only when [`Engine::sync`] asks.
+    ///
+    /// # Errors
+    /// Where the store does not answer. A source that gives nothing is no error: the last accepted
+    /// snapshot stands, and `status` says what is wrong.
+    pub async fn start(&self, running: Running) -> Result<(), EngineError> {
+        intake::start(&self.shared, running).await
+    }
+
+    /// Waits for calls in flight, records their outcomes and ends every task.
+    pub async fn stop(&self) {
+        self.shared.cancel.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// What the newest load gave.
+    pub fn source(&self) -> SourceStatus {
+        self.shared.source_status()
+    }
+
+    /// Everything that `status` shows.
+    pub fn status(&self) -> Status {
+        Status { source: self.source(), targets: self.shared.target_statuses() }
+    }
+
+    /// The accepted snapshot.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.shared.snapshot()
+    }
+
+    /// The targets as their documents describe them, by name.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        self.shared.targets()
+    }
+
+    /// Reads the source again now.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn reload(&self) -> Result<SourceStatus, EngineError> {
+        intake::reload(&self.shared).await?;
+        Ok(self.source())
+    }
+
+    /// Runs a cycle now and waits for its end: every change confirmed, failed, or waiting for
+    /// another try.
+    pub async fn sync(&self, target: &TargetName, request: SyncRequest) -> Result<SyncReport, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(target, Message::Sync(request, Trigger::Manual, reply))?;
+        answer.await.map_err(|_| EngineError::Stopping)?
+    }
+
+    /// What a cycle of `target` would do, from `snapshot` or the accepted one. Writes nothing.
+    pub async fn plan(
+        &self,
+        target: &TargetName,
+        snapshot: Option<Arc<Snapshot>>,
+        records: Option<BTreeSet<RecordId>>,
+    ) -> Result<Plan, EngineError> {
+        look::plan(&self.shared, target, snapshot, records).await
+    }
+
+    /// Why the account of `record` looks as it does, or is missing.
+    pub async fn explain(&self, record: &RecordId, target: &TargetName) -> Result<Explanation, EngineError> {
+        explain::explain(&self.shared, record, target).await
+    }
+
+    /// Records what a person decided and acts on it.
+    ///
+    /// # Errors
+    /// [`EngineError::Stale`] where the digest is not what waits now.
+    pub async fn decide(&self, decision: Decision) -> Result<(), EngineError> {
+        self.shared.check_decision(&decision)?;
+        let event = shared::decision_event(&decision);
+        let target = decision.target.clone();
+        let writes = vec![Write::Decision(decision), Write::Audit(event)];
+        self.shared.store.commit(writes, self.shared.store.fence()).await?;
+        match target {
+            Some(target) => self.send(&target, Message::Decided),
+            None => intake::reload(&self.shared).await,
+        }
+    }
+
+    /// Links a user to an existing account: a person's word.
+    pub async fn link(
+        &self,
+        target: &TargetName,
+        record: &RecordId,
+        account: &AccountId,
+        by: &str,
+    ) -> Result<SyncReport, EngineError> {
+        explain::link(&self.shared, target, record, account, by).await?;
+        let (reply, answer) = oneshot::channel();
+        let request = SyncRequest { records: Some(BTreeSet::from([record.clone()])), only: None };
+        self.send(target, Message::Linked(request, reply))?;
+        answer.await.map_err(|_| EngineError::Stopping)?
+    }
+
+    /// Writes an audit event that no cycle writes.
+    pub async fn audit(&self, event: AuditEvent) -> Result<(), EngineError> {
+        Ok(self.shared.store.commit(vec![Write::Audit(event)], self.shared.store.fence()).await?)
+    }
+
+    fn send(&self, target: &TargetName, message: Message) -> Result<(), EngineError> {
+        let sender = self.shared.sender(target).ok_or_else(|| EngineError::NoTarget(target.clone()))?;
+        sender.send(message).map_err(|_| EngineError::Stopping)
+    }
+}
+
+/// Commands to one worker.
+pub(crate) type Sender = mpsc::UnboundedSender<Message>;
+
+impl From<LookError> for EngineError {
+    fn from(error: LookError) -> Self {
+        Self::Target(error.to_string())
+    }
+}

@@ -163,7 +163,8 @@ pub trait Store: Send + Sync {
     /// Intents without an outcome, oldest first.
     async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError>;
     /// How many narrowing units (an account, or one entitlement) intents recorded since `since`
-    /// took away for this cause. An intent that ended in `Nothing` does not count.
+    /// took away for this cause. An intent that left nothing, or was refused, does not count: it is
+    /// sent again, and counts then.
     async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError>;
     /// How many links of the space were not disabled by us at `at`, or now where that is unknown.
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError>;
@@ -175,6 +176,8 @@ pub trait Store: Send + Sync {
     async fn causes(&self, target: &TargetName) -> Result<BTreeMap<CauseKey, Cause>, StoreError>;
     /// Every decision, oldest first.
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError>;
+    /// What the last plans of a target left undone, by space; newest first.
+    async fn standings(&self, target: &TargetName) -> Result<Vec<(Space, Standing)>, StoreError>;
     /// What the last plan left undone.
     async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError>;
     /// Accounts as last seen, by id.

@@ -245,6 +245,11 @@ impl Store for SqliteStore {
         self.read(async move |_, db| read::decisions(db).await).await
     }
 
+    async fn standings(&self, target: &TargetName) -> Result<Vec<(Space, Standing)>, StoreError> {
+        let target = target.clone();
+        self.read(async move |inner, db| read::standings(db, &inner.keys, &target).await).await
+    }
+
     async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError> {
         let space = space.clone();
         self.read(async move |inner, db| read::standing(db, &inner.keys, &space).await).await

@@ -8,6 +8,8 @@ mod conformance;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod manifest;

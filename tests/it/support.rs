@@ -1,3 +1,11 @@
 //! What several areas of the suite need: stand-ins for the systems outside.
+//!
+//! `target`, `store` and `source` live on virtual time, where no real part can follow a paused
+//! clock; `rig` is a whole engine over them.
 
+pub(crate) mod make;
+pub(crate) mod rig;
 pub(crate) mod scim_server;
+pub(crate) mod source;
+pub(crate) mod store;
+pub(crate) mod target;

@@ -135,7 +135,7 @@ pub(super) async fn narrowed_since(
 ) -> Result<u64, Fault> {
     let Some(space) = known(db, space).await? else { return Ok(0) };
     let sql = "SELECT coalesce(sum(units), 0) FROM intent WHERE space = $1 AND cause = $2 AND at >= $3
-        AND outcome IS NOT 'nothing'";
+        AND outcome IS NOT 'nothing' AND outcome IS NOT 'refused'";
     let query = sqlx::query_scalar(sql).bind(space).bind(cause.as_str()).bind(nanos(since));
     let units: i64 = query.fetch_one(db).await?;
     Ok(units.unsigned_abs())
@@ -165,6 +165,24 @@ pub(super) async fn causes(db: &mut SqliteConnection, target: &TargetName) -> Re
 
 pub(super) async fn decisions(db: &mut SqliteConnection) -> Result<Vec<Decision>, Fault> {
     parsed(&sqlx::query_scalar("SELECT body FROM decision ORDER BY seq").fetch_all(db).await?)
+}
+
+pub(super) async fn standings(
+    db: &mut SqliteConnection,
+    keys: &Keys,
+    target: &TargetName,
+) -> Result<Vec<(Space, Standing)>, Fault> {
+    let sql = "SELECT environment, realm FROM space JOIN standing ON standing.space = space.id WHERE target = $1";
+    let rows: Vec<(String, String)> = sqlx::query_as(sql).bind(target.as_str()).fetch_all(&mut *db).await?;
+    let mut standings = Vec::new();
+    for (environment, realm) in rows {
+        let space = Space { target: target.clone(), environment: environment.into(), realm: realm.into() };
+        if let Some(found) = standing(db, keys, &space).await? {
+            standings.push((space, found));
+        }
+    }
+    standings.sort_by_key(|(_, standing)| std::cmp::Reverse(standing.at));
+    Ok(standings)
 }
 
 pub(super) async fn standing(db: &mut SqliteConnection, keys: &Keys, space: &Space) -> Result<Option<Standing>, Fault> {

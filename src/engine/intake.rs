@@ -1,0 +1,318 @@
+//! From loads of the source to accepted snapshots, and the workers that the documents ask for.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use chrono::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept;
+use crate::accept::Verdict;
+use crate::connector::Connector;
+use crate::engine::EngineError;
+use crate::engine::shared::Current;
+use crate::engine::shared::Handle;
+use crate::engine::shared::Running;
+use crate::engine::shared::Shared;
+use crate::engine::shared::lock;
+use crate::engine::status::ShrinkHold;
+use crate::engine::status::TargetStatus;
+use crate::engine::worker;
+use crate::engine::worker::Message;
+use crate::manifest;
+use crate::manifest::Documents;
+use crate::model::audit::AuditEvent;
+use crate::model::change::Cause;
+use crate::model::decision::DecisionKind;
+use crate::model::ids::Digest;
+use crate::model::ids::EntitlementName;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::snapshot::Snapshot;
+use crate::model::target::Target;
+use crate::project::Projector;
+use crate::store::AcceptedSnapshot;
+use crate::store::CauseKey;
+use crate::store::Write;
+
+/// Which users a new snapshot changed; `None`: any of them.
+pub type Changed = Option<BTreeSet<RecordId>>;
+
+type Causes = BTreeMap<(RecordId, TargetName, Option<EntitlementName>), Option<Cause>>;
+
+/// Loads once, starts the workers, and watches where `running` says so.
+pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError> {
+    if let Some(stored) = shared.store.snapshot().await? {
+        let mut status = lock(&shared.source_status);
+        status.generation = stored.generation;
+        status.digest = Some(stored.digest);
+        status.accepted = Some(stored.at);
+        shared.current.store(Some(Arc::new(Current {
+            snapshot: stored.snapshot,
+            generation: stored.generation,
+            at: stored.at,
+        })));
+    }
+    load(shared, running).await?;
+    if running == Running::Daemon {
+        let watched = Arc::clone(shared);
+        shared.tasks.spawn(async move { watch(&watched).await });
+    }
+    Ok(())
+}
+
+/// Reads the source again.
+pub async fn reload(shared: &Arc<Shared>) -> Result<(), EngineError> {
+    load(shared, Running::Daemon).await
+}
+
+async fn watch(shared: &Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.cancel.cancelled() => return,
+            () = shared.source.changed() => {}
+        }
+        if let Err(error) = load(shared, Running::Daemon).await {
+            // The next change, or the slow rescan, tries again.
+            tracing::error!(%error, "a load could not be recorded");
+        }
+    }
+}
+
+async fn load(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError> {
+    let _turn = shared.intake.lock().await;
+    let documents = match shared.source.load().await {
+        Ok(documents) => documents,
+        Err(error) => {
+            tracing::error!(source = shared.source.name(), %error, "the source gave nothing");
+            shared.metrics.manifest_errors.set(1);
+            shared.metrics.config_last_reload_success.set(0);
+            lock(&shared.source_status).error = Some(error.to_string());
+            return Ok(());
+        }
+    };
+    lock(&shared.source_status).error = None;
+    judge(shared, &documents, running).await
+}
+
+/// Judges one load, remembers what it changes, and tells the workers.
+async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) -> Result<(), EngineError> {
+    let (projectors, broken) = projectors(&documents.targets);
+    let blocking = documents.problems.iter().filter(|problem| problem.conflict_of.is_none()).count() + broken.len();
+    let current = shared.current.load_full();
+    let now = shared.now();
+    let since = now - Duration::hours(24);
+    let highest = shared.store.highest_level(since).await?;
+    let shrink_accepted = accepted_shrinks(shared).await?;
+    let previous = current.as_ref().map(|current| &*current.snapshot);
+    let percent = shared.max_shrink_percent;
+    let verdict = accept::judge(documents, &projectors, previous, highest, percent, &shrink_accepted, now);
+    report(shared, documents, broken, &verdict);
+    let accepted = matches!(verdict, Verdict::Accepted { .. });
+    let (snapshot, causes, level) = match verdict {
+        Verdict::Accepted { snapshot, level, causes } => (snapshot, causes, Some(level)),
+        Verdict::Held { narrowed, causes, .. } | Verdict::Refused { narrowed, causes } => (narrowed, causes, None),
+    };
+    let changed = changed(previous, &snapshot);
+    let same = current.is_some() && changed.as_ref().is_some_and(BTreeSet::is_empty);
+    if !same && (accepted || current.is_some()) {
+        remember(shared, documents, snapshot, causes, level).await?;
+    }
+    debug_assert!(accepted || blocking > 0 || lock(&shared.source_status).shrink.is_some(), "a refusal has a reason");
+    staff(shared, projectors, accepted, running).await?;
+    if !same {
+        let handles: Vec<_> = lock(&shared.handles).values().cloned().collect();
+        for handle in handles {
+            // A worker that ended has nobody left to tell.
+            drop(handle.sender.send(Message::Snapshot(changed.clone())));
+        }
+    }
+    Ok(())
+}
+
+fn projectors(targets: &[Arc<Target>]) -> (Vec<Arc<Projector>>, Vec<String>) {
+    let mut sound = Vec::new();
+    let mut broken = Vec::new();
+    for target in targets {
+        match Projector::new(Arc::clone(target)) {
+            Ok(projector) => sound.push(Arc::new(projector)),
+            Err(errors) => {
+                broken.extend(errors.iter().map(|error| format!("target `{}`: {}", target.name, error.message)))
+            }
+        }
+    }
+    (sound, broken)
+}
+
+async fn accepted_shrinks(shared: &Shared) -> Result<BTreeSet<Digest>, EngineError> {
+    let decisions = shared.store.decisions().await?;
+    let accepted = decisions.into_iter().filter(|decision| decision.kind == DecisionKind::AcceptShrink);
+    Ok(accepted.filter_map(|decision| decision.digest).collect())
+}
+
+/// Shows in status, metrics and log what became of the load.
+fn report(shared: &Shared, documents: &Documents, broken: Vec<String>, verdict: &Verdict) {
+    let metrics = &shared.metrics;
+    let mut problems: Vec<_> = documents.problems.iter().map(|problem| manifest::render(problem, false)).collect();
+    problems.extend(broken);
+    let refused = matches!(verdict, Verdict::Refused { .. });
+    let shrink = match verdict {
+        Verdict::Held { digest, lost, level, .. } => {
+            Some(ShrinkHold { digest: digest.clone(), lost: *lost, level: *level })
+        }
+        Verdict::Accepted { .. } | Verdict::Refused { .. } => None,
+    };
+    metrics.manifest_errors.set(i64::try_from(problems.len()).unwrap_or(i64::MAX));
+    metrics.config_last_reload_success.set(i64::from(!refused));
+    let source = metrics.source(shared.source.name());
+    source.hold_shrink(shrink.is_some());
+    if refused {
+        tracing::error!(problems = problems.len(), "the manifests were refused; the last accepted snapshot stands");
+    } else if let Some(held) = &shrink {
+        tracing::error!(digest = %held.digest, lost = held.lost, level = held.level, "the manifests take too much away and are held");
+    } else {
+        source.succeeded(shared.now());
+    }
+    let mut status = lock(&shared.source_status);
+    status.problems = problems;
+    status.shrink = shrink;
+}
+
+/// Stores the snapshot with its causes, and makes it the current one.
+async fn remember(
+    shared: &Shared,
+    documents: &Documents,
+    snapshot: Snapshot,
+    causes: Causes,
+    level: Option<u64>,
+) -> Result<(), EngineError> {
+    let now = shared.now();
+    let before = shared.current.load_full();
+    let generation = before.as_ref().map_or(0, |current| current.generation) + u64::from(level.is_some());
+    let digest = match level {
+        Some(_) => documents.digest.clone(),
+        None => lock(&shared.source_status).digest.clone().unwrap_or_else(|| documents.digest.clone()),
+    };
+    // A narrowed snapshot keeps the level that shrink is judged by.
+    let kept_level = match level {
+        Some(level) => level,
+        None => shared.store.snapshot().await?.map_or(0, |stored| stored.level),
+    };
+    let snapshot = Arc::new(snapshot);
+    let accepted = AcceptedSnapshot {
+        snapshot: Arc::clone(&snapshot),
+        digest: digest.clone(),
+        generation,
+        level: kept_level,
+        at: now,
+    };
+    let details = BTreeMap::from([
+        ("digest".to_owned(), digest.as_str().into()),
+        ("generation".to_owned(), generation.into()),
+        ("users".to_owned(), snapshot.users.len().into()),
+        ("narrowedOnly".to_owned(), level.is_none().into()),
+    ]);
+    let actor = "engine".to_owned();
+    let event =
+        AuditEvent { at: now, target: None, kind: "snapshot".to_owned(), actor, record: None, cycle: None, details };
+    let mut writes = vec![Write::Snapshot(accepted), Write::Audit(event)];
+    writes.extend(
+        causes.into_iter().map(|((record, target, entitlement), cause)| {
+            Write::Cause(CauseKey { record, target, entitlement }, cause)
+        }),
+    );
+    shared.store.commit(writes, shared.store.fence()).await?;
+    shared.metrics.snapshot_users.set(i64::try_from(snapshot.users.len()).unwrap_or(i64::MAX));
+    shared.metrics.snapshot_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    let mut status = lock(&shared.source_status);
+    status.generation = generation;
+    status.digest = Some(digest);
+    status.users = snapshot.users.len();
+    status.roles = snapshot.roles.len();
+    status.accepted = Some(now);
+    shared.current.store(Some(Arc::new(Current { snapshot, generation, at: now })));
+    Ok(())
+}
+
+/// Users whose document differs; `None` where a role differs, since any user may hold it.
+fn changed(previous: Option<&Snapshot>, next: &Snapshot) -> Changed {
+    let previous = previous?;
+    if previous.roles != next.roles {
+        return None;
+    }
+    let mut changed = BTreeSet::new();
+    for (record, user) in &next.users {
+        let same = previous.users.get(record).is_some_and(|old| Arc::ptr_eq(old, user) || old == user);
+        if !same {
+            changed.insert(record.clone());
+        }
+    }
+    changed.extend(previous.users.keys().filter(|record| !next.users.contains_key(*record)).cloned());
+    Some(changed)
+}
+
+/// Starts, replaces and ends workers so that there is one for each target of the documents.
+///
+/// A refused or held load starts workers for targets that have none (the daemon may have started
+/// with it), and touches no other.
+async fn staff(
+    shared: &Arc<Shared>,
+    projectors: Vec<Arc<Projector>>,
+    accepted: bool,
+    running: Running,
+) -> Result<(), EngineError> {
+    let names: BTreeSet<_> = projectors.iter().map(|projector| projector.target().name.clone()).collect();
+    let present: BTreeMap<_, _> =
+        lock(&shared.handles).iter().map(|(name, handle)| (name.clone(), Arc::clone(&handle.target))).collect();
+    for name in present.keys().filter(|name| accepted && !names.contains(*name)) {
+        tracing::info!(target = %name, "the target is no longer declared: its links stay, nothing is written");
+        dismiss(shared, name);
+    }
+    for projector in projectors {
+        let target = Arc::clone(projector.target());
+        let existing = present.get(&target.name);
+        if existing.is_some_and(|existing| !accepted || *existing == target) {
+            continue;
+        }
+        match (shared.connectors)(&target) {
+            Ok(connector) => {
+                let status = worker::recalled_status(shared, &target).await?;
+                dismiss(shared, &target.name);
+                hire(shared, projector, connector, status, running);
+            }
+            Err(error) => {
+                tracing::error!(target = %target.name, %error, "the target cannot be reached as configured");
+                lock(&shared.source_status).problems.push(format!("target `{}`: {error}", target.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn dismiss(shared: &Shared, name: &TargetName) {
+    if let Some(handle) = lock(&shared.handles).remove(name) {
+        handle.cancel.cancel();
+        lock(&shared.leaving).insert(name.clone(), handle.ended);
+    }
+}
+
+fn hire(
+    shared: &Arc<Shared>,
+    projector: Arc<Projector>,
+    connector: Arc<dyn Connector>,
+    status: TargetStatus,
+    running: Running,
+) {
+    let target = Arc::clone(projector.target());
+    let name = target.name.clone();
+    let (sender, commands) = mpsc::unbounded_channel();
+    let (cancel, ended) = (shared.cancel.child_token(), CancellationToken::new());
+    let status = Arc::new(Mutex::new(status));
+    let handle = Handle { target, projector, connector, sender, status, cancel, ended };
+    let after = lock(&shared.leaving).remove(&name);
+    worker::spawn(shared, &handle, commands, after, running);
+    lock(&shared.handles).insert(name, handle);
+}

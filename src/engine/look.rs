@@ -1,0 +1,264 @@
+//! Looking at a target: the door, whole listings, single users; and plans made from what was seen.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::connector::Connector;
+use crate::connector::ConnectorError;
+use crate::connector::Look;
+use crate::connector::Shape;
+use crate::engine::EngineError;
+use crate::engine::guardrail::Guardrail;
+use crate::engine::shared::Handle;
+use crate::engine::shared::Shared;
+use crate::model::account::Account;
+use crate::model::change::Cause;
+use crate::model::ids::AccountId;
+use crate::model::ids::EntitlementName;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::model::path::AttributePath;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::projection::Desired;
+use crate::model::projection::Projection;
+use crate::model::snapshot::Snapshot;
+use crate::model::target::Mark;
+use crate::model::target::MatchKey;
+use crate::model::target::Target;
+use crate::plan::PlanInput;
+use crate::plan::Planned;
+use crate::plan::Planner;
+use crate::project::Projector;
+use crate::project::Table;
+use crate::store::Store;
+use crate::store::StoreError;
+
+/// Causes of one target, by user and entitlement (`None`: the account itself).
+pub type Causes = BTreeMap<(RecordId, Option<EntitlementName>), Cause>;
+
+/// Why a look gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The target did not answer.
+    #[error(transparent)]
+    Target(#[from] ConnectorError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything that a plan of one target starts from, apart from the accounts.
+#[derive(Clone)]
+pub struct View {
+    /// What its document says.
+    pub target: Arc<Target>,
+    /// Target, environment, realm.
+    pub space: Space,
+    /// The account of our own credential.
+    pub own_account: Option<AccountId>,
+    /// What users should have.
+    pub desired: Arc<BTreeMap<RecordId, Desired>>,
+    /// Who is linked to what.
+    pub links: Arc<BTreeMap<RecordId, Link>>,
+    /// Why access narrows.
+    pub causes: Arc<Causes>,
+    /// What is read of each account.
+    pub shape: Arc<Shape>,
+    /// How the target is reached.
+    pub connector: Arc<dyn Connector>,
+}
+
+impl View {
+    /// Plans `accounts`, which `coverage` describes; `records` limits a keyed plan.
+    pub fn plan(
+        &self,
+        accounts: impl IntoIterator<Item = Account>,
+        coverage: Coverage,
+        records: Option<&BTreeSet<RecordId>>,
+        unproven: &BTreeSet<RecordId>,
+    ) -> Planned {
+        let canonicalize = |path: &AttributePath, value: &serde_json::Value| self.connector.canonicalize(path, value);
+        let mut planner = Planner::new(self.input(&canonicalize, records, unproven));
+        show(&mut planner, accounts);
+        planner.finish(coverage)
+    }
+
+    /// Lists the target and plans while the pages come.
+    pub async fn observe(&self, records: Option<&BTreeSet<RecordId>>) -> Result<Planned, ConnectorError> {
+        let canonicalize = |path: &AttributePath, value: &serde_json::Value| self.connector.canonicalize(path, value);
+        let nobody = BTreeSet::new();
+        let mut planner = Planner::new(self.input(&canonicalize, records, &nobody));
+        let (sender, mut pages) = mpsc::channel(2);
+        let listing = self.connector.observe(&self.shape, sender);
+        let reading = async {
+            while let Some(page) = pages.recv().await {
+                show(&mut planner, page);
+            }
+        };
+        let (coverage, ()) = tokio::join!(listing, reading);
+        Ok(planner.finish(coverage?))
+    }
+
+    /// The laws over a finished plan, by code that distrusts the planner.
+    pub fn violations(&self, planned: &Planned) -> Vec<String> {
+        let canonicalize = |path: &AttributePath, value: &serde_json::Value| self.connector.canonicalize(path, value);
+        crate::plan::check::check_seen(planned, &self.input(&canonicalize, None, &BTreeSet::new()))
+    }
+
+    fn input<'a>(
+        &'a self,
+        canonicalize: &'a (dyn Fn(&AttributePath, &serde_json::Value) -> serde_json::Value + Sync),
+        records: Option<&'a BTreeSet<RecordId>>,
+        unproven: &'a BTreeSet<RecordId>,
+    ) -> PlanInput<'a> {
+        PlanInput {
+            target: &self.target,
+            space: &self.space,
+            desired: &self.desired,
+            links: &self.links,
+            causes: &self.causes,
+            canonicalize,
+            own_account: self.own_account.as_ref(),
+            records,
+            unproven,
+        }
+    }
+}
+
+fn show(planner: &mut Planner<'_>, accounts: impl IntoIterator<Item = Account>) {
+    for account in accounts {
+        planner.observe(account);
+    }
+}
+
+/// What one user's look-ups found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Looked {
+    /// Accounts that may be the user's, by id.
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// Whether "nothing else" is proven.
+    pub proven: bool,
+}
+
+/// Looks one user up: by link where there is one, else by every match key and the user name.
+pub async fn look_up(
+    connector: &dyn Connector,
+    shape: &Shape,
+    target: &Target,
+    link: Option<&Link>,
+    desired: Option<&Desired>,
+) -> Result<Looked, ConnectorError> {
+    let looks = match (link, desired) {
+        (Some(link), _) => vec![Look::Id(link.account.clone())],
+        (None, Some(Desired::Account(projection))) => keys_of(target, projection),
+        (None, _) => Vec::new(),
+    };
+    let mut looked = Looked { accounts: BTreeMap::new(), proven: true };
+    for look in looks {
+        let found = connector.fetch(shape, &look).await?;
+        looked.proven &= found.proven;
+        looked.accounts.extend(found.accounts.into_iter().map(|account| (account.id.clone(), account)));
+    }
+    Ok(looked)
+}
+
+/// Every way by which an account of this user could be there already.
+fn keys_of(target: &Target, projection: &Projection) -> Vec<Look> {
+    let user_name = MatchKey(vec![AttributePath::user_name()]);
+    let mark = match &target.account.mark {
+        Mark::At(path) => Some(MatchKey(vec![path.clone()])),
+        Mark::None => None,
+    };
+    let mut keys: Vec<_> = target.account.match_keys.clone();
+    keys.extend(mark);
+    keys.push(user_name);
+    let mut looks = Vec::new();
+    for key in keys {
+        let values: Option<Vec<_>> = key
+            .0
+            .iter()
+            .map(|path| projection.values.get(path).and_then(|projected| projected.value.clone()))
+            .collect();
+        if let Some(values) = values {
+            let look = Look::Key(key, values);
+            if !looks.contains(&look) {
+                looks.push(look);
+            }
+        }
+    }
+    looks
+}
+
+/// What is read of each account of a target.
+pub fn shape(projector: &Projector, links: &BTreeMap<RecordId, Link>) -> Shape {
+    let target = projector.target();
+    let mut shape = Shape { paths: projector.shape_paths(), memberships: BTreeSet::new() };
+    shape.paths.extend(target.account.match_keys.iter().flat_map(|key| key.0.iter().cloned()));
+    if let Mark::At(path) = &target.account.mark {
+        shape.paths.insert(path.clone());
+    }
+    shape.memberships.extend(target.entitlements.values().map(|entry| entry.membership.clone()));
+    shape.memberships.extend(links.values().flat_map(|link| link.granted.iter().cloned()));
+    shape
+}
+
+/// What the store knows of a space, with the door asked for the realm.
+pub async fn view(shared: &Shared, handle: &Handle, desired: BTreeMap<RecordId, Desired>) -> Result<View, LookError> {
+    let probe = handle.connector.probe().await?;
+    let target = Arc::clone(&handle.target);
+    let space = Space { target: target.name.clone(), environment: target.environment.clone(), realm: probe.realm };
+    let links = shared.store.links(&space).await?;
+    let causes = causes(&*shared.store, &target).await?;
+    let shape = Arc::new(shape(&handle.projector, &links));
+    Ok(View {
+        target,
+        space,
+        own_account: probe.own_account,
+        desired: Arc::new(desired),
+        links: Arc::new(links),
+        causes: Arc::new(causes),
+        shape,
+        connector: Arc::clone(&handle.connector),
+    })
+}
+
+/// Remembered causes of a target, as the planner takes them.
+pub async fn causes(store: &dyn Store, target: &Target) -> Result<Causes, StoreError> {
+    let remembered = store.causes(&target.name).await?;
+    Ok(remembered.into_iter().map(|(key, cause)| ((key.record, key.entitlement), cause)).collect())
+}
+
+/// What users of `snapshot` should have in the target of `handle`.
+pub fn desired(shared: &Shared, handle: &Handle, snapshot: &Snapshot) -> BTreeMap<RecordId, Desired> {
+    let mut table = Table::new(Arc::clone(&handle.projector));
+    table.refresh(snapshot, None, shared.now());
+    table.desired().clone()
+}
+
+/// Plans a cycle of a target; writes nothing anywhere.
+pub async fn plan(
+    shared: &Shared,
+    target: &TargetName,
+    snapshot: Option<Arc<Snapshot>>,
+    records: Option<BTreeSet<RecordId>>,
+) -> Result<Plan, EngineError> {
+    let handle = shared.handle(target)?;
+    let snapshot = snapshot.or_else(|| shared.snapshot()).ok_or_else(|| no_snapshot(shared))?;
+    let view = view(shared, &handle, desired(shared, &handle, &snapshot)).await?;
+    let planned = view.observe(records.as_ref()).await.map_err(LookError::from)?;
+    let guardrail = Guardrail::of(&*shared.store, &view.space, &view.links).await?;
+    let populated = planned.plan.accounts.values().sum::<u64>() > 0;
+    Ok(guardrail.guard(shared, &view.target, planned.plan, (populated, |_| 0)).await?)
+}
+
+fn no_snapshot(shared: &Shared) -> EngineError {
+    let status = shared.source_status();
+    let why = status.error.or_else(|| status.problems.first().cloned());
+    EngineError::NoSnapshot(why.unwrap_or_else(|| "the source was not read yet".to_owned()))
+}

@@ -1,0 +1,225 @@
+//! What the tasks of one engine share.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use arc_swap::ArcSwapOption;
+use chrono::DateTime;
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::connector::Connector;
+use crate::engine::EngineError;
+use crate::engine::Sender;
+use crate::engine::status::SourceStatus;
+use crate::engine::status::TargetStatus;
+use crate::metrics::Metrics;
+use crate::model::audit::AuditEvent;
+use crate::model::decision::Decision;
+use crate::model::decision::DecisionKind;
+use crate::model::ids::Digest;
+use crate::model::ids::TargetName;
+use crate::model::snapshot::Snapshot;
+use crate::model::target::Target;
+use crate::project::Projector;
+use crate::source::Source;
+use crate::store::Store;
+
+/// Makes the connector of a target, or says why it cannot.
+pub type ConnectorFactory = Arc<dyn Fn(&Target) -> Result<Arc<dyn Connector>, String> + Send + Sync>;
+
+/// What an engine is built from.
+pub struct Parts {
+    /// What is remembered.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where desired users come from.
+    pub source: Arc<dyn Source>,
+    /// How targets are reached.
+    pub connectors: ConnectorFactory,
+    /// Percent of the accepted access that one load may take away.
+    pub max_shrink_percent: u32,
+}
+
+/// Whether the engine runs by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Running {
+    /// Watches its source, keeps schedules, starts with a cycle of each target.
+    Daemon,
+    /// Acts only when asked.
+    Once,
+}
+
+/// The snapshot that plans start from.
+#[derive(Debug)]
+pub struct Current {
+    /// The users and roles.
+    pub snapshot: Arc<Snapshot>,
+    /// Counts accepted loads.
+    pub generation: u64,
+    /// When the documents last changed it.
+    pub at: DateTime<Utc>,
+}
+
+/// A worker, seen from outside.
+#[derive(Clone)]
+pub struct Handle {
+    /// What its document says.
+    pub target: Arc<Target>,
+    /// Its templates, compiled.
+    pub projector: Arc<Projector>,
+    /// How it is reached.
+    pub connector: Arc<dyn Connector>,
+    /// Takes commands.
+    pub sender: Sender,
+    /// What it last said of itself.
+    pub status: Arc<Mutex<TargetStatus>>,
+    /// Ends it.
+    pub cancel: CancellationToken,
+    /// Cancelled once it has ended: its successor waits, so that a user never has two calls.
+    pub ended: CancellationToken,
+}
+
+/// What the tasks of one engine share.
+pub struct Shared {
+    /// What is remembered.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) connectors: ConnectorFactory,
+    pub(crate) max_shrink_percent: u32,
+    /// Ends every task.
+    pub cancel: CancellationToken,
+    /// Every task.
+    pub tasks: TaskTracker,
+    pub(crate) current: ArcSwapOption<Current>,
+    pub(crate) source_status: Mutex<SourceStatus>,
+    pub(crate) handles: Mutex<BTreeMap<TargetName, Handle>>,
+    /// Workers that were told to end, by target.
+    pub(crate) leaving: Mutex<BTreeMap<TargetName, CancellationToken>>,
+    /// Loads are judged one after another.
+    pub(crate) intake: tokio::sync::Mutex<()>,
+}
+
+/// A lock whose holder panicked is taken all the same: what it guards is replaced as a whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { store, clock, metrics, source, connectors, max_shrink_percent } = parts;
+        let source_status = SourceStatus { name: source.name().to_owned(), ..SourceStatus::default() };
+        Self {
+            store,
+            clock,
+            metrics,
+            source,
+            connectors,
+            max_shrink_percent,
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            current: ArcSwapOption::empty(),
+            source_status: Mutex::new(source_status),
+            handles: Mutex::new(BTreeMap::new()),
+            leaving: Mutex::new(BTreeMap::new()),
+            intake: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The snapshot that plans start from.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.current.load().as_ref().map(|current| Arc::clone(&current.snapshot))
+    }
+
+    pub(crate) fn source_status(&self) -> SourceStatus {
+        lock(&self.source_status).clone()
+    }
+
+    pub(crate) fn target_statuses(&self) -> Vec<TargetStatus> {
+        lock(&self.handles).values().map(|handle| lock(&handle.status).clone()).collect()
+    }
+
+    pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
+        lock(&self.handles).values().map(|handle| Arc::clone(&handle.target)).collect()
+    }
+
+    pub(crate) fn handle(&self, target: &TargetName) -> Result<Handle, EngineError> {
+        lock(&self.handles).get(target).cloned().ok_or_else(|| EngineError::NoTarget(target.clone()))
+    }
+
+    pub(crate) fn sender(&self, target: &TargetName) -> Option<Sender> {
+        lock(&self.handles).get(target).map(|handle| handle.sender.clone())
+    }
+
+    /// Refuses a decision about something that is not what waits now.
+    pub(crate) fn check_decision(&self, decision: &Decision) -> Result<(), EngineError> {
+        let waits: BTreeSet<Digest> = match (decision.kind, &decision.target) {
+            (DecisionKind::Suspend | DecisionKind::Resume, Some(target)) => return self.handle(target).map(drop),
+            (DecisionKind::AcceptShrink, _) => {
+                self.source_status().shrink.into_iter().map(|shrink| shrink.digest).collect()
+            }
+            (_, Some(target)) => {
+                let handle = self.handle(target)?;
+                let status = lock(&handle.status);
+                status.holds.iter().map(|hold| hold.digest.clone()).collect()
+            }
+            (_, None) => BTreeSet::new(),
+        };
+        if decision.digest.as_ref().is_some_and(|digest| waits.contains(digest)) {
+            return Ok(());
+        }
+        let shown = waits.iter().map(|digest| format!("`{digest}`")).collect::<Vec<_>>().join(", ");
+        let words = if shown.is_empty() {
+            "nothing waits for this decision; `rosterd status` shows what does".to_owned()
+        } else {
+            format!("what waits now is {shown}; look at it with `rosterd holds list`, then decide about that")
+        };
+        Err(EngineError::Stale(words))
+    }
+}
+
+/// The audit event of a decision.
+pub(crate) fn decision_event(decision: &Decision) -> AuditEvent {
+    let Decision { kind, target, record, digest, by, at, reason } = decision;
+    let mut details = BTreeMap::new();
+    if let Some(digest) = digest {
+        details.insert("digest".to_owned(), digest.as_str().into());
+    }
+    if let Some(reason) = reason {
+        details.insert("reason".to_owned(), reason.as_str().into());
+    }
+    AuditEvent {
+        at: *at,
+        target: target.clone(),
+        kind: match kind {
+            DecisionKind::Enforce => "enforce",
+            DecisionKind::Release => "release",
+            DecisionKind::AcceptShrink => "accept-shrink",
+            DecisionKind::Suspend => "suspend",
+            DecisionKind::Resume => "resume",
+        }
+        .to_owned(),
+        actor: by.clone(),
+        record: record.clone(),
+        cycle: None,
+        details,
+    }
+}

@@ -1,0 +1,165 @@
+//! What the engine tells about itself.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use chrono::Utc;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::metrics::OwedReason;
+use crate::model::account::Account;
+use crate::model::account::AccountState;
+use crate::model::change::Change;
+use crate::model::history::CycleRecord;
+use crate::model::history::SeenAccount;
+use crate::model::ids::Digest;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::model::origin::Origin;
+use crate::model::plan::Hold;
+use crate::model::plan::Plan;
+use crate::model::plan::SkipReason;
+use crate::model::projection::Desired;
+use crate::model::target::Mode;
+
+/// Everything that `status` shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Where desired users come from.
+    pub source: SourceStatus,
+    /// Every target, by name.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// Where desired users come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// The accepted snapshot, counted from 1; 0 before the first.
+    pub generation: u64,
+    /// Hash of the accepted documents.
+    pub digest: Option<Digest>,
+    /// Declared users in it.
+    pub users: usize,
+    /// Declared roles in it.
+    pub roles: usize,
+    /// When a load was last accepted.
+    pub accepted: Option<DateTime<Utc>>,
+    /// What is wrong with the newest load, rendered; empty where it was accepted.
+    pub problems: Vec<String>,
+    /// Why there was no load at all.
+    pub error: Option<String>,
+    /// The newest load, where it takes too much away.
+    pub shrink: Option<ShrinkHold>,
+}
+
+/// A load that waits for `rosterd accept-shrink DIGEST`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShrinkHold {
+    /// What to accept.
+    pub digest: Digest,
+    /// (user, target, entitlement) triples it would take away.
+    pub lost: u64,
+    /// The highest accepted level of the last 24 hours.
+    pub level: u64,
+}
+
+/// One target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Its name.
+    pub name: TargetName,
+    /// The connector's name.
+    pub connector: String,
+    /// What its document says.
+    pub mode: Mode,
+    /// Whether `rosterd suspend` holds it.
+    pub suspended: bool,
+    /// Target, environment and realm; `None` until the target first answered.
+    pub space: Option<Space>,
+    /// Its schedule in words.
+    pub schedule: String,
+    /// When the next full cycle is due by schedule.
+    pub next_run: Option<DateTime<Utc>>,
+    /// The cycle that runs now.
+    pub running: Option<CycleRecord>,
+    /// The last full cycle that ended.
+    pub last_cycle: Option<CycleRecord>,
+    /// When a full cycle last ended well.
+    pub last_success: Option<DateTime<Utc>>,
+    /// Users whose change waits or is under way.
+    pub waiting: usize,
+    /// Accounts seen by the last listing, by state.
+    pub accounts: BTreeMap<AccountState, u64>,
+    /// Accounts that were never rosterd's.
+    pub unmanaged: u64,
+    /// What a person must settle, by user.
+    pub conflicts: BTreeMap<RecordId, String>,
+    /// Changes that a guardrail stopped.
+    pub holds: Vec<Hold>,
+    /// The last error of each user whose change failed.
+    pub failures: BTreeMap<RecordId, String>,
+    /// Narrowing that is due and not confirmed, oldest first.
+    pub owed: Vec<Owed>,
+    /// Why the target as a whole does not answer, with what to do.
+    pub error: Option<String>,
+}
+
+/// A narrowing that is due and not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// Whose.
+    pub record: RecordId,
+    /// Since access ended.
+    pub since: DateTime<Utc>,
+    /// What holds it up.
+    pub reason: OwedReason,
+}
+
+/// What came of `sync` or `apply`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SyncReport {
+    /// The cycle, ended.
+    pub cycle: CycleRecord,
+    /// What it planned, guardrails applied.
+    pub plan: Plan,
+    /// Changes of a saved plan that no longer follow, and were not made.
+    pub stale: Vec<Change>,
+    /// The error of each user whose change failed.
+    pub failures: BTreeMap<RecordId, String>,
+}
+
+/// Why an account looks as it does, or is missing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The user.
+    pub record: RecordId,
+    /// The target.
+    pub target: TargetName,
+    /// Where the user's document stands; `None`: not declared.
+    pub declared: Option<Origin>,
+    /// What the user should have, with where each value came from.
+    pub desired: Option<Desired>,
+    /// The remembered pair.
+    pub link: Option<Link>,
+    /// The account as the target shows it now; `None` where there is none or it does not answer.
+    pub account: Option<Account>,
+    /// The account as it was last seen by a listing.
+    pub last_seen: Option<SeenAccount>,
+    /// Why nothing is done.
+    pub skip: Option<SkipReason>,
+    /// What would be done next.
+    pub changes: Vec<Change>,
+    /// The guardrail that stops it.
+    pub held: Option<Hold>,
+    /// The last error.
+    pub failure: Option<String>,
+    /// What was done lately, newest first, as sentences.
+    pub history: Vec<String>,
+    /// What the target says of itself.
+    pub target_error: Option<String>,
+}

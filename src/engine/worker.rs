@@ -1,0 +1,600 @@
+//! The one task that owns a target: its queue, its links, its calls.
+//!
+//! # Guarantees
+//! - A user has at most one call in flight.
+//! - An intent is committed before its call begins.
+//! - Messages are read before anything is sent, so a call follows from the newest snapshot (L18).
+//! - Nothing here waits for the target: calls, look-ups and listings are tasks of their own.
+
+mod calls;
+mod cycles;
+mod door;
+mod full;
+mod keyed;
+mod outcome;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::Utc;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::EngineError;
+use crate::engine::SyncRequest;
+use crate::engine::guardrail::Guardrail;
+use crate::engine::intake::Changed;
+use crate::engine::look;
+use crate::engine::look::Causes;
+use crate::engine::look::View;
+use crate::engine::pace::Pace;
+use crate::engine::queue::Lane;
+use crate::engine::queue::Queue;
+use crate::engine::shared::Handle;
+use crate::engine::shared::Running;
+use crate::engine::shared::Shared;
+use crate::engine::shared::lock;
+use crate::engine::status::SyncReport;
+use crate::engine::status::TargetStatus;
+use crate::engine::worker::calls::CallDone;
+use crate::engine::worker::calls::InFlight;
+use crate::engine::worker::cycles::Cycle;
+use crate::engine::worker::door::Door;
+use crate::engine::worker::full::FullDone;
+use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::keyed::Dirty;
+use crate::engine::worker::keyed::LooksDone;
+use crate::metrics::TargetMetrics;
+use crate::model::account::Account;
+use crate::model::audit::AuditEvent;
+use crate::model::history::CycleResult;
+use crate::model::history::Intent;
+use crate::model::history::Standing;
+use crate::model::history::Trigger;
+use crate::model::ids::AccountId;
+use crate::model::ids::CycleId;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::model::projection::Desired;
+use crate::model::snapshot::Snapshot;
+use crate::model::target::Mode;
+use crate::model::target::Schedule;
+use crate::model::target::Target;
+use crate::project::Table;
+use crate::schedule;
+use crate::schedule::Timetable;
+use crate::store::StoreError;
+use crate::store::Write;
+
+/// Answers a `sync`.
+pub type Reply = oneshot::Sender<Result<SyncReport, EngineError>>;
+
+/// A command to a worker.
+#[derive(Debug)]
+pub enum Message {
+    /// A new snapshot is current; these users differ.
+    Snapshot(Changed),
+    /// Run a cycle and tell.
+    Sync(SyncRequest, Trigger, Reply),
+    /// A decision about this target was recorded.
+    Decided,
+    /// A link was recorded; run a cycle of that user and tell.
+    Linked(SyncRequest, Reply),
+}
+
+/// How far back the last full cycle is looked for among the keyed ones.
+const RECALLED_CYCLES: usize = 100;
+/// How long the worker waits when nothing is due.
+const IDLE: Duration = Duration::from_mins(1);
+/// Long enough to spread a hundred targets of one hour, short enough for "at 3 o'clock".
+const MOST_JITTER: Duration = Duration::from_secs(30);
+/// How long a store that does not answer is left alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    handle: Handle,
+    metrics: Arc<TargetMetrics>,
+    running: Running,
+    timetable: Option<Timetable>,
+    next_run: Option<DateTime<Utc>>,
+    door: Door,
+    probing: JoinSet<door::ProbeDone>,
+    /// `None` until the door first opened.
+    place: Option<Place>,
+    table: Table,
+    snapshot: Option<Arc<Snapshot>>,
+    /// Seconds at which validity of these users begins or ends.
+    transitions: BTreeSet<(DateTime<Utc>, RecordId)>,
+    pace: Arc<Mutex<Pace>>,
+    queue: Queue,
+    dirty: BTreeMap<RecordId, Dirty>,
+    looking: BTreeSet<RecordId>,
+    looking_lanes: BTreeSet<Lane>,
+    looks: JoinSet<LooksDone>,
+    calls: JoinSet<CallDone>,
+    in_flight: BTreeMap<RecordId, InFlight>,
+    /// Calls that nobody knows the end of: looked at before anything new.
+    open: BTreeMap<RecordId, Intent>,
+    full_requests: Vec<FullRequest>,
+    full: JoinSet<FullDone>,
+    /// Users that something happened to since the running listing began.
+    touched: BTreeSet<RecordId>,
+    cycles: BTreeMap<CycleId, Cycle>,
+    /// Those of `open` that look-ups cannot prove anything about: a listing must.
+    unprovable: BTreeSet<RecordId>,
+    /// When the rate lets the next call leave, where it held one back.
+    paced_until: Option<Instant>,
+    standing: Standing,
+    /// Accounts that held changes touch.
+    held_seen: BTreeMap<AccountId, Arc<Account>>,
+    owed: BTreeMap<RecordId, DateTime<Utc>>,
+    /// Waits for the next commit.
+    writes: Vec<Write>,
+    store_error: Option<(String, Instant)>,
+}
+
+/// Where the target is, and what the store knows of it.
+struct Place {
+    space: Space,
+    own_account: Option<AccountId>,
+    links: Arc<BTreeMap<RecordId, Link>>,
+    by_account: BTreeMap<AccountId, RecordId>,
+    causes: Arc<Causes>,
+    guardrail: Guardrail,
+    /// Whether a listing has shown what is there: creations in an unknown target wait for it.
+    listed: bool,
+    /// Whether it showed any account.
+    populated: bool,
+}
+
+impl Place {
+    fn set_links(&mut self, links: BTreeMap<RecordId, Link>) {
+        self.by_account = links.values().map(|link| (link.account.clone(), link.record.clone())).collect();
+        self.links = Arc::new(links);
+    }
+
+    fn put_link(&mut self, link: Link) {
+        self.by_account.insert(link.account.clone(), link.record.clone());
+        Arc::make_mut(&mut self.links).insert(link.record.clone(), link);
+    }
+
+    fn take_link(&mut self, record: &RecordId) -> Option<Link> {
+        let link = Arc::make_mut(&mut self.links).remove(record)?;
+        self.by_account.remove(&link.account);
+        Some(link)
+    }
+
+    /// The links of `records`, and of whoever else owns one of `accounts`.
+    fn links_around<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a RecordId>,
+        accounts: impl IntoIterator<Item = &'a AccountId>,
+    ) -> BTreeMap<RecordId, Link> {
+        let owners = accounts.into_iter().filter_map(|account| self.by_account.get(account)).cloned();
+        let around: BTreeSet<_> = records.into_iter().cloned().chain(owners).collect();
+        around.into_iter().filter_map(|record| Some((record.clone(), self.links.get(&record)?.clone()))).collect()
+    }
+}
+
+/// The status of a target that has not run yet.
+pub fn first_status(target: &Target) -> TargetStatus {
+    TargetStatus {
+        name: target.name.clone(),
+        connector: target.connector.clone(),
+        mode: target.mode,
+        suspended: false,
+        space: None,
+        schedule: words(target.schedule.as_ref()),
+        next_run: None,
+        running: None,
+        last_cycle: None,
+        last_success: None,
+        waiting: 0,
+        accounts: BTreeMap::new(),
+        unmanaged: 0,
+        conflicts: BTreeMap::new(),
+        holds: Vec::new(),
+        failures: BTreeMap::new(),
+        owed: Vec::new(),
+        error: None,
+    }
+}
+
+fn words(schedule: Option<&Schedule>) -> String {
+    match schedule {
+        None => "on change and on demand".to_owned(),
+        Some(Schedule::Cron { cron, time_zone }) => format!("cron `{cron}` in {time_zone}"),
+        Some(Schedule::Every(period)) => format!("every {} s", period.as_secs()),
+    }
+}
+
+/// The status of a target as the store remembers it, until the target is seen again.
+pub async fn recalled_status(shared: &Shared, target: &Target) -> Result<TargetStatus, StoreError> {
+    let mut status = first_status(target);
+    let cycles = shared.store.cycles(Some(&target.name), None, RECALLED_CYCLES).await?;
+    let full = cycles.into_iter().filter(|cycle| cycle.full && cycle.ended.is_some());
+    for cycle in full {
+        if status.last_success.is_none() && cycle.result == Some(CycleResult::Ok) {
+            status.last_success = cycle.ended;
+        }
+        status.last_cycle.get_or_insert(cycle);
+    }
+    if let Some((space, standing)) = shared.store.standings(&target.name).await?.into_iter().next() {
+        status.space = Some(space);
+        status.conflicts = cycles::conflicts(&standing);
+        status.holds = standing.holds;
+        status.failures = standing.failures;
+    }
+    Ok(status)
+}
+
+/// Starts the worker of `handle`, after its predecessor has ended.
+pub fn spawn(
+    shared: &Arc<Shared>,
+    handle: &Handle,
+    commands: mpsc::UnboundedReceiver<Message>,
+    after: Option<CancellationToken>,
+    running: Running,
+) {
+    let worker = Worker::new(shared, handle.clone(), running);
+    shared.tasks.spawn(async move {
+        if let Some(predecessor) = after {
+            predecessor.cancelled().await;
+        }
+        let ended = worker.handle.ended.clone();
+        worker.run(commands).await;
+        ended.cancel();
+    });
+}
+
+impl Worker {
+    fn new(shared: &Arc<Shared>, handle: Handle, running: Running) -> Self {
+        let target = Arc::clone(&handle.target);
+        let timetable = target.schedule.as_ref().and_then(|schedule| Timetable::new(schedule).ok());
+        let pace = Pace::new(&target.limits, Instant::now());
+        let table = Table::new(Arc::clone(&handle.projector));
+        let mut worker = Self {
+            shared: Arc::clone(shared),
+            metrics: shared.metrics.target(&target.name),
+            handle,
+            running,
+            timetable,
+            next_run: None,
+            door: Door::Unknown,
+            probing: JoinSet::new(),
+            place: None,
+            table,
+            snapshot: None,
+            transitions: BTreeSet::new(),
+            pace: Arc::new(Mutex::new(pace)),
+            queue: Queue::default(),
+            dirty: BTreeMap::new(),
+            looking: BTreeSet::new(),
+            looking_lanes: BTreeSet::new(),
+            looks: JoinSet::new(),
+            calls: JoinSet::new(),
+            in_flight: BTreeMap::new(),
+            open: BTreeMap::new(),
+            unprovable: BTreeSet::new(),
+            paced_until: None,
+            full_requests: Vec::new(),
+            full: JoinSet::new(),
+            touched: BTreeSet::new(),
+            cycles: BTreeMap::new(),
+            standing: Standing::default(),
+            held_seen: BTreeMap::new(),
+            owed: BTreeMap::new(),
+            writes: Vec::new(),
+            store_error: None,
+        };
+        if running == Running::Daemon {
+            worker.full_requests.push(FullRequest::of(Trigger::Startup));
+        }
+        worker
+    }
+
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Message>) {
+        self.refresh(None);
+        loop {
+            let stopping = self.handle.cancel.is_cancelled();
+            while let Ok(message) = commands.try_recv() {
+                self.receive(message).await;
+            }
+            if !stopping {
+                self.on_time();
+                self.knock();
+                self.start_full();
+                self.start_looks();
+                self.dispatch().await;
+            }
+            self.commit_rest().await;
+            self.publish();
+            if stopping && self.calls.is_empty() {
+                break;
+            }
+            self.wait(&mut commands, stopping).await;
+        }
+        self.close().await;
+    }
+
+    /// Waits for the first thing to happen, and takes it in.
+    async fn wait(&mut self, commands: &mut mpsc::UnboundedReceiver<Message>, stopping: bool) {
+        let cancel = self.handle.cancel.clone();
+        let wake = self.next_wake();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled(), if !stopping => {}
+            Some(message) = commands.recv(), if !stopping => self.receive(message).await,
+            Some(Ok(done)) = self.calls.join_next() => {
+                self.finished(done);
+                while let Some(Ok(done)) = self.calls.try_join_next() {
+                    self.finished(done);
+                }
+            }
+            Some(Ok(done)) = self.looks.join_next(), if !stopping => self.looked(done).await,
+            Some(Ok(done)) = self.full.join_next(), if !stopping => self.listed(done).await,
+            Some(Ok(done)) = self.probing.join_next(), if !stopping => self.probed(done).await,
+            () = tokio::time::sleep_until(wake) => {}
+        }
+    }
+
+    async fn receive(&mut self, message: Message) {
+        match message {
+            Message::Snapshot(changed) => {
+                self.reload_causes().await;
+                self.refresh(changed.as_ref());
+            }
+            Message::Sync(request, trigger, reply) => self.asked(request, trigger, reply),
+            Message::Decided => self.decided().await,
+            Message::Linked(request, reply) => {
+                self.reload_links().await;
+                self.asked(request, Trigger::Decision, reply);
+            }
+        }
+    }
+
+    /// Queues what a caller asks for.
+    fn asked(&mut self, request: SyncRequest, trigger: Trigger, reply: Reply) {
+        if self.suspended() {
+            let name = &self.handle.target.name;
+            let message = format!("target `{name}` is suspended; `rosterd resume {name}` lets it run");
+            // A caller that went away needs no answer.
+            drop(reply.send(Err(EngineError::Target(message))));
+            return;
+        }
+        self.door.retry_now();
+        self.queue.wake(Instant::now());
+        let unknown = self.place.as_ref().is_none_or(|place| !place.guardrail.known && !place.listed);
+        match request.records {
+            Some(records) if !unknown => self.start_cycle_of(&records, trigger, request.only, reply),
+            _ => self.full_requests.push(FullRequest { trigger, only: request.only, reply: Some(reply) }),
+        }
+    }
+
+    /// Takes the newest snapshot in: projects the users that differ and marks them.
+    fn refresh(&mut self, changed: Option<&BTreeSet<RecordId>>) {
+        let Some(current) = self.shared.current.load_full() else { return };
+        let first = self.snapshot.is_none();
+        let records = if first { None } else { changed };
+        self.snapshot = Some(Arc::clone(&current.snapshot));
+        let now = self.shared.now();
+        let differ = self.table.refresh(&current.snapshot, records, now);
+        self.plan_transitions(records, now);
+        if !first {
+            self.mark(differ, Trigger::Manifest, current.at);
+        }
+        self.move_renamed();
+    }
+
+    /// Remembers when the validity of users changes next.
+    fn plan_transitions(&mut self, records: Option<&BTreeSet<RecordId>>, now: DateTime<Utc>) {
+        let Some(snapshot) = self.snapshot.clone() else { return };
+        match records {
+            None => self.transitions.clear(),
+            Some(records) => self.transitions.retain(|(_, record)| !records.contains(record)),
+        }
+        let next = |record: &RecordId| {
+            let user = snapshot.users.get(record)?;
+            Some((schedule::next_transition(user, now)?, record.clone()))
+        };
+        match records {
+            None => self.transitions.extend(snapshot.users.keys().filter_map(next)),
+            Some(records) => self.transitions.extend(records.iter().filter_map(next)),
+        }
+    }
+
+    /// Acts on whatever the clock says: schedules, and validity that begins or ends.
+    fn on_time(&mut self) {
+        let now = self.shared.now();
+        let mut arrived = BTreeMap::new();
+        while let Some((at, record)) = self.transitions.first().cloned().filter(|(at, _)| *at <= now) {
+            self.transitions.pop_first();
+            arrived.insert(record, at);
+        }
+        if let Some(snapshot) = self.snapshot.clone().filter(|_| !arrived.is_empty()) {
+            let records: BTreeSet<_> = arrived.keys().cloned().collect();
+            let differ = self.table.refresh(&snapshot, Some(&records), now);
+            self.plan_transitions(Some(&records), now);
+            for record in differ {
+                let since = arrived.get(&record).copied().unwrap_or(now);
+                self.mark([record], Trigger::Validity, since);
+            }
+        }
+        if self.running == Running::Daemon && self.next_run.is_some_and(|next| next <= now) {
+            self.full_requests.push(FullRequest::of(Trigger::Schedule));
+            self.next_run = None;
+        }
+        if self.next_run.is_none() {
+            let next = self.timetable.as_ref().and_then(|timetable| timetable.next_after(now));
+            self.next_run = next.map(|next| next + self.jitter());
+        }
+    }
+
+    /// Spreads the targets of one schedule apart, the same way every time.
+    fn jitter(&self) -> chrono::Duration {
+        let most = match &self.handle.target.schedule {
+            Some(Schedule::Every(period)) => *period / 10,
+            Some(Schedule::Cron { .. }) | None => MOST_JITTER,
+        };
+        let jitter = schedule::jitter(self.handle.target.name.as_str(), most.min(MOST_JITTER));
+        chrono::Duration::from_std(jitter).unwrap_or_default()
+    }
+
+    /// The first instant at which something is due without anybody telling.
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let wall = self.shared.now();
+        let next_second = self.transitions.first().map(|(at, _)| *at);
+        let by_clock = [next_second, self.next_run].into_iter().flatten().min();
+        let by_clock = by_clock.map(|at| now + (at - wall).to_std().unwrap_or_default());
+        let store = self.store_error.as_ref().map(|(_, until)| *until);
+        let due = [by_clock, self.next_look(), self.next_call(), self.door.next_try(), store];
+        due.into_iter().flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
+    }
+
+    /// A declared rename moves the link.
+    fn move_renamed(&mut self) {
+        let (Some(snapshot), Some(place)) = (self.snapshot.clone(), self.place.as_mut()) else { return };
+        let now = self.shared.clock.now();
+        let mut marked = Vec::new();
+        for (record, user) in snapshot.users.iter().filter(|(_, user)| !user.formerly.is_empty()) {
+            let old = user.formerly.iter().find(|old| {
+                place.links.contains_key(*old)
+                    && !snapshot.users.contains_key(*old)
+                    && !place.links.contains_key(record)
+            });
+            let Some(old) = old else { continue };
+            let Some(mut link) = place.take_link(old) else { continue };
+            link.record = record.clone();
+            place.put_link(link.clone());
+            let event = AuditEvent {
+                at: now,
+                target: Some(place.space.target.clone()),
+                kind: "rename".to_owned(),
+                actor: "engine".to_owned(),
+                record: Some(record.clone()),
+                cycle: None,
+                details: BTreeMap::from([("formerly".to_owned(), old.as_str().into())]),
+            };
+            self.writes.extend([
+                Write::Unlink(place.space.clone(), old.clone()),
+                Write::Link(place.space.clone(), link),
+                Write::Audit(event),
+            ]);
+            self.dirty.remove(old);
+            marked.push(record.clone());
+        }
+        for record in marked {
+            self.await_look(&record, Dirty::now(Trigger::Manifest, now));
+        }
+    }
+
+    /// Whether calls may be made at all.
+    fn may_write(&self) -> bool {
+        self.handle.target.mode == Mode::Enforce && !self.suspended()
+    }
+
+    fn suspended(&self) -> bool {
+        self.handle.target.mode == Mode::Suspended || self.place.as_ref().is_some_and(|place| place.guardrail.suspended)
+    }
+
+    fn view(&self, desired: BTreeMap<RecordId, Desired>, links: Arc<BTreeMap<RecordId, Link>>) -> Option<View> {
+        let place = self.place.as_ref()?;
+        Some(View {
+            target: Arc::clone(&self.handle.target),
+            space: place.space.clone(),
+            own_account: place.own_account.clone(),
+            desired: Arc::new(desired),
+            shape: Arc::new(look::shape(&self.handle.projector, &links)),
+            links,
+            causes: Arc::clone(&place.causes),
+            connector: Arc::clone(&self.handle.connector),
+        })
+    }
+
+    /// Reads this target's decisions again, and acts on them.
+    async fn decided(&mut self) {
+        let Some(place) = self.place.as_mut() else {
+            self.door.retry_now();
+            return;
+        };
+        let store = Arc::clone(&self.shared.store);
+        let read = place.guardrail.decided(&*store, &place.space.target).await;
+        self.note(read);
+        if self.running == Running::Daemon {
+            self.full_requests.push(FullRequest::of(Trigger::Decision));
+        }
+    }
+
+    async fn reload_causes(&mut self) {
+        let read = look::causes(&*self.shared.store, &self.handle.target).await;
+        if let (Some(causes), Some(place)) = (self.note(read), self.place.as_mut()) {
+            place.causes = Arc::new(causes);
+        }
+    }
+
+    async fn reload_links(&mut self) {
+        let Some(space) = self.place.as_ref().map(|place| place.space.clone()) else { return };
+        let read = self.shared.store.links(&space).await;
+        if let (Some(links), Some(place)) = (self.note(read), self.place.as_mut()) {
+            place.set_links(links);
+        }
+    }
+
+    /// Keeps a store error for `status`, and waits a little before the store is asked again.
+    fn note<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.store_error = None;
+                Some(value)
+            }
+            Err(error) => {
+                tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
+                self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
+                None
+            }
+        }
+    }
+
+    /// Commits what nothing else carried along. On failure it stays for the next try.
+    async fn commit_rest(&mut self) {
+        let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
+        if self.writes.is_empty() || paused {
+            return;
+        }
+        let writes = self.writes.clone();
+        let committed = self.shared.store.commit(writes, self.shared.store.fence()).await;
+        if self.note(committed).is_some() {
+            self.writes.clear();
+        }
+    }
+
+    /// The last words: outcomes are committed, callers answered.
+    async fn close(&mut self) {
+        let cycles: Vec<_> = self.cycles.keys().cloned().collect();
+        for cycle in cycles {
+            self.end_cycle(&cycle, Some("rosterd stopped before the end; the next start goes on".to_owned()));
+        }
+        for request in self.full_requests.drain(..) {
+            if let Some(reply) = request.reply {
+                drop(reply.send(Err(EngineError::Stopping)));
+            }
+        }
+        self.store_error = None;
+        self.commit_rest().await;
+        self.publish();
+        if self.shared.sender(&self.handle.target.name).is_none() {
+            self.shared.metrics.forget(&self.handle.target.name);
+        }
+        lock(&self.handle.status).running = None;
+    }
+}

@@ -1,0 +1,170 @@
+//! Calls: an intent is committed, the call made, its outcome taken in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::connector::Applied;
+use crate::connector::ConnectorError;
+use crate::connector::ErrorClass;
+use crate::connector::Operation;
+use crate::engine::operation::operation;
+use crate::engine::queue::Entry;
+use crate::engine::queue::Lane;
+use crate::engine::shared::lock;
+use crate::engine::worker::STORE_PAUSE;
+use crate::engine::worker::Worker;
+use crate::engine::worker::outcome;
+use crate::model::change::Change;
+use crate::model::history::Intent;
+use crate::model::ids::IntentId;
+use crate::model::ids::RecordId;
+use crate::store::Write;
+
+/// A call under way.
+pub(super) struct InFlight {
+    pub(super) lane: Lane,
+}
+
+/// A call came to its end.
+pub(super) struct CallDone {
+    pub(super) record: RecordId,
+    pub(super) intent: Intent,
+    /// What waits behind it.
+    pub(super) rest: Entry,
+    pub(super) result: Result<Applied, ConnectorError>,
+}
+
+/// One write may take several calls (a PATCH, the groups, a read-back); each has the connector's
+/// own limit, and all together this many of them.
+const CALLS_OF_ONE_WRITE: u32 = 3;
+
+const ALL: [Lane; 3] = [Lane::Narrow, Lane::Neutral, Lane::Widen];
+const NARROW: [Lane; 1] = [Lane::Narrow];
+
+impl Worker {
+    /// The lanes that find a free slot.
+    fn free_lanes(&self) -> &'static [Lane] {
+        let narrowing = self.in_flight.values().filter(|call| call.lane == Lane::Narrow).count();
+        let pace = lock(&self.pace);
+        if pace.has_slot(Lane::Widen, self.in_flight.len(), narrowing) {
+            &ALL
+        } else if pace.has_slot(Lane::Narrow, self.in_flight.len(), narrowing) {
+            &NARROW
+        } else {
+            &[]
+        }
+    }
+
+    /// When the next call may leave.
+    pub(super) fn next_call(&self) -> Option<Instant> {
+        if !self.may_call() {
+            return None;
+        }
+        let due = self.queue.next_due(self.free_lanes())?;
+        Some(self.paced_until.map_or(due, |paced| paced.max(due)))
+    }
+
+    fn may_call(&self) -> bool {
+        let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
+        self.may_write() && self.door.is_open() && !paused
+    }
+
+    /// Sends what is due, as far as slots and rate allow: intents first, in one commit.
+    pub(super) async fn dispatch(&mut self) {
+        if !self.may_call() {
+            return;
+        }
+        let mut starting = Vec::new();
+        self.paced_until = None;
+        while let Some((record, entry)) = self.queue.pop(self.free_lanes(), Instant::now()) {
+            let Some(lane) = entry.changes.front().map(|change| Lane::of(change.effect)) else { continue };
+            let taken = lock(&self.pace).take(lane, Instant::now());
+            if let Err(later) = taken {
+                self.paced_until = Some(later);
+                self.queue.put(record, entry);
+                break;
+            }
+            if let Some(call) = self.prepare(&record, entry) {
+                self.in_flight.insert(record.clone(), InFlight { lane });
+                starting.push(call);
+            }
+        }
+        if !starting.is_empty() {
+            self.begin(starting).await;
+        }
+    }
+
+    /// The write of an entry's first change; where it has none, the user is looked at again.
+    fn prepare(&mut self, record: &RecordId, mut entry: Entry) -> Option<(Operation, Intent, Entry)> {
+        let space = self.place.as_ref()?.space.clone();
+        let change: Change = entry.changes.pop_front()?;
+        let Some(operation) = operation(&change, entry.seen.as_ref()) else {
+            let trigger = crate::model::history::Trigger::Retry;
+            self.mark([record.clone()], trigger, entry.since);
+            return None;
+        };
+        let at = self.shared.now();
+        let limit = chrono::Duration::from_std(self.call_limit()).unwrap_or(chrono::Duration::MAX);
+        let id = IntentId::from(Uuid::now_v7().to_string());
+        let intent = Intent { id, space, cycle: entry.cycle.clone(), change, at, limit: at + limit };
+        Some((operation, intent, entry))
+    }
+
+    pub(super) fn call_limit(&self) -> Duration {
+        self.handle.connector.capabilities().call_limit * CALLS_OF_ONE_WRITE
+    }
+
+    /// Commits the intents and makes the calls. Without a commit, no call.
+    async fn begin(&mut self, starting: Vec<(Operation, Intent, Entry)>) {
+        let mut writes = std::mem::take(&mut self.writes);
+        let carried = writes.len();
+        for (_, intent, _) in &starting {
+            writes.push(Write::Intent(intent.clone()));
+            writes.push(Write::Audit(outcome::intent_event(intent)));
+        }
+        let committed = self.shared.store.commit(writes.clone(), self.shared.store.fence()).await;
+        if self.note(committed).is_none() {
+            writes.truncate(carried);
+            self.writes = writes;
+            self.put_back(starting);
+            return;
+        }
+        if let Some(place) = self.place.as_mut() {
+            place.guardrail.known = true;
+        }
+        let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
+        let shape = Arc::new(crate::engine::look::shape(&self.handle.projector, &links));
+        let limit = self.call_limit();
+        for (operation, intent, rest) in starting {
+            let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
+            self.calls.spawn(async move {
+                let batch = [operation];
+                let answer = tokio::time::timeout(limit, connector.apply(&shape, &batch)).await;
+                let result = match answer.map(|mut answers| answers.pop()) {
+                    Ok(Some(result)) => result,
+                    Ok(None) => Err(no_answer("the connector gave no answer for the change")),
+                    Err(_) => Err(no_answer("the target did not answer in time")),
+                };
+                CallDone { record: intent.change.record.clone(), intent, rest, result }
+            });
+        }
+    }
+
+    fn put_back(&mut self, starting: Vec<(Operation, Intent, Entry)>) {
+        for (_, intent, mut entry) in starting {
+            let record = intent.change.record.clone();
+            self.in_flight.remove(&record);
+            entry.changes.push_front(intent.change);
+            entry.due = Instant::now() + STORE_PAUSE;
+            self.queue.put(record, entry);
+        }
+    }
+}
+
+fn no_answer(message: &str) -> ConnectorError {
+    let message = format!("{message}; rosterd looks at the account before it goes on");
+    ConnectorError { class: ErrorClass::Uncertain, message, retry_after: None }
+}

@@ -1,0 +1,301 @@
+//! The book-keeping of cycles: what each still waits for, and what it tells at its end.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::Utc;
+use uuid::Uuid;
+
+use crate::engine::shared::lock;
+use crate::engine::status::Owed;
+use crate::engine::status::SyncReport;
+use crate::engine::worker::Reply;
+use crate::engine::worker::Worker;
+use crate::metrics::OwedReason;
+use crate::model::change::Action;
+use crate::model::change::Change;
+use crate::model::change::Effect;
+use crate::model::history::CycleRecord;
+use crate::model::history::CycleResult;
+use crate::model::history::Standing;
+use crate::model::history::Trigger;
+use crate::model::ids::CycleId;
+use crate::model::ids::RecordId;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::plan::SkipReason;
+use crate::store::Write;
+
+/// A cycle that runs.
+pub(super) struct Cycle {
+    record: CycleRecord,
+    /// Users that have not come to an end in it.
+    remaining: BTreeSet<RecordId>,
+    failures: BTreeMap<RecordId, String>,
+    plan: Option<Plan>,
+    stale: Vec<Change>,
+    reply: Option<Reply>,
+    /// Whether it is worth a line of history although nothing came of it.
+    notable: bool,
+}
+
+/// How a user came to an end in a cycle.
+pub(super) enum Settled {
+    /// A change was confirmed; more may follow.
+    Done(Action),
+    /// Nothing is left to do.
+    Through,
+    /// It failed, or waits for another try beyond this cycle.
+    Failed(String),
+}
+
+impl Cycle {
+    pub(super) fn has_caller(&self) -> bool {
+        self.reply.is_some()
+    }
+}
+
+impl Worker {
+    /// Begins a cycle for `records`; a full one gets its users when its plan is there.
+    pub(super) fn begin_cycle(
+        &mut self,
+        trigger: Trigger,
+        full: bool,
+        records: BTreeSet<RecordId>,
+        reply: Option<Reply>,
+    ) -> Option<CycleId> {
+        let space = self.place.as_ref()?.space.clone();
+        let id = CycleId::from(Uuid::now_v7().to_string());
+        let record = CycleRecord {
+            id: id.clone(),
+            space,
+            trigger,
+            full,
+            started: self.shared.now(),
+            ended: None,
+            result: None,
+            coverage: None,
+            done: BTreeMap::new(),
+            open: 0,
+            error: None,
+        };
+        let notable = full || reply.is_some();
+        if full {
+            self.writes.push(Write::Cycle(record.clone()));
+        }
+        let cycle = Cycle {
+            record,
+            remaining: records,
+            failures: BTreeMap::new(),
+            plan: None,
+            stale: Vec::new(),
+            reply,
+            notable,
+        };
+        self.cycles.insert(id.clone(), cycle);
+        Some(id)
+    }
+
+    /// Remembers what a cycle planned, for its caller and its record.
+    pub(super) fn planned_in(
+        &mut self,
+        cycle: &CycleId,
+        plan: &Plan,
+        stale: Vec<Change>,
+        remaining: BTreeSet<RecordId>,
+    ) {
+        let Some(cycle) = self.cycles.get_mut(cycle) else { return };
+        cycle.record.coverage = Some(plan.coverage.clone());
+        cycle.record.open += plan.holds.iter().map(|hold| hold.changes.len() as u64).sum::<u64>();
+        cycle.remaining.extend(remaining);
+        cycle.stale.extend(stale);
+        if !cycle.has_caller() {
+            return;
+        }
+        match cycle.plan.as_mut() {
+            None => cycle.plan = Some(plan.clone()),
+            Some(known) => {
+                known.changes.extend(plan.changes.iter().cloned());
+                known.holds.extend(plan.holds.iter().cloned());
+            }
+        }
+    }
+
+    /// A user came to an end, or a step further.
+    pub(super) fn settle(&mut self, id: &CycleId, record: &RecordId, how: Settled) {
+        let Some(cycle) = self.cycles.get_mut(id) else { return };
+        match how {
+            Settled::Done(action) => {
+                *cycle.record.done.entry(action.as_str().to_owned()).or_default() += 1;
+                return;
+            }
+            Settled::Through => {}
+            Settled::Failed(why) => {
+                cycle.record.open += 1;
+                cycle.failures.insert(record.clone(), why);
+            }
+        }
+        cycle.remaining.remove(record);
+        if cycle.remaining.is_empty() {
+            self.end_cycle(id, None);
+        }
+    }
+
+    /// Ends a cycle that has nobody left to wait for.
+    pub(super) fn end_if_idle(&mut self, id: &CycleId) {
+        if self.cycles.get(id).is_some_and(|cycle| cycle.remaining.is_empty()) {
+            self.end_cycle(id, None);
+        }
+    }
+
+    /// Ends a cycle, records it and answers its caller.
+    pub(super) fn end_cycle(&mut self, id: &CycleId, error: Option<String>) {
+        let Some(cycle) = self.cycles.remove(id) else { return };
+        let Cycle { mut record, remaining, failures, plan, stale, reply, notable } = cycle;
+        let now = self.shared.now();
+        record.open += remaining.len() as u64;
+        record.ended = Some(now);
+        let result = match &error {
+            Some(_) if record.done.is_empty() => CycleResult::Failed,
+            None if record.open == 0 => CycleResult::Ok,
+            Some(_) | None => CycleResult::Partial,
+        };
+        record.result = Some(result);
+        record.error = error.or_else(|| failures.iter().next().map(|(user, why)| format!("`{user}`: {why}")));
+        let took = (now - record.started).to_std().unwrap_or(Duration::ZERO);
+        self.metrics.cycle(record.trigger, record.full, result, took);
+        if notable || !record.done.is_empty() || record.open > 0 {
+            self.writes.push(Write::Cycle(record.clone()));
+        }
+        if record.full {
+            let mut status = lock(&self.handle.status);
+            if result == CycleResult::Ok {
+                self.metrics.succeeded(now);
+                status.last_success = Some(now);
+            }
+            status.last_cycle = Some(record.clone());
+        }
+        tracing::info!(
+            target = %record.space.target, cycle = %record.id, trigger = record.trigger.as_str(), full = record.full,
+            result = result.as_str(), done = record.done.values().sum::<u64>(), open = record.open, "a cycle ended"
+        );
+        if let Some(reply) = reply {
+            let plan = plan.unwrap_or_else(|| empty_plan(&record, self.handle.target.mode));
+            drop(reply.send(Ok(SyncReport { cycle: record, plan, stale, failures })));
+        }
+    }
+
+    /// Tells status and metrics what stands now.
+    pub(super) fn publish(&mut self) {
+        let now = self.shared.now();
+        let owed = self.owed_now();
+        for reason in OwedReason::ALL {
+            let of_reason = owed.iter().filter(|owed| owed.reason == reason);
+            let oldest = of_reason.clone().map(|owed| owed.since).min();
+            self.metrics.set_owed(reason, of_reason.count() as u64, age(oldest, now));
+        }
+        let waiting = self.queue.len() + self.dirty.len() + self.in_flight.len();
+        let oldest = self.dirty.values().map(|dirty| dirty.since).min();
+        self.metrics.set_queue((self.queue.len() + self.dirty.len()) as u64, age(oldest, now));
+        let running =
+            self.cycles.values().map(|cycle| &cycle.record).max_by_key(|record| (record.full, record.started));
+        let error = self.store_error.as_ref().map(|(error, _)| error.as_str()).or_else(|| self.door.error());
+        let mut status = lock(&self.handle.status);
+        status.suspended = self.suspended();
+        if let Some(place) = &self.place {
+            status.space = Some(place.space.clone());
+        }
+        status.next_run = self.next_run;
+        status.running = running.cloned();
+        status.waiting = waiting;
+        status.owed = owed;
+        status.error = error.map(str::to_owned);
+        if status.failures != self.standing.failures {
+            status.failures.clone_from(&self.standing.failures);
+        }
+    }
+
+    /// Tells status and metrics what a plan left undone.
+    pub(super) fn publish_standing(&mut self) {
+        let conflicts = conflicts(&self.standing);
+        self.metrics.set_conflicts(conflicts.len() as u64);
+        for kind in crate::model::plan::HoldKind::ALL {
+            let held = self.standing.holds.iter().filter(|hold| hold.limit == kind);
+            self.metrics.set_held(kind, held.map(|hold| hold.changes.len() as u64).sum());
+        }
+        let mut status = lock(&self.handle.status);
+        status.conflicts = conflicts;
+        status.holds.clone_from(&self.standing.holds);
+    }
+
+    /// Narrowing that is due and not confirmed, oldest first.
+    fn owed_now(&self) -> Vec<Owed> {
+        let general = self.door_reason();
+        let reason = |record: &RecordId| {
+            let held =
+                self.standing.holds.iter().any(|hold| hold.changes.iter().any(|change| change.record == *record));
+            match general {
+                Some(reason) => reason,
+                None if held => OwedReason::Hold,
+                None if self.standing.failures.contains_key(record) => OwedReason::Error,
+                None => OwedReason::Queued,
+            }
+        };
+        let owed = self.owed.iter();
+        let mut owed: Vec<_> = owed
+            .map(|(record, since)| Owed { record: record.clone(), since: *since, reason: reason(record) })
+            .collect();
+        owed.sort_by(|a, b| (a.since, &a.record).cmp(&(b.since, &b.record)));
+        owed
+    }
+
+    /// Remembers since when each narrowing of `changes` is due.
+    pub(super) fn owe<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
+        let now = self.shared.now();
+        for change in changes.into_iter().filter(|change| change.effect == Effect::Narrows) {
+            let since = self.dirty.get(&change.record).map_or(now, |dirty| dirty.since);
+            self.owed.entry(change.record.clone()).or_insert(since);
+        }
+    }
+}
+
+/// What a person must settle, by user.
+pub(super) fn conflicts(standing: &Standing) -> BTreeMap<RecordId, String> {
+    standing.skips.iter().filter_map(conflict_words).collect()
+}
+
+fn conflict_words(skip: &crate::model::plan::Skip) -> Option<(RecordId, String)> {
+    let words = match &skip.reason {
+        SkipReason::Conflict(conflict) => conflict.message.clone(),
+        SkipReason::Proposal { user_name, key } => format!(
+            "account `{}` (`{}`) fits by `{key}` and waits for `rosterd link {}`",
+            skip.account.as_ref().map_or("?", |account| account.as_str()),
+            user_name.as_deref().unwrap_or("?"),
+            skip.record
+        ),
+        SkipReason::Vanished => "the linked account is no longer there".to_owned(),
+        SkipReason::OtherHand(state) => format!("another hand made the account {}", state.as_str()),
+        SkipReason::Protected => "the account's name is protected".to_owned(),
+        SkipReason::InSync | SkipReason::NotEntitled(_) | SkipReason::LookUpFirst | SkipReason::Kept(_) => return None,
+    };
+    Some((skip.record.clone(), words))
+}
+
+fn empty_plan(record: &CycleRecord, mode: crate::model::target::Mode) -> Plan {
+    Plan {
+        space: record.space.clone(),
+        mode,
+        coverage: record.coverage.clone().unwrap_or(Coverage::Keyed),
+        changes: Vec::new(),
+        skips: Vec::new(),
+        unmanaged: Vec::new(),
+        accounts: BTreeMap::new(),
+        holds: Vec::new(),
+    }
+}
+
+fn age(since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
+    since.and_then(|since| (now - since).to_std().ok()).unwrap_or_default()
+}

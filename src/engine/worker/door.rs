@@ -1,0 +1,196 @@
+//! The door of a target: asked first, knocked at again after a while when it is shut.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::connector::ConnectorError;
+use crate::connector::Probe;
+use crate::engine::EngineError;
+use crate::engine::guardrail::Guardrail;
+use crate::engine::look;
+use crate::engine::look::Causes;
+use crate::engine::worker::Place;
+use crate::engine::worker::STORE_PAUSE;
+use crate::engine::worker::Worker;
+use crate::engine::worker::keyed::Dirty;
+use crate::metrics::OwedReason;
+use crate::model::history::Intent;
+use crate::model::history::Trigger;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::retry;
+use crate::store::StoreError;
+
+/// Whether the target lets us in.
+#[derive(Clone, Debug)]
+pub(super) enum Door {
+    /// Not asked yet.
+    Unknown,
+    /// Being asked.
+    Asked {
+        /// Times it was shut before.
+        attempt: u32,
+    },
+    /// It answers.
+    Open,
+    /// It does not, and is asked again at `until`.
+    Shut {
+        /// Times in a row.
+        attempt: u32,
+        /// When to ask again.
+        until: Instant,
+        /// What it said, with what to do.
+        error: String,
+    },
+}
+
+/// What the store knows of a place: links, causes, decisions, open intents.
+type Remembered = (BTreeMap<RecordId, Link>, Causes, Guardrail, Vec<Intent>);
+
+/// The answer of the door.
+pub(super) type ProbeDone = Result<Probe, ConnectorError>;
+
+impl Door {
+    /// A person asks: no more waiting.
+    pub(super) fn retry_now(&mut self) {
+        if let Self::Shut { until, .. } = self {
+            *until = Instant::now();
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        match self {
+            Self::Shut { until, .. } => Some(*until),
+            Self::Unknown | Self::Asked { .. } | Self::Open => None,
+        }
+    }
+
+    pub(super) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Shut { error, .. } => Some(error),
+            Self::Unknown | Self::Asked { .. } | Self::Open => None,
+        }
+    }
+}
+
+impl Worker {
+    /// Asks the door where there is something to do behind it.
+    pub(super) fn knock(&mut self) {
+        let wanted = !self.full_requests.is_empty() || !self.dirty.is_empty() || !self.queue.is_empty();
+        let attempt = match &self.door {
+            Door::Unknown if wanted => 0,
+            Door::Shut { attempt, until, .. } if wanted && *until <= Instant::now() => *attempt,
+            Door::Unknown | Door::Shut { .. } | Door::Asked { .. } | Door::Open => return,
+        };
+        self.door = Door::Asked { attempt };
+        let connector = Arc::clone(&self.handle.connector);
+        self.probing.spawn(async move { connector.probe().await });
+    }
+
+    /// Takes the door's answer in.
+    pub(super) async fn probed(&mut self, done: ProbeDone) {
+        match done {
+            Ok(probe) => {
+                if self.enter(probe).await {
+                    self.door = Door::Open;
+                    self.queue.wake(Instant::now());
+                }
+            }
+            Err(error) => self.shut(&error),
+        }
+    }
+
+    /// The target as a whole does not answer: everything waits, and callers are told.
+    pub(super) fn shut(&mut self, error: &ConnectorError) {
+        let attempt = match &self.door {
+            Door::Asked { attempt } | Door::Shut { attempt, .. } => attempt.saturating_add(1),
+            Door::Unknown | Door::Open => 1,
+        };
+        let target = &self.handle.target.name;
+        tracing::error!(%target, attempt, %error, "the target does not let us in");
+        let delay = retry::delay(attempt, error.retry_after, !self.owed.is_empty(), seed(target.as_str()));
+        self.door = Door::Shut { attempt, until: Instant::now() + delay, error: error.message.clone() };
+        for request in std::mem::take(&mut self.full_requests) {
+            let trigger = request.trigger;
+            let Some(reply) = request.reply else {
+                self.full_requests.push(request);
+                continue;
+            };
+            drop(reply.send(Err(EngineError::Target(error.message.clone()))));
+            tracing::info!(%target, trigger = trigger.as_str(), "the cycle that was asked for could not run");
+        }
+        let asked: Vec<_> =
+            self.cycles.iter().filter(|(_, cycle)| cycle.has_caller()).map(|(id, _)| id.clone()).collect();
+        for cycle in asked {
+            self.end_cycle(&cycle, Some(error.message.clone()));
+        }
+    }
+
+    /// Learns where we are, and what is remembered of the place. `false`: the store did not answer.
+    async fn enter(&mut self, probe: Probe) -> bool {
+        let target = &self.handle.target;
+        let space = Space { target: target.name.clone(), environment: target.environment.clone(), realm: probe.realm };
+        if let Some(place) = self.place.as_mut().filter(|place| place.space == space) {
+            place.own_account = probe.own_account;
+            return true;
+        }
+        let read = self.remembered(&space).await;
+        let Some((links, causes, guardrail, open)) = self.note(read) else {
+            self.door = Door::Shut {
+                attempt: 0,
+                until: Instant::now() + STORE_PAUSE,
+                error: "the store does not answer".to_owned(),
+            };
+            return false;
+        };
+        let now = self.shared.now();
+        let mut place = Place {
+            space,
+            own_account: probe.own_account,
+            links: Arc::default(),
+            by_account: BTreeMap::new(),
+            causes: Arc::new(causes),
+            guardrail,
+            listed: false,
+            populated: false,
+        };
+        place.set_links(links);
+        self.place = Some(place);
+        for intent in open {
+            let record = intent.change.record.clone();
+            self.dirty.entry(record.clone()).or_insert_with(|| Dirty::now(Trigger::Startup, now));
+            self.open.insert(record, intent);
+        }
+        self.move_renamed();
+        true
+    }
+
+    async fn remembered(&self, space: &Space) -> Result<Remembered, StoreError> {
+        let store = &*self.shared.store;
+        let links = store.links(space).await?;
+        let causes = look::causes(store, &self.handle.target).await?;
+        let guardrail = Guardrail::of(store, space, &links).await?;
+        let open = store.open_intents(space).await?;
+        Ok((links, causes, guardrail, open))
+    }
+
+    /// Why narrowing that waits is not done, as far as the target as a whole is the reason.
+    pub(super) fn door_reason(&self) -> Option<OwedReason> {
+        if !self.may_write() {
+            return Some(OwedReason::Mode);
+        }
+        self.door.error().map(|_| OwedReason::Error)
+    }
+}
+
+/// Spreads retries of different names apart, the same way in every run.
+pub(super) fn seed(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,293 @@
+//! Full cycles: the target is listed, and everything that differs is planned.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::connector::ConnectorError;
+use crate::connector::ErrorClass;
+use crate::engine::queue::Entry;
+use crate::engine::shared::lock;
+use crate::engine::worker::Reply;
+use crate::engine::worker::Worker;
+use crate::engine::worker::door;
+use crate::engine::worker::keyed::Dirty;
+use crate::model::account::Account;
+use crate::model::account::AccountState;
+use crate::model::change::Action;
+use crate::model::change::Cause;
+use crate::model::change::Change;
+use crate::model::change::Effect;
+use crate::model::history::Trigger;
+use crate::model::ids::AccountId;
+use crate::model::ids::CycleId;
+use crate::model::ids::RecordId;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::plan::Skip;
+use crate::model::plan::SkipReason;
+use crate::plan::Planned;
+use crate::plan::render::essence;
+use crate::retry;
+use crate::store::Write;
+
+/// A full cycle that is due.
+pub(super) struct FullRequest {
+    pub(super) trigger: Trigger,
+    /// Only these changes, where they still follow.
+    pub(super) only: Option<Vec<Change>>,
+    pub(super) reply: Option<Reply>,
+}
+
+impl FullRequest {
+    pub(super) fn of(trigger: Trigger) -> Self {
+        Self { trigger, only: None, reply: None }
+    }
+}
+
+/// A listing came to its end.
+pub(super) struct FullDone {
+    cycle: CycleId,
+    trigger: Trigger,
+    only: Option<Vec<Change>>,
+    result: Result<(Planned, Vec<String>), ConnectorError>,
+}
+
+impl Worker {
+    /// Starts the listing of the next full cycle, once open intents are resolved.
+    pub(super) fn start_full(&mut self) {
+        let free = self.full.is_empty() && self.door.is_open() && self.looked_at_open();
+        if !free || self.full_requests.is_empty() || self.suspended() || self.snapshot.is_none() {
+            return;
+        }
+        let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
+        let Some(view) = self.view(self.table.desired().clone(), links) else { return };
+        // Requests that nobody waits for are one; a caller's gets a cycle of its own.
+        let asked = self.full_requests.iter().position(|request| request.reply.is_some());
+        let request = self.full_requests.remove(asked.unwrap_or(0));
+        if request.only.is_none() {
+            self.full_requests.retain(|other| other.reply.is_some());
+        }
+        let Some(cycle) = self.begin_cycle(request.trigger, true, BTreeSet::new(), request.reply) else { return };
+        self.touched.clear();
+        let (trigger, only) = (request.trigger, request.only);
+        self.full.spawn(async move {
+            let result = view.observe(None).await.map(|planned| {
+                let violations = view.violations(&planned);
+                (planned, violations)
+            });
+            FullDone { cycle, trigger, only, result }
+        });
+    }
+
+    /// Takes the plan of a listing in.
+    pub(super) async fn listed(&mut self, done: FullDone) {
+        let FullDone { cycle, trigger, only, result } = done;
+        match result {
+            Err(error) => self.not_listed(&cycle, trigger, &error),
+            Ok((_, violations)) if !violations.is_empty() => {
+                let words = violations.join("; ");
+                tracing::error!(target = %self.handle.target.name, %words, "a plan broke its own laws and is not applied");
+                let report =
+                    format!("the plan broke a law of its own and was not applied ({words}); please report this");
+                self.end_cycle(&cycle, Some(report));
+            }
+            Ok((planned, _)) => self.take_plan(&cycle, planned, only.as_deref()).await,
+        }
+    }
+
+    fn not_listed(&mut self, cycle: &CycleId, trigger: Trigger, error: &ConnectorError) {
+        self.metrics.retry(error.class.as_str());
+        if error.class == ErrorClass::Door {
+            self.shut(error);
+        }
+        self.end_cycle(cycle, Some(error.message.clone()));
+        if self.door.is_open() {
+            let seed = door::seed(self.handle.target.name.as_str());
+            let delay = retry::delay(1, error.retry_after, !self.owed.is_empty(), seed);
+            lock(&self.pace).pause(Instant::now() + delay);
+            self.door = door::Door::Shut { attempt: 1, until: Instant::now() + delay, error: error.message.clone() };
+        }
+        // It stays due: the door opens again before it runs.
+        if trigger != Trigger::Manual {
+            self.full_requests.push(FullRequest::of(trigger));
+        }
+    }
+
+    async fn take_plan(&mut self, cycle: &CycleId, planned: Planned, only: Option<&[Change]>) {
+        let Planned { mut plan, seen, in_view } = planned;
+        self.note_accounts(&plan, in_view);
+        // What happened meanwhile is newer than the listing: those users are looked at again.
+        self.resolve_by_listing(&plan);
+        let newer: BTreeSet<_> = self.touched.iter().chain(self.open.keys()).cloned().collect();
+        plan.changes.retain(|change| !newer.contains(&change.record));
+        if let Some(place) = self.place.as_mut() {
+            place.listed = true;
+            place.populated = plan.accounts.values().sum::<u64>() > 0;
+        }
+        let Some(mut plan) = self.guard(plan).await else {
+            self.end_cycle(cycle, Some("the store does not answer; rosterd tries again".to_owned()));
+            self.full_requests.push(FullRequest::of(Trigger::Retry));
+            return;
+        };
+        let stale = only.map(|only| keep_only(&mut plan, only)).unwrap_or_default();
+        self.stand(&plan, None, &seen);
+        let mut remaining = BTreeSet::new();
+        if self.may_write() {
+            self.look_first(cycle, &plan, only.is_some(), &mut remaining);
+            let now = self.shared.now();
+            for record in &newer {
+                self.await_look(record, Dirty::now(Trigger::Manifest, now));
+            }
+            let stale_entries: Vec<_> =
+                self.queue.iter().map(|(record, _)| record.clone()).filter(|record| !newer.contains(record)).collect();
+            for record in stale_entries {
+                self.withdraw(&record);
+            }
+            remaining.extend(self.enqueue(cycle, &plan.changes, &seen, only.is_some()));
+        }
+        self.planned_in(cycle, &plan, stale, remaining);
+        self.end_if_idle(cycle);
+    }
+
+    /// Users whose absence the listing could not prove are looked up one by one.
+    fn look_first(&mut self, cycle: &CycleId, plan: &Plan, only: bool, remaining: &mut BTreeSet<RecordId>) {
+        if only {
+            return;
+        }
+        let now = self.shared.now();
+        for skip in plan.skips.iter().filter(|skip| skip.reason == SkipReason::LookUpFirst) {
+            let dirty = Dirty { cycle: Some(cycle.clone()), ..Dirty::now(Trigger::Retry, now) };
+            self.await_look(&skip.record, dirty);
+            remaining.insert(skip.record.clone());
+        }
+    }
+
+    /// Guardrails on a whole plan before its first call.
+    pub(super) async fn guard(&mut self, plan: Plan) -> Option<Plan> {
+        let place = self.place.as_ref()?;
+        let (guardrail, populated) = (place.guardrail.clone(), place.populated);
+        let units: BTreeMap<_, _> = [Cause::Explicit, Cause::Inferred]
+            .into_iter()
+            .map(|cause| (cause, self.queue.narrowing_units(cause)))
+            .collect();
+        let queued = |cause| units.get(&cause).copied().unwrap_or_default();
+        let shared = Arc::clone(&self.shared);
+        let target = Arc::clone(&self.handle.target);
+        let guarded = guardrail.guard(&shared, &target, plan, (populated, queued)).await;
+        self.note(guarded)
+    }
+
+    /// Puts the changes of a plan into the queue; the users that now wait.
+    pub(super) fn enqueue(
+        &mut self,
+        cycle: &CycleId,
+        changes: &[Change],
+        seen: &BTreeMap<AccountId, Arc<Account>>,
+        exact: bool,
+    ) -> BTreeSet<RecordId> {
+        let mut by_record: BTreeMap<RecordId, VecDeque<Change>> = BTreeMap::new();
+        for change in changes {
+            by_record.entry(change.record.clone()).or_default().push_back(change.clone());
+        }
+        self.owe(changes);
+        let (due, now) = (Instant::now(), self.shared.now());
+        let mut waiting = BTreeSet::new();
+        for (record, changes) in by_record {
+            if self.in_flight.contains_key(&record) {
+                // Its call ends first; then it is looked at again.
+                continue;
+            }
+            let account = changes.iter().find_map(|change| change.account.as_ref());
+            let seen = account.and_then(|account| seen.get(account).cloned());
+            self.withdraw(&record);
+            let dirty = self.dirty.remove(&record);
+            let attempt = dirty.as_ref().map_or(0, |dirty| dirty.attempt);
+            let since = dirty.map_or(now, |dirty| dirty.since);
+            waiting.insert(record.clone());
+            self.queue.put(record, Entry { changes, seen, cycle: cycle.clone(), attempt, due, since, exact });
+        }
+        waiting
+    }
+
+    /// Remembers what a plan leaves undone. A keyed plan speaks of `records` only.
+    pub(super) fn stand(
+        &mut self,
+        plan: &Plan,
+        records: Option<&BTreeSet<RecordId>>,
+        seen: &BTreeMap<AccountId, Arc<Account>>,
+    ) {
+        let concerns = |record: &RecordId| records.is_none_or(|records| records.contains(record));
+        self.standing.skips.retain(|skip| !concerns(&skip.record));
+        self.standing.skips.extend(plan.skips.iter().filter(|skip| stays_visible(skip)).cloned());
+        self.standing.skips.sort_by(|a, b| a.record.cmp(&b.record));
+        self.standing.failures.retain(|record, _| !concerns(record));
+        self.standing.holds.clone_from(&plan.holds);
+        self.held_seen.retain(|account, _| held_accounts(plan).any(|held| held == account));
+        let held = held_accounts(plan).filter_map(|account| Some((account.clone(), Arc::clone(seen.get(account)?))));
+        self.held_seen.extend(held);
+        let narrowing: BTreeSet<_> = plan
+            .holds
+            .iter()
+            .flat_map(|hold| &hold.changes)
+            .chain(&plan.changes)
+            .filter(|change| change.effect == Effect::Narrows)
+            .map(|change| change.record.clone())
+            .collect();
+        self.owed
+            .retain(|record, _| !concerns(record) || narrowing.contains(record) || self.in_flight.contains_key(record));
+        let held: Vec<_> = plan.holds.iter().flat_map(|hold| hold.changes.clone()).collect();
+        self.owe(&held);
+        if !self.may_write() {
+            self.owe(&plan.changes);
+        }
+        if records.is_none() {
+            self.standing.at = Some(self.shared.now());
+        }
+        if let Some(place) = &self.place {
+            self.writes.push(Write::Standing(place.space.clone(), self.standing.clone()));
+        }
+        self.publish_standing();
+    }
+
+    /// Counts and caches what a complete listing showed.
+    fn note_accounts(&mut self, plan: &Plan, in_view: Vec<crate::model::history::SeenAccount>) {
+        let Some(place) = &self.place else { return };
+        let drift =
+            plan.changes.iter().filter(|change| change.action == Action::Update && change.effect == Effect::Neutral);
+        self.metrics.set_drift(drift.count() as u64);
+        for state in AccountState::ALL {
+            self.metrics.set_accounts(state, plan.accounts.get(&state).copied().unwrap_or_default());
+        }
+        self.metrics.set_unmanaged(plan.unmanaged.len() as u64);
+        let ids: BTreeSet<_> = in_view.iter().map(|seen| seen.account.clone()).collect();
+        self.writes.push(Write::Seen(place.space.clone(), in_view));
+        if plan.coverage == Coverage::Complete {
+            self.writes.push(Write::SeenAll(place.space.clone(), ids));
+        }
+        let mut status = lock(&self.handle.status);
+        status.accounts.clone_from(&plan.accounts);
+        status.unmanaged = plan.unmanaged.len() as u64;
+    }
+}
+
+/// What `status` and `explain` show of a finished plan.
+fn stays_visible(skip: &Skip) -> bool {
+    !matches!(skip.reason, SkipReason::InSync | SkipReason::NotEntitled(_) | SkipReason::LookUpFirst)
+}
+
+fn held_accounts(plan: &Plan) -> impl Iterator<Item = &AccountId> {
+    plan.holds.iter().flat_map(|hold| &hold.changes).filter_map(|change| change.account.as_ref())
+}
+
+/// Keeps the changes of a saved plan that still follow; returns those that do not.
+fn keep_only(plan: &mut Plan, only: &[Change]) -> Vec<Change> {
+    let essences =
+        |changes: &[Change]| changes.iter().map(|change| essence(change).to_string()).collect::<BTreeSet<_>>();
+    let (now, asked) = (essences(&plan.changes), essences(only));
+    plan.changes.retain(|change| asked.contains(&essence(change).to_string()));
+    only.iter().filter(|change| !now.contains(&essence(change).to_string())).cloned().collect()
+}

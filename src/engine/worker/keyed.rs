@@ -1,0 +1,457 @@
+//! Keyed cycles: a few users are looked up, planned and queued, narrowing ones first.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use chrono::DateTime;
+use chrono::Utc;
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use crate::connector::ConnectorError;
+use crate::connector::ErrorClass;
+use crate::engine::look;
+use crate::engine::look::Looked;
+use crate::engine::look::View;
+use crate::engine::pace::Pace;
+use crate::engine::queue::Lane;
+use crate::engine::shared::Running;
+use crate::engine::shared::lock;
+use crate::engine::worker::Reply;
+use crate::engine::worker::STORE_PAUSE;
+use crate::engine::worker::Worker;
+use crate::engine::worker::cycles::Settled;
+use crate::engine::worker::door;
+use crate::engine::worker::full::FullRequest;
+use crate::model::account::Account;
+use crate::model::change::Change;
+use crate::model::history::Trigger;
+use crate::model::ids::AccountId;
+use crate::model::ids::CycleId;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::plan::SkipReason;
+use crate::model::projection::Desired;
+use crate::plan;
+use crate::plan::Planned;
+use crate::retry;
+
+/// A user that must be looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Dirty {
+    pub(super) trigger: Trigger,
+    /// The cycle that waits for this user; `None` begins a new one.
+    pub(super) cycle: Option<CycleId>,
+    /// Since when a change is wanted.
+    pub(super) since: DateTime<Utc>,
+    /// Not before this.
+    pub(super) due: Instant,
+    /// Tries so far.
+    pub(super) attempt: u32,
+}
+
+impl Dirty {
+    pub(super) fn now(trigger: Trigger, since: DateTime<Utc>) -> Self {
+        Self { trigger, cycle: None, since, due: Instant::now(), attempt: 0 }
+    }
+}
+
+/// One user's part of a batch of look-ups.
+struct Subject {
+    record: RecordId,
+    link: Option<Link>,
+    desired: Option<Desired>,
+}
+
+/// A batch of look-ups came to its end.
+pub(super) struct LooksDone {
+    lane: Lane,
+    taken: BTreeMap<RecordId, Dirty>,
+    results: Vec<(RecordId, Result<Looked, ConnectorError>)>,
+}
+
+/// Users of one batch for each slot: enough to hide latency, few enough that the next is never far.
+const LOOKS_PER_SLOT: usize = 4;
+/// From so many waiting users on, one listing is cheaper than look-ups.
+const LIST_INSTEAD: usize = 1_000;
+/// Failed tries after which a cycle no longer waits for a user.
+pub(super) const PATIENCE: u32 = 3;
+
+impl Worker {
+    /// Notes that these users must be looked at: what waits for them was planned from old news.
+    pub(super) fn mark(&mut self, records: impl IntoIterator<Item = RecordId>, trigger: Trigger, since: DateTime<Utc>) {
+        for record in records {
+            let cycle = self.queue.remove(&record).map(|entry| entry.cycle);
+            self.touched.insert(record.clone());
+            self.await_look(&record, Dirty { cycle, ..Dirty::now(trigger, since) });
+        }
+    }
+
+    /// Notes that a user must be looked at. What is noted already stands; the earlier of both
+    /// times counts, and a cycle that is no longer needed is told.
+    pub(super) fn await_look(&mut self, record: &RecordId, dirty: Dirty) {
+        let Some(known) = self.dirty.get_mut(record) else {
+            self.dirty.insert(record.clone(), dirty);
+            return;
+        };
+        known.since = known.since.min(dirty.since);
+        known.due = known.due.min(dirty.due);
+        known.attempt = known.attempt.min(dirty.attempt);
+        let extra = match (&known.cycle, dirty.cycle) {
+            (None, cycle) => {
+                known.cycle = cycle;
+                None
+            }
+            (Some(_), None) => None,
+            (Some(kept), Some(other)) => (*kept != other).then_some(other),
+        };
+        if let Some(cycle) = extra {
+            self.settle(&cycle, record, Settled::Through);
+        }
+    }
+
+    /// Takes what waits for a user back: something newer speaks for it.
+    pub(super) fn withdraw(&mut self, record: &RecordId) {
+        if let Some(entry) = self.queue.remove(record) {
+            self.settle(&entry.cycle, record, Settled::Through);
+        }
+    }
+
+    /// Begins the cycle that a caller asks for.
+    pub(super) fn start_cycle_of(
+        &mut self,
+        records: &BTreeSet<RecordId>,
+        trigger: Trigger,
+        only: Option<Vec<Change>>,
+        reply: Reply,
+    ) {
+        if only.is_some() {
+            // A saved plan is re-derived against a listing.
+            self.full_requests.push(FullRequest { trigger, only, reply: Some(reply) });
+            return;
+        }
+        let Some(cycle) = self.begin_cycle(trigger, false, records.clone(), Some(reply)) else { return };
+        self.mark(records.iter().cloned(), trigger, self.shared.clock.now());
+        for record in records {
+            if let Some(former) = self.dirty.get_mut(record).and_then(|dirty| dirty.cycle.replace(cycle.clone())) {
+                self.settle(&former, record, Settled::Through);
+            }
+        }
+        self.end_if_idle(&cycle);
+    }
+
+    /// When the next user is due to be looked at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        if !self.may_look() {
+            return None;
+        }
+        // A lane whose batch is under way wakes the worker when it ends.
+        let free = |record: &RecordId| !self.is_busy(record) && !self.looking_lanes.contains(&self.look_lane(record));
+        self.dirty.iter().filter(|(record, _)| free(record)).map(|(_, dirty)| dirty.due).min()
+    }
+
+    fn look_lane(&self, record: &RecordId) -> Lane {
+        if self.may_narrow(record) { Lane::Narrow } else { Lane::Widen }
+    }
+
+    fn may_look(&self) -> bool {
+        let known = self.place.as_ref().is_some_and(|place| place.guardrail.known || place.listed);
+        self.door.is_open() && known && !self.suspended() && self.looks.len() < 2
+    }
+
+    fn is_busy(&self, record: &RecordId) -> bool {
+        self.in_flight.contains_key(record) || self.looking.contains(record)
+    }
+
+    /// Whether this user may lose something: such users are looked at first.
+    fn may_narrow(&self, record: &RecordId) -> bool {
+        let Some(link) = self.place.as_ref().and_then(|place| place.links.get(record)) else { return false };
+        match self.table.desired().get(record) {
+            Some(Desired::Account(projection)) => {
+                let wanted: BTreeSet<_> = projection.entitlements.values().map(|grant| &grant.membership).collect();
+                link.granted.iter().any(|membership| !wanted.contains(membership))
+            }
+            Some(Desired::None(_)) | None => true,
+            Some(Desired::Conflict(_)) => false,
+        }
+    }
+
+    /// Starts at most one batch of each lane.
+    pub(super) fn start_looks(&mut self) {
+        let unknown = self.place.as_ref().is_some_and(|place| !place.guardrail.known && !place.listed);
+        if unknown && !self.dirty.is_empty() && self.full_requests.is_empty() && self.full.is_empty() {
+            self.full_requests.push(FullRequest::of(Trigger::Startup));
+        }
+        if !self.may_look() {
+            return;
+        }
+        let now = Instant::now();
+        let due = self.dirty.iter().filter(|(record, dirty)| dirty.due <= now && !self.is_busy(record));
+        let (mut narrow, mut other) = (Vec::new(), Vec::new());
+        for (record, _) in due {
+            let side = if self.may_narrow(record) { &mut narrow } else { &mut other };
+            side.push(record.clone());
+        }
+        for side in [&mut narrow, &mut other] {
+            if side.len() > LIST_INSTEAD && self.running == Running::Daemon {
+                self.list_instead(side);
+            }
+        }
+        // What takes away is planned whole, so that a limit is judged against all of it; the rest
+        // in batches, so that the first call does not wait for the last look.
+        other.truncate(self.handle.target.limits.concurrency.max(1) * LOOKS_PER_SLOT);
+        for (lane, records) in [(Lane::Narrow, narrow), (Lane::Widen, other)] {
+            if !records.is_empty() && !self.looking_lanes.contains(&lane) {
+                self.look(lane, records);
+            }
+        }
+    }
+
+    /// Leaves many users to one listing.
+    fn list_instead(&mut self, records: &mut Vec<RecordId>) {
+        let trigger = records.first().and_then(|record| self.dirty.get(record)).map(|dirty| dirty.trigger);
+        records.retain(|record| {
+            let asked = self.dirty.get(record).is_some_and(|dirty| dirty.cycle.is_some());
+            if !asked {
+                self.dirty.remove(record);
+            }
+            asked
+        });
+        self.full_requests.push(FullRequest::of(trigger.unwrap_or(Trigger::Manifest)));
+    }
+
+    fn look(&mut self, lane: Lane, records: Vec<RecordId>) {
+        let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
+        let Some(view) = self.view(BTreeMap::new(), Arc::clone(&links)) else { return };
+        let mut taken = BTreeMap::new();
+        let mut subjects = Vec::new();
+        for record in records {
+            let Some(dirty) = self.dirty.remove(&record) else { continue };
+            let link = links.get(&record).cloned();
+            let desired = self.table.desired().get(&record).cloned();
+            self.looking.insert(record.clone());
+            taken.insert(record.clone(), dirty);
+            subjects.push(Subject { record, link, desired });
+        }
+        self.looking_lanes.insert(lane);
+        let (pace, width) = (Arc::clone(&self.pace), self.handle.target.limits.concurrency.max(1));
+        self.looks.spawn(async move {
+            let looks = subjects.into_iter().map(|subject| look_at(&view, &pace, lane, subject));
+            let results = futures_util::stream::iter(looks).buffer_unordered(width).collect().await;
+            LooksDone { lane, taken, results }
+        });
+    }
+
+    /// Plans what a batch of look-ups showed.
+    pub(super) async fn looked(&mut self, done: LooksDone) {
+        let LooksDone { lane, mut taken, results } = done;
+        self.looking_lanes.remove(&lane);
+        let mut accounts = BTreeMap::new();
+        let mut records = BTreeSet::new();
+        let mut unproven = BTreeSet::new();
+        for (record, result) in results {
+            self.looking.remove(&record);
+            let Some(dirty) = taken.remove(&record) else { continue };
+            let looked = match result {
+                Ok(looked) => looked,
+                Err(error) => {
+                    self.not_looked(&record, dirty, &error);
+                    continue;
+                }
+            };
+            if self.superseded(&record, &dirty) || !self.resolved(&record, &dirty, &looked) {
+                continue;
+            }
+            if !looked.proven {
+                unproven.insert(record.clone());
+            }
+            accounts.extend(looked.accounts);
+            // Back on the list until its plan is made: `owe` and `enqueue` read it there.
+            self.dirty.insert(record.clone(), dirty);
+            records.insert(record);
+        }
+        if !records.is_empty() {
+            self.plan_keyed(&records, accounts, &unproven).await;
+        }
+    }
+
+    /// Whether the user was marked again while it was looked at; the newer mark goes on.
+    fn superseded(&mut self, record: &RecordId, old: &Dirty) -> bool {
+        let newer = self.dirty.contains_key(record);
+        if newer {
+            self.await_look(record, old.clone());
+        }
+        newer
+    }
+
+    fn not_looked(&mut self, record: &RecordId, mut dirty: Dirty, error: &ConnectorError) {
+        self.metrics.retry(error.class.as_str());
+        if error.class == ErrorClass::Door {
+            self.shut(error);
+        }
+        if error.class == ErrorClass::RateLimited {
+            let pause = retry::delay(dirty.attempt + 1, error.retry_after, false, 0);
+            lock(&self.pace).pause(Instant::now() + pause);
+        } else {
+            dirty.attempt += 1;
+        }
+        let narrowing = self.may_narrow(record);
+        dirty.due =
+            Instant::now() + retry::delay(dirty.attempt, error.retry_after, narrowing, door::seed(record.as_str()));
+        self.standing.failures.insert(record.clone(), error.message.clone());
+        if dirty.attempt >= PATIENCE
+            && let Some(cycle) = dirty.cycle.take()
+        {
+            self.settle(&cycle, record, Settled::Failed(error.message.clone()));
+        }
+        self.await_look(record, dirty);
+    }
+
+    async fn plan_keyed(
+        &mut self,
+        records: &BTreeSet<RecordId>,
+        accounts: BTreeMap<AccountId, Account>,
+        unproven: &BTreeSet<RecordId>,
+    ) {
+        let Some(view) = self.view_around(records, &accounts) else { return };
+        let planned = view.plan(accounts.into_values(), Coverage::Keyed, Some(records), unproven);
+        let violations = view.violations(&planned);
+        if !violations.is_empty() {
+            let words = violations.join("; ");
+            tracing::error!(target = %self.handle.target.name, %words, "a plan broke its own laws and is not applied");
+            self.give_up(
+                records,
+                &format!("the plan broke a law of its own and was not applied ({words}); please report this"),
+            );
+            return;
+        }
+        let Planned { plan, mut seen, .. } = planned;
+        let plan = self.with_held(plan, records);
+        seen.extend(self.held_seen.iter().map(|(account, seen)| (account.clone(), Arc::clone(seen))));
+        let Some(plan) = self.guard(plan).await else {
+            let due = Instant::now() + STORE_PAUSE;
+            let waiting = self.dirty.iter_mut().filter(|(record, _)| records.contains(*record));
+            waiting.for_each(|(_, dirty)| dirty.due = due);
+            return;
+        };
+        self.stand(&plan, Some(records), &seen);
+        self.hand_over(&plan, records, &seen);
+    }
+
+    /// What a plan of these users must know. An account that nobody is linked to may be claimed by
+    /// anybody, so there everybody's wishes count.
+    fn view_around(&self, records: &BTreeSet<RecordId>, accounts: &BTreeMap<AccountId, Account>) -> Option<View> {
+        let place = self.place.as_ref()?;
+        let wishes = self.table.desired();
+        if accounts.keys().any(|account| !place.by_account.contains_key(account)) {
+            return self.view(wishes.clone(), Arc::clone(&place.links));
+        }
+        let desired = records.iter().filter_map(|record| Some((record.clone(), wishes.get(record)?.clone())));
+        self.view(desired.collect(), Arc::new(place.links_around(records, accounts.keys())))
+    }
+
+    /// What a guardrail holds is judged again together with what is new, so that a limit is never
+    /// passed in slices.
+    fn with_held(&self, mut plan: Plan, records: &BTreeSet<RecordId>) -> Plan {
+        let held = self.standing.holds.iter().flat_map(|hold| &hold.changes);
+        plan.changes.extend(held.filter(|change| !records.contains(&change.record)).cloned());
+        plan.changes.sort_by(plan::order::compare);
+        plan
+    }
+
+    /// Queues what was planned, by cycle, and ends the rest.
+    fn hand_over(&mut self, plan: &Plan, records: &BTreeSet<RecordId>, seen: &BTreeMap<AccountId, Arc<Account>>) {
+        let mut by_cycle: BTreeMap<CycleId, BTreeSet<RecordId>> = BTreeMap::new();
+        let mut fresh: BTreeSet<RecordId> = BTreeSet::new();
+        let released = plan.changes.iter().map(|change| &change.record).filter(|record| !records.contains(*record));
+        for record in records.iter().chain(released) {
+            match self.dirty.get(record).and_then(|dirty| dirty.cycle.clone()) {
+                Some(cycle) if self.cycles.contains_key(&cycle) => {
+                    by_cycle.entry(cycle).or_default().insert(record.clone());
+                }
+                Some(_) | None => drop(fresh.insert(record.clone())),
+            }
+        }
+        let trigger =
+            fresh.iter().find_map(|record| self.dirty.get(record)).map_or(Trigger::Retry, |dirty| dirty.trigger);
+        if !fresh.is_empty()
+            && let Some(cycle) = self.begin_cycle(trigger, false, fresh.clone(), None)
+        {
+            by_cycle.insert(cycle, fresh);
+        }
+        for (cycle, records) in by_cycle {
+            self.hand_over_one(plan, &cycle, &records, seen);
+        }
+    }
+
+    fn hand_over_one(
+        &mut self,
+        plan: &Plan,
+        cycle: &CycleId,
+        records: &BTreeSet<RecordId>,
+        seen: &BTreeMap<AccountId, Arc<Account>>,
+    ) {
+        let mut part = plan.clone();
+        part.changes.retain(|change| records.contains(&change.record));
+        part.skips.retain(|skip| records.contains(&skip.record));
+        part.holds.retain(|hold| hold.changes.iter().any(|change| records.contains(&change.record)));
+        let mut waiting = BTreeSet::new();
+        if self.may_write() {
+            waiting = self.enqueue(cycle, &part.changes, seen, false);
+        }
+        self.planned_in(cycle, &part, Vec::new(), BTreeSet::new());
+        for record in records.iter().filter(|record| !waiting.contains(*record)) {
+            let unproven =
+                part.skips.iter().any(|skip| skip.record == *record && skip.reason == SkipReason::LookUpFirst);
+            self.dirty.remove(record);
+            let how = if unproven { Settled::Failed(self.cannot_prove(record)) } else { Settled::Through };
+            self.settle(cycle, record, how);
+        }
+        self.end_if_idle(cycle);
+    }
+
+    fn cannot_prove(&mut self, record: &RecordId) -> String {
+        let why = "the target cannot show that no such account exists, so none is created; \
+                   the next complete listing settles it"
+            .to_owned();
+        self.standing.failures.insert(record.clone(), why.clone());
+        why
+    }
+
+    /// Ends these users' part of their cycles with an error.
+    fn give_up(&mut self, records: &BTreeSet<RecordId>, why: &str) {
+        for record in records {
+            self.standing.failures.insert(record.clone(), why.to_owned());
+            if let Some(cycle) = self.dirty.remove(record).and_then(|dirty| dirty.cycle) {
+                self.settle(&cycle, record, Settled::Failed(why.to_owned()));
+            }
+        }
+    }
+}
+
+async fn look_at(
+    view: &View,
+    pace: &Mutex<Pace>,
+    lane: Lane,
+    subject: Subject,
+) -> (RecordId, Result<Looked, ConnectorError>) {
+    let Subject { record, link, desired } = subject;
+    permit(pace, lane).await;
+    let looked = look::look_up(&*view.connector, &view.shape, &view.target, link.as_ref(), desired.as_ref()).await;
+    (record, looked)
+}
+
+/// Waits until the pace lets a call of this lane leave.
+async fn permit(pace: &Mutex<Pace>, lane: Lane) {
+    loop {
+        let taken = lock(pace).take(lane, Instant::now());
+        match taken {
+            Ok(()) => return,
+            Err(later) => tokio::time::sleep_until(later).await,
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! What an answered call, or a look at one that was never answered, means.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::connector::Applied;
+use crate::connector::ConnectorError;
+use crate::connector::ErrorClass;
+use crate::engine::look::Looked;
+use crate::engine::queue::Entry;
+use crate::engine::shared::lock;
+use crate::engine::worker::Worker;
+use crate::engine::worker::calls::CallDone;
+use crate::engine::worker::cycles::Settled;
+use crate::engine::worker::door;
+use crate::engine::worker::keyed::Dirty;
+use crate::engine::worker::keyed::PATIENCE;
+use crate::metrics::ChangeResult;
+use crate::model::account::Account;
+use crate::model::account::AccountState;
+use crate::model::audit::AuditEvent;
+use crate::model::change::Action;
+use crate::model::change::Change;
+use crate::model::change::Effect;
+use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
+use crate::model::history::SeenAccount;
+use crate::model::history::Trigger;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::link::LinkedBy;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::target::Mark;
+use crate::retry;
+use crate::store::Write;
+
+impl Worker {
+    /// Takes the answer of a call in.
+    pub(super) fn finished(&mut self, done: CallDone) {
+        let CallDone { record, intent, rest, result } = done;
+        self.in_flight.remove(&record);
+        self.touched.insert(record.clone());
+        match result {
+            Ok(applied) => self.confirmed(&record, &intent, rest, applied),
+            Err(error) => self.unconfirmed(&record, intent, rest, &error),
+        }
+    }
+
+    fn confirmed(&mut self, record: &RecordId, intent: &Intent, rest: Entry, applied: Applied) {
+        self.standing.failures.remove(record);
+        self.remember_done(intent, &applied.account);
+        let cycle = rest.cycle.clone();
+        self.settle(&cycle, record, Settled::Done(intent.change.action));
+        if intent.change.action == Action::Create {
+            self.metrics.provisioned((self.shared.now() - rest.since).to_std().unwrap_or_default());
+        }
+        if self.dirty.contains_key(record) {
+            // Something changed while the call was under way.
+            self.look_again(record, &rest, 0, Instant::now());
+            return;
+        }
+        let account = Arc::new(applied.account);
+        if !rest.changes.is_empty() {
+            let due = Instant::now();
+            self.queue.put(record.clone(), Entry { seen: Some(account), attempt: 0, due, ..rest });
+            return;
+        }
+        self.confirm_end(record, intent, &rest, &account);
+    }
+
+    /// The last change of a user is made: the account must now equal its projection.
+    fn confirm_end(&mut self, record: &RecordId, intent: &Intent, rest: &Entry, account: &Account) {
+        let left = if rest.exact { Vec::new() } else { self.still_to_do(record, account) };
+        if !left.iter().any(|change| change.effect == Effect::Narrows)
+            && let Some(since) = self.owed.remove(record)
+            && intent.change.effect == Effect::Narrows
+        {
+            self.metrics.revoked((self.shared.now() - since).to_std().unwrap_or_default());
+        }
+        if left.is_empty() {
+            self.settle(&rest.cycle, record, Settled::Through);
+            return;
+        }
+        if !left.iter().any(|change| repeats(change, &intent.change)) || rest.attempt == 0 {
+            // Another change follows, or the first read-back of this one contradicts it.
+            self.look_again(record, rest, rest.attempt + 1, Instant::now());
+            return;
+        }
+        let what = what_was_written(&intent.change);
+        let why = format!("the target answered the write of {what} and did not keep it; see who else writes it there");
+        self.standing.failures.insert(record.clone(), why.clone());
+        self.settle(&rest.cycle, record, Settled::Failed(why));
+        if intent.change.effect == Effect::Narrows {
+            let delay = retry::delay(rest.attempt + 1, None, true, door::seed(record.as_str()));
+            self.look_again(record, rest, rest.attempt + 1, Instant::now() + delay);
+        }
+    }
+
+    fn look_again(&mut self, record: &RecordId, rest: &Entry, attempt: u32, due: Instant) {
+        let cycle = Some(rest.cycle.clone());
+        let dirty = Dirty { trigger: Trigger::Retry, cycle, since: rest.since, due, attempt };
+        self.await_look(record, dirty);
+    }
+
+    /// What a plan from this one account would still change.
+    fn still_to_do(&self, record: &RecordId, account: &Account) -> Vec<Change> {
+        let Some(place) = &self.place else { return Vec::new() };
+        let desired = self.table.desired().get(record).map(|desired| (record.clone(), desired.clone()));
+        let links = Arc::new(place.links_around([record], [&account.id]));
+        let Some(view) = self.view(desired.into_iter().collect(), links) else { return Vec::new() };
+        let records = BTreeSet::from([record.clone()]);
+        view.plan([account.clone()], Coverage::Keyed, Some(&records), &BTreeSet::new()).plan.changes
+    }
+
+    /// Outcome, link, last-seen row and audit event of a change that is surely made.
+    fn remember_done(&mut self, intent: &Intent, account: &Account) {
+        let now = self.shared.now();
+        let change = &intent.change;
+        self.metrics.change(change.action, change.effect, change.cause, ChangeResult::Done);
+        let Some(place) = self.place.as_mut() else { return };
+        let before = place.links.get(&change.record).cloned();
+        let link = link_after(change, account, before, now);
+        place.put_link(link.clone());
+        let seen = SeenAccount {
+            account: account.id.clone(),
+            user_name: account.user_name().map(str::to_owned),
+            state: account.state,
+            record: Some(change.record.clone()),
+        };
+        let space = place.space.clone();
+        self.writes.extend([
+            Write::Outcome(intent.id.clone(), OutcomeResult::Done, now),
+            Write::Link(space.clone(), link),
+            Write::Seen(space, vec![seen]),
+            Write::Audit(outcome_event(intent, &OutcomeResult::Done, now)),
+        ]);
+    }
+
+    fn remember_not_done(&mut self, intent: &Intent, outcome: OutcomeResult) {
+        let now = self.shared.now();
+        let change = &intent.change;
+        self.metrics.change(change.action, change.effect, change.cause, ChangeResult::from(&outcome));
+        self.writes.push(Write::Audit(outcome_event(intent, &outcome, now)));
+        self.writes.push(Write::Outcome(intent.id.clone(), outcome, now));
+    }
+
+    fn unconfirmed(&mut self, record: &RecordId, intent: Intent, mut rest: Entry, error: &ConnectorError) {
+        tracing::warn!(
+            target = %self.handle.target.name, record = %record, action = intent.change.action.as_str(),
+            class = error.class.as_str(), %error, "a change was not confirmed"
+        );
+        self.standing.failures.insert(record.clone(), error.message.clone());
+        self.metrics.retry(error.class.as_str());
+        rest.attempt += 1;
+        let narrowing = intent.change.effect == Effect::Narrows;
+        let delay = retry::delay(rest.attempt, error.retry_after, narrowing, door::seed(record.as_str()));
+        let later = Instant::now() + delay;
+        match error.class {
+            ErrorClass::Uncertain => {
+                self.look_again(record, &rest, rest.attempt, later);
+                self.open.insert(record.clone(), intent);
+                return;
+            }
+            ErrorClass::Exists | ErrorClass::Changed | ErrorClass::NotFound => {
+                self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
+                if rest.attempt < PATIENCE {
+                    self.look_again(record, &rest, rest.attempt, Instant::now());
+                } else {
+                    self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
+                }
+                return;
+            }
+            ErrorClass::Refused | ErrorClass::Quota => {
+                self.remember_not_done(&intent, OutcomeResult::Refused(error.message.clone()));
+                self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
+                if !narrowing {
+                    return;
+                }
+            }
+            ErrorClass::RateLimited => {
+                self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
+                lock(&self.pace).pause(later);
+            }
+            ErrorClass::Transient | ErrorClass::Door => {
+                self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
+                if error.class == ErrorClass::Door {
+                    self.shut(error);
+                } else if rest.attempt >= PATIENCE {
+                    self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
+                }
+            }
+        }
+        if self.dirty.contains_key(record) {
+            self.look_again(record, &rest, rest.attempt, later);
+            return;
+        }
+        rest.changes.push_front(intent.change);
+        rest.due = later;
+        self.queue.put(record.clone(), rest);
+    }
+
+    /// What a look says about an open intent of this user. `false`: it says nothing yet.
+    pub(super) fn resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked) -> bool {
+        let Some(intent) = self.open.get(record).cloned() else { return true };
+        let made = if intent.change.action == Action::Create {
+            self.marked_ours(&intent.change, looked)
+        } else {
+            looked.accounts.values().find(|account| shows(&intent.change, account))
+        };
+        if let Some(account) = made.cloned() {
+            self.remember_done(&intent, &account);
+            self.forget_open(record);
+            return true;
+        }
+        let visible = self.handle.connector.capabilities().visible_within;
+        let proof = intent.limit + chrono::Duration::from_std(visible).unwrap_or(chrono::Duration::MAX);
+        let wait = (proof - self.shared.now()).to_std().unwrap_or_default();
+        if intent.change.action == Action::Create && (!wait.is_zero() || !looked.proven) {
+            if wait.is_zero() {
+                self.unprovable.insert(record.clone());
+            } else {
+                let due = Instant::now() + wait;
+                self.await_look(record, Dirty { due, ..dirty.clone() });
+            }
+            return false;
+        }
+        let why = "a later look shows that it left nothing".to_owned();
+        self.remember_not_done(&intent, OutcomeResult::Nothing(why));
+        self.forget_open(record);
+        true
+    }
+
+    fn forget_open(&mut self, record: &RecordId) {
+        self.open.remove(record);
+        self.unprovable.remove(record);
+    }
+
+    /// The account that carries our mark for the user of a creation.
+    fn marked_ours<'a>(&self, change: &Change, looked: &'a Looked) -> Option<&'a Account> {
+        let Mark::At(path) = &self.handle.target.account.mark else { return None };
+        let mark = change.record.as_str();
+        looked.accounts.values().find(|account| account.values.get(path).and_then(|value| value.as_str()) == Some(mark))
+    }
+
+    /// Whether every open intent was looked at, so that a listing may be planned.
+    pub(super) fn looked_at_open(&self) -> bool {
+        self.open.keys().all(|record| self.unprovable.contains(record))
+    }
+
+    /// A complete listing after the time limit proves what look-ups could not: a creation that is
+    /// planned again left nothing.
+    pub(super) fn resolve_by_listing(&mut self, plan: &Plan) {
+        if plan.coverage != Coverage::Complete {
+            return;
+        }
+        let creates = plan.changes.iter().filter(|change| change.action == Action::Create);
+        let records: Vec<_> = creates.map(|change| change.record.clone()).collect();
+        for record in records.into_iter().filter(|record| self.unprovable.contains(record)).collect::<Vec<_>>() {
+            if let Some(intent) = self.open.get(&record).cloned() {
+                let why = "a complete listing shows that it left nothing".to_owned();
+                self.remember_not_done(&intent, OutcomeResult::Nothing(why));
+                self.forget_open(&record);
+            }
+        }
+    }
+}
+
+/// The link as it stands after a change is made.
+fn link_after(change: &Change, account: &Account, before: Option<Link>, now: chrono::DateTime<chrono::Utc>) -> Link {
+    let by = if change.action == Action::Adopt { LinkedBy::Adopted } else { LinkedBy::Created };
+    let mut link = before.unwrap_or_else(|| Link {
+        record: change.record.clone(),
+        account: account.id.clone(),
+        by,
+        disabled_by_us: false,
+        granted: BTreeSet::new(),
+        since: now,
+    });
+    link.granted.extend(change.granted());
+    let revoked = change.revoked();
+    link.granted.retain(|membership| !revoked.contains(membership));
+    if let Some(active) = change.active {
+        link.disabled_by_us = !active;
+    }
+    link
+}
+
+/// Whether an account shows that a change was made.
+fn shows(change: &Change, account: &Account) -> bool {
+    let state = change.active.is_none_or(|active| active == (account.state == AccountState::Active));
+    let fields = change.fields.iter().all(|field| account.values.get(&field.path) == field.after.as_ref());
+    let granted = change.granted().iter().all(|membership| account.memberships.contains(membership));
+    let revoked = change.revoked().iter().all(|membership| !account.memberships.contains(membership));
+    state && fields && granted && revoked
+}
+
+/// Whether a planned change is the one that was just made.
+fn repeats(planned: &Change, made: &Change) -> bool {
+    let paths = |change: &Change| change.fields.iter().map(|field| field.path.clone()).collect::<BTreeSet<_>>();
+    let same_state = made.active.is_some() && planned.active == made.active;
+    let same_fields = paths(planned).intersection(&paths(made)).next().is_some();
+    let same_grants = planned.granted().intersection(&made.granted()).next().is_some();
+    let same_revokes = planned.revoked().intersection(&made.revoked()).next().is_some();
+    same_state || same_fields || same_grants || same_revokes
+}
+
+fn what_was_written(change: &Change) -> String {
+    let mut words: Vec<_> = change.fields.iter().map(|field| format!("`{}`", field.path)).collect();
+    let names = change.grant.iter().chain(&change.revoke).filter_map(|entry| entry.name.as_ref());
+    words.extend(names.map(|name| format!("`{name}`")));
+    if change.active.is_some() {
+        words.push("the account's state".to_owned());
+    }
+    words.join(", ")
+}
+
+pub(super) fn intent_event(intent: &Intent) -> AuditEvent {
+    let change = &intent.change;
+    let mut details = BTreeMap::from([
+        ("intent".to_owned(), intent.id.as_str().into()),
+        ("action".to_owned(), change.action.as_str().into()),
+        ("effect".to_owned(), change.effect.as_str().into()),
+        ("reason".to_owned(), change.reason.as_str().into()),
+    ]);
+    if let Some(cause) = change.cause {
+        details.insert("cause".to_owned(), cause.as_str().into());
+    }
+    if let Some(account) = &change.account {
+        details.insert("account".to_owned(), account.as_str().into());
+    }
+    let names = |entries: &[crate::model::change::EntitlementChange]| {
+        let names = entries.iter().filter_map(|entry| entry.name.as_ref());
+        serde_json::Value::from(names.map(|name| name.as_str().to_owned()).collect::<Vec<_>>())
+    };
+    let lists = [
+        ("fields", change.fields.iter().map(|field| field.path.as_str().to_owned()).collect::<Vec<_>>().into()),
+        ("grant", names(&change.grant)),
+        ("revoke", names(&change.revoke)),
+    ];
+    let filled = lists.into_iter().filter(|(_, list)| *list != serde_json::json!([]));
+    details.extend(filled.map(|(name, list)| (name.to_owned(), list)));
+    event(intent, "intent", intent.at, details)
+}
+
+fn outcome_event(intent: &Intent, outcome: &OutcomeResult, at: chrono::DateTime<chrono::Utc>) -> AuditEvent {
+    let (word, why) = match outcome {
+        OutcomeResult::Done => ("done", None),
+        OutcomeResult::Refused(why) => ("refused", Some(why)),
+        OutcomeResult::Nothing(why) => ("nothing", Some(why)),
+    };
+    let mut details =
+        BTreeMap::from([("intent".to_owned(), intent.id.as_str().into()), ("result".to_owned(), word.into())]);
+    if let Some(why) = why {
+        details.insert("reason".to_owned(), why.as_str().into());
+    }
+    event(intent, "outcome", at, details)
+}
+
+fn event(
+    intent: &Intent,
+    kind: &str,
+    at: chrono::DateTime<chrono::Utc>,
+    details: BTreeMap<String, serde_json::Value>,
+) -> AuditEvent {
+    AuditEvent {
+        at,
+        target: Some(intent.space.target.clone()),
+        kind: kind.to_owned(),
+        actor: "engine".to_owned(),
+        record: Some(intent.change.record.clone()),
+        cycle: Some(intent.cycle.clone()),
+        details,
+    }
+}

@@ -1,0 +1,220 @@
+//! A store on virtual time. What a store promises is proven by the suite of the real ones; this
+//! one keeps what the engine asks for, and can be told to fail.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use chrono::Utc;
+use rosterd::model::audit::AuditEvent;
+use rosterd::model::audit::ChainedEvent;
+use rosterd::model::change::Cause;
+use rosterd::model::decision::Decision;
+use rosterd::model::history::CycleRecord;
+use rosterd::model::history::Intent;
+use rosterd::model::history::OutcomeResult;
+use rosterd::model::history::SeenAccount;
+use rosterd::model::history::Standing;
+use rosterd::model::ids::AccountId;
+use rosterd::model::ids::CycleId;
+use rosterd::model::ids::IntentId;
+use rosterd::model::ids::RecordId;
+use rosterd::model::ids::TargetName;
+use rosterd::model::link::Link;
+use rosterd::model::link::Space;
+use rosterd::store::AcceptedSnapshot;
+use rosterd::store::AccountFilter;
+use rosterd::store::CauseKey;
+use rosterd::store::Fence;
+use rosterd::store::Store;
+use rosterd::store::StoreError;
+use rosterd::store::Token;
+use rosterd::store::Write;
+
+#[derive(Default)]
+pub(crate) struct Inside {
+    pub(crate) links: BTreeMap<(Space, RecordId), Link>,
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) outcomes: BTreeMap<IntentId, OutcomeResult>,
+    pub(crate) events: Vec<AuditEvent>,
+    pub(crate) cycles: BTreeMap<CycleId, CycleRecord>,
+    /// Every commit fails while this is set.
+    pub(crate) full: bool,
+    snapshots: Vec<AcceptedSnapshot>,
+    causes: BTreeMap<CauseKey, Cause>,
+    decisions: Vec<Decision>,
+    standings: BTreeMap<Space, Standing>,
+    seen: BTreeMap<(Space, AccountId), SeenAccount>,
+}
+
+#[derive(Default)]
+pub(crate) struct MemoryStore {
+    pub(crate) inside: Mutex<Inside>,
+}
+
+impl MemoryStore {
+    pub(crate) fn open(&self) -> std::sync::MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap()
+    }
+}
+
+impl Inside {
+    fn write(&mut self, write: Write) {
+        match write {
+            Write::Link(space, link) => drop(self.links.insert((space, link.record.clone()), link)),
+            Write::Unlink(space, record) => drop(self.links.remove(&(space, record))),
+            Write::Intent(intent) => self.intents.push(intent),
+            Write::Outcome(id, outcome, _) => drop(self.outcomes.insert(id, outcome)),
+            Write::Snapshot(snapshot) => self.snapshots.push(snapshot),
+            Write::Cause(key, Some(cause)) => drop(self.causes.insert(key, cause)),
+            Write::Cause(key, None) => drop(self.causes.remove(&key)),
+            Write::Decision(decision) => self.decisions.push(decision),
+            Write::Standing(space, standing) => drop(self.standings.insert(space, standing)),
+            Write::Seen(space, rows) => {
+                self.seen.extend(rows.into_iter().map(|row| ((space.clone(), row.account.clone()), row)));
+            }
+            Write::SeenAll(space, ids) => self.seen.retain(|(at, id), _| *at != space || ids.contains(id)),
+            Write::Unseen(space, id) => drop(self.seen.remove(&(space, id))),
+            Write::Cycle(cycle) => drop(self.cycles.insert(cycle.id.clone(), cycle)),
+            Write::Token(_) | Write::TokenRevoked(_) => {}
+            Write::Audit(event) => self.events.push(event),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn fence(&self) -> Fence {
+        Fence(1)
+    }
+
+    async fn commit(&self, writes: Vec<Write>, _: Fence) -> Result<(), StoreError> {
+        let mut inside = self.open();
+        if inside.full {
+            return Err(StoreError::Unavailable("the disk is full; make room".to_owned()));
+        }
+        for write in writes {
+            inside.write(write);
+        }
+        Ok(())
+    }
+
+    async fn links(&self, space: &Space) -> Result<BTreeMap<RecordId, Link>, StoreError> {
+        let inside = self.open();
+        let mine = inside.links.iter().filter(|((at, _), _)| at == space);
+        Ok(mine.map(|((_, record), link)| (record.clone(), link.clone())).collect())
+    }
+
+    async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError> {
+        Ok(self.open().links.get(&(space.clone(), record.clone())).cloned())
+    }
+
+    async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {
+        let inside = self.open();
+        let spaces =
+            inside.links.keys().map(|(space, _)| space).chain(inside.intents.iter().map(|intent| &intent.space));
+        Ok(spaces.filter(|space| space.target == *target).cloned().collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError> {
+        let inside = self.open();
+        let open = inside.intents.iter().filter(|intent| !inside.outcomes.contains_key(&intent.id));
+        Ok(open.filter(|intent| intent.space == *space).cloned().collect())
+    }
+
+    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let inside = self.open();
+        let counted = inside.intents.iter().filter(|intent| {
+            let outcome = inside.outcomes.get(&intent.id);
+            let nothing = matches!(outcome, Some(OutcomeResult::Nothing(_) | OutcomeResult::Refused(_)));
+            intent.space == *space && intent.at >= since && intent.change.cause == Some(cause) && !nothing
+        });
+        Ok(counted.map(|intent| rosterd::engine::queue::units(&intent.change)).sum())
+    }
+
+    async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {
+        let inside = self.open();
+        let mine = inside.links.iter().filter(|((at, _), link)| at == space && !link.disabled_by_us);
+        Ok(mine.count() as u64)
+    }
+
+    async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError> {
+        Ok(self.open().snapshots.last().cloned())
+    }
+
+    async fn highest_level(&self, _: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
+        Ok(self.open().snapshots.iter().map(|snapshot| snapshot.level).max())
+    }
+
+    async fn causes(&self, target: &TargetName) -> Result<BTreeMap<CauseKey, Cause>, StoreError> {
+        let inside = self.open();
+        let mine = inside.causes.iter().filter(|(key, _)| key.target == *target);
+        Ok(mine.map(|(key, cause)| (key.clone(), *cause)).collect())
+    }
+
+    async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
+        Ok(self.open().decisions.clone())
+    }
+
+    async fn standings(&self, target: &TargetName) -> Result<Vec<(Space, Standing)>, StoreError> {
+        let inside = self.open();
+        let mine = inside.standings.iter().filter(|(space, _)| space.target == *target);
+        Ok(mine.map(|(space, standing)| (space.clone(), standing.clone())).collect())
+    }
+
+    async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError> {
+        Ok(self.open().standings.get(space).cloned())
+    }
+
+    async fn seen(&self, space: &Space, _: &AccountFilter) -> Result<Vec<SeenAccount>, StoreError> {
+        let inside = self.open();
+        Ok(inside.seen.iter().filter(|((at, _), _)| at == space).map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn seen_of(&self, space: &Space, record: &RecordId) -> Result<Option<SeenAccount>, StoreError> {
+        let inside = self.open();
+        let mut mine = inside.seen.iter().filter(|((at, _), row)| at == space && row.record.as_ref() == Some(record));
+        Ok(mine.next().map(|(_, row)| row.clone()))
+    }
+
+    async fn cycles(
+        &self,
+        target: Option<&TargetName>,
+        _: Option<&CycleId>,
+        limit: usize,
+    ) -> Result<Vec<CycleRecord>, StoreError> {
+        let inside = self.open();
+        let mine = inside.cycles.values().rev().filter(|cycle| target.is_none_or(|name| cycle.space.target == *name));
+        Ok(mine.take(limit).cloned().collect())
+    }
+
+    async fn intents_of(
+        &self,
+        space: &Space,
+        record: &RecordId,
+        limit: usize,
+    ) -> Result<Vec<(Intent, Option<OutcomeResult>)>, StoreError> {
+        let inside = self.open();
+        let mine =
+            inside.intents.iter().rev().filter(|intent| intent.space == *space && intent.change.record == *record);
+        Ok(mine.take(limit).map(|intent| (intent.clone(), inside.outcomes.get(&intent.id).cloned())).collect())
+    }
+
+    async fn audit(&self, _: Option<&TargetName>, _: u64, _: usize) -> Result<Vec<ChainedEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,265 @@
+//! An in-memory target that does what it is told, misbehaviour included.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rosterd::connector::Applied;
+use rosterd::connector::Capabilities;
+use rosterd::connector::Connector;
+use rosterd::connector::ConnectorError;
+use rosterd::connector::ErrorClass;
+use rosterd::connector::Found;
+use rosterd::connector::Look;
+use rosterd::connector::Operation;
+use rosterd::connector::Probe;
+use rosterd::connector::Shape;
+use rosterd::model::account::Account;
+use rosterd::model::account::AccountState;
+use rosterd::model::account::Membership;
+use rosterd::model::ids::AccountId;
+use rosterd::model::path::AttributePath;
+use rosterd::model::plan::Coverage;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// What goes wrong with one write.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// Nothing is done and this is answered.
+    Refuse(ErrorClass, Option<Duration>),
+    /// It is done, and nobody learns.
+    LoseReply,
+    /// It is not done, and nobody learns.
+    LoseRequest,
+    /// It is answered as done and left undone.
+    Ignore,
+}
+
+/// A call that was taken in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) at: Instant,
+    /// `create u-1`, `update 3`, `fetch`, `list`.
+    pub(crate) what: String,
+}
+
+#[derive(Default)]
+pub(crate) struct Inside {
+    pub(crate) accounts: BTreeMap<AccountId, Account>,
+    pub(crate) calls: Vec<Call>,
+    /// Faults of the next writes, in order.
+    pub(crate) faults: VecDeque<Fault>,
+    /// Writes about this user name always fail so.
+    pub(crate) bad_user: Option<(String, ErrorClass)>,
+    /// Nobody gets in.
+    pub(crate) shut: bool,
+    /// No probe and no listing ever answers.
+    pub(crate) hangs: bool,
+    /// What a listing proves; `None`: complete. Only the first `usize` accounts are listed.
+    pub(crate) partial: Option<usize>,
+    /// Look-ups prove nothing.
+    pub(crate) unproven: bool,
+    /// How long each call takes.
+    pub(crate) latency: Duration,
+    next: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct MemoryTarget {
+    inside: Mutex<Inside>,
+}
+
+impl MemoryTarget {
+    pub(crate) fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap()
+    }
+
+    /// Puts an account there that rosterd did not make.
+    pub(crate) fn put(&self, user_name: &str, state: AccountState) -> AccountId {
+        let mut inside = self.inside();
+        let values = BTreeMap::from([(AttributePath::user_name(), Value::from(user_name))]);
+        inside.insert(values, BTreeSet::new(), state)
+    }
+
+    pub(crate) fn by_name(&self, user_name: &str) -> Option<Account> {
+        self.inside().accounts.values().find(|account| account.user_name() == Some(user_name)).cloned()
+    }
+
+    /// How many calls of this kind were taken in.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        self.inside().calls.iter().filter(|call| call.what.starts_with(what)).count()
+    }
+
+    fn error(class: ErrorClass, message: &str) -> ConnectorError {
+        ConnectorError { class, message: message.to_owned(), retry_after: None }
+    }
+
+    async fn enter(&self, what: String) -> Result<(), ConnectorError> {
+        let (latency, hangs) = {
+            let mut inside = self.inside();
+            inside.calls.push(Call { at: Instant::now(), what });
+            (inside.latency, inside.hangs)
+        };
+        if hangs {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            return Err(Self::error(ErrorClass::Transient, "the target did not answer within 10 s"));
+        }
+        tokio::time::sleep(latency).await;
+        if self.inside().shut {
+            return Err(Self::error(ErrorClass::Door, "the token is not taken (401); put a new one in place"));
+        }
+        Ok(())
+    }
+
+    async fn write(&self, operation: &Operation) -> Result<Applied, ConnectorError> {
+        let what = match operation {
+            Operation::Create { values, .. } => format!("create {}", text(values, &AttributePath::user_name())),
+            Operation::Update { seen, active, .. } => match active {
+                Some(false) => format!("disable {}", seen.id),
+                Some(true) => format!("enable {}", seen.id),
+                None => format!("update {}", seen.id),
+            },
+        };
+        self.enter(what).await?;
+        let mut inside = self.inside();
+        if let Some((name, class)) = &inside.bad_user
+            && matches!(operation, Operation::Create { values, .. } if text(values, &AttributePath::user_name()) == *name)
+        {
+            return Err(Self::error(*class, "the target does not like this user"));
+        }
+        match inside.faults.pop_front() {
+            None => inside.apply(operation),
+            Some(Fault::Refuse(class, retry_after)) => {
+                Err(ConnectorError { retry_after, ..Self::error(class, "the target refuses") })
+            }
+            Some(Fault::LoseReply) => {
+                inside.apply(operation)?;
+                Err(Self::error(ErrorClass::Uncertain, "the reply was lost"))
+            }
+            Some(Fault::LoseRequest) => Err(Self::error(ErrorClass::Uncertain, "the request was lost")),
+            Some(Fault::Ignore) => inside.pretend(operation),
+        }
+    }
+}
+
+impl Inside {
+    fn insert(
+        &mut self,
+        values: BTreeMap<AttributePath, Value>,
+        memberships: BTreeSet<Membership>,
+        state: AccountState,
+    ) -> AccountId {
+        self.next += 1;
+        let id = AccountId::from(format!("{:04}", self.next));
+        let account = Account { id: id.clone(), state, values, memberships, version: None };
+        self.accounts.insert(id.clone(), account);
+        id
+    }
+
+    fn apply(&mut self, operation: &Operation) -> Result<Applied, ConnectorError> {
+        match operation {
+            Operation::Create { values, memberships } => {
+                let name = text(values, &AttributePath::user_name()).to_lowercase();
+                let taken =
+                    |account: &Account| text(&account.values, &AttributePath::user_name()).to_lowercase() == name;
+                if self.accounts.values().any(taken) {
+                    return Err(MemoryTarget::error(ErrorClass::Exists, "userName is taken (409)"));
+                }
+                let id = self.insert(values.clone(), memberships.clone(), AccountState::Active);
+                Ok(Applied { account: self.accounts[&id].clone() })
+            }
+            Operation::Update { seen, set, clear, active, add, remove } => {
+                let missing = || MemoryTarget::error(ErrorClass::NotFound, "no such account (404)");
+                let account = self.accounts.get_mut(&seen.id).ok_or_else(missing)?;
+                account.values.extend(set.clone());
+                account.values.retain(|path, _| !clear.contains(path));
+                account.memberships.extend(add.iter().cloned());
+                account.memberships.retain(|membership| !remove.contains(membership));
+                match active {
+                    Some(true) => account.state = AccountState::Active,
+                    Some(false) => account.state = AccountState::Disabled,
+                    None => {}
+                }
+                Ok(Applied { account: account.clone() })
+            }
+        }
+    }
+
+    fn pretend(&self, operation: &Operation) -> Result<Applied, ConnectorError> {
+        match operation {
+            Operation::Create { .. } => Err(MemoryTarget::error(ErrorClass::Uncertain, "an empty answer")),
+            Operation::Update { seen, .. } => Ok(Applied { account: self.accounts[&seen.id].clone() }),
+        }
+    }
+}
+
+fn text<'a>(values: &'a BTreeMap<AttributePath, Value>, path: &AttributePath) -> &'a str {
+    values.get(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[async_trait]
+impl Connector for MemoryTarget {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            batch: 1,
+            visible_within: Duration::ZERO,
+            call_limit: Duration::from_secs(10),
+            reactivates: true,
+        }
+    }
+
+    fn canonicalize(&self, _: &AttributePath, value: &Value) -> Value {
+        value.clone()
+    }
+
+    async fn probe(&self) -> Result<Probe, ConnectorError> {
+        self.enter("probe".to_owned()).await?;
+        Ok(Probe { realm: "memory".into(), own_account: None })
+    }
+
+    async fn observe(&self, _: &Shape, pages: mpsc::Sender<Vec<Account>>) -> Result<Coverage, ConnectorError> {
+        self.enter("list".to_owned()).await?;
+        let (accounts, partial) = {
+            let inside = self.inside();
+            (inside.accounts.values().cloned().collect::<Vec<_>>(), inside.partial)
+        };
+        let shown = partial.unwrap_or(accounts.len()).min(accounts.len());
+        for page in accounts[..shown].chunks(100) {
+            if pages.send(page.to_vec()).await.is_err() {
+                break;
+            }
+        }
+        Ok(match partial {
+            Some(_) => Coverage::Partial("the listing was cut".to_owned()),
+            None => Coverage::Complete,
+        })
+    }
+
+    async fn fetch(&self, _: &Shape, look: &Look) -> Result<Found, ConnectorError> {
+        self.enter("fetch".to_owned()).await?;
+        let inside = self.inside();
+        let fits = |account: &&Account| match look {
+            Look::Id(id) => account.id == *id,
+            Look::Key(key, values) => key.0.iter().zip(values).all(|(path, value)| {
+                let (have, want) = (text(&account.values, path), value.as_str().unwrap_or_default());
+                have.eq_ignore_ascii_case(want)
+            }),
+        };
+        let accounts = inside.accounts.values().filter(fits).cloned().collect();
+        Ok(Found { accounts, proven: !inside.unproven })
+    }
+
+    async fn apply(&self, _: &Shape, batch: &[Operation]) -> Vec<Result<Applied, ConnectorError>> {
+        let mut answers = Vec::new();
+        for operation in batch {
+            answers.push(self.write(operation).await);
+        }
+        answers
+    }
+}
