@@ -50,6 +50,10 @@ pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineE
         status.generation = stored.generation;
         status.digest = Some(stored.digest);
         status.accepted = Some(stored.at);
+        status.users = stored.snapshot.users.len();
+        status.roles = stored.snapshot.roles.len();
+        shared.metrics.snapshot_users.set(i64::try_from(status.users).unwrap_or(i64::MAX));
+        shared.metrics.snapshot_generation.set(i64::try_from(status.generation).unwrap_or(i64::MAX));
         shared.current.store(Some(Arc::new(Current {
             snapshot: stored.snapshot,
             generation: stored.generation,
