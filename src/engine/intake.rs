@@ -144,7 +144,7 @@ fn projectors(targets: &[Arc<Target>]) -> (Vec<Arc<Projector>>, Vec<String>) {
         match Projector::new(Arc::clone(target)) {
             Ok(projector) => sound.push(Arc::new(projector)),
             Err(errors) => {
-                broken.extend(errors.iter().map(|error| format!("target `{}`: {}", target.name, error.message)))
+                broken.extend(errors.iter().map(|error| format!("target `{}`: {}", target.name, error.message)));
             }
         }
     }

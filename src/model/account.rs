@@ -21,7 +21,7 @@ pub struct Account {
     pub values: BTreeMap<AttributePath, serde_json::Value>,
     /// Memberships among those that were asked for.
     pub memberships: BTreeSet<Membership>,
-    /// ETag or version, where the target has a real one.
+    /// The `ETag` or version, where the target has a real one.
     pub version: Option<String>,
 }
 

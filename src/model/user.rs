@@ -76,7 +76,7 @@ pub struct Validity {
 impl Validity {
     /// Whether `now` lies inside.
     pub fn contains(&self, now: DateTime<Utc>) -> bool {
-        !self.from.is_some_and(|from| now < from) && !self.ended(now)
+        self.from.is_none_or(|from| from <= now) && !self.ended(now)
     }
 
     /// Whether the end has come.

@@ -20,6 +20,7 @@ use crate::model::projection::ProjectedGrant;
 use crate::model::role::Grant;
 use crate::model::role::Role;
 use crate::model::role::TargetRef;
+use crate::model::target::Ending;
 use crate::model::target::Target;
 use crate::model::user::RoleHeld;
 use crate::model::user::User;
@@ -104,10 +105,9 @@ pub(crate) fn resolve<'a>(
 fn no_access(target: &Target, reason: NoAccessReason, origins: Vec<Origin>) -> NoAccess {
     let ending = match reason {
         NoAccessReason::Gone => target.account.on_gone,
-        NoAccessReason::Inactive
-        | NoAccessReason::NotYetValid
-        | NoAccessReason::Ended
-        | NoAccessReason::NotGranted
+        // "No access anywhere" is the person's own state: no policy of a target softens it.
+        NoAccessReason::Inactive | NoAccessReason::NotYetValid | NoAccessReason::Ended => Ending::Disable,
+        NoAccessReason::NotGranted
         | NoAccessReason::RoleEnded
         | NoAccessReason::UserType
         | NoAccessReason::Condition => target.account.on_out_of_scope,

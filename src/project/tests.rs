@@ -474,3 +474,11 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_policy_for_the_no_longer_entitled_does_not_keep_an_inactive_user_in() {
+    let keep = |target: &mut Target| target.account.on_out_of_scope = Ending::Keep;
+    let inactive = User { active: false, ..user("u-1", &["agent"]) };
+    assert_eq!(refused(keep, &inactive).ending, Ending::Disable);
+    assert_eq!(refused(keep, &user("u-1", &[])).ending, Ending::Keep);
+}
