@@ -1,0 +1,98 @@
+//! A person's word. The engine records and audits each decision with whose it was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::engine::status::SourceStatus;
+use crate::model::decision::Decision;
+use crate::model::decision::DecisionKind;
+use crate::model::ids::Digest;
+use crate::model::ids::TargetName;
+use crate::server::Api;
+use crate::server::access::Caller;
+use crate::server::input::At;
+use crate::server::input::Body;
+use crate::server::input::checked_reason;
+use crate::server::problem::Refusal;
+use crate::server::wire::DigestBody;
+use crate::server::wire::ReasonBody;
+use crate::server::wire::ReleaseBody;
+
+/// What is decided about, and why.
+struct Matter {
+    target: Option<TargetName>,
+    digest: Option<Digest>,
+    reason: Option<String>,
+}
+
+async fn decided(api: &Api, caller: Caller, kind: DecisionKind, matter: Matter) -> Result<Json<Decision>, Refusal> {
+    let Matter { target, digest, reason } = matter;
+    let reason = checked_reason(reason)?;
+    let decision = Decision { kind, target, record: None, digest, by: caller.actor, at: api.clock.now(), reason };
+    api.engine.decide(decision.clone()).await?;
+    Ok(Json(decision))
+}
+
+/// `POST /api/v1/targets/{target}/suspend`
+pub(crate) async fn suspend(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(target): At<TargetName>,
+    Body(ReasonBody { reason }): Body<ReasonBody>,
+) -> Result<Json<Decision>, Refusal> {
+    let matter = Matter { target: Some(target), digest: None, reason };
+    decided(&api, caller, DecisionKind::Suspend, matter).await
+}
+
+/// `POST /api/v1/targets/{target}/resume`
+pub(crate) async fn resume(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(target): At<TargetName>,
+    Body(ReasonBody { reason }): Body<ReasonBody>,
+) -> Result<Json<Decision>, Refusal> {
+    let matter = Matter { target: Some(target), digest: None, reason };
+    decided(&api, caller, DecisionKind::Resume, matter).await
+}
+
+/// `POST /api/v1/targets/{target}/enforce`
+pub(crate) async fn enforce(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(target): At<TargetName>,
+    Body(DigestBody { digest, reason }): Body<DigestBody>,
+) -> Result<Json<Decision>, Refusal> {
+    let matter = Matter { target: Some(target), digest: Some(digest), reason };
+    decided(&api, caller, DecisionKind::Enforce, matter).await
+}
+
+/// `POST /api/v1/holds/{digest}/release`
+pub(crate) async fn release(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(digest): At<Digest>,
+    Body(ReleaseBody { target, reason }): Body<ReleaseBody>,
+) -> Result<Json<Decision>, Refusal> {
+    caller.reach_target(&target)?;
+    let matter = Matter { target: Some(target), digest: Some(digest), reason };
+    decided(&api, caller, DecisionKind::Release, matter).await
+}
+
+/// `POST /api/v1/source/accept-shrink`
+pub(crate) async fn accept_shrink(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Body(DigestBody { digest, reason }): Body<DigestBody>,
+) -> Result<Json<Decision>, Refusal> {
+    let matter = Matter { target: None, digest: Some(digest), reason };
+    decided(&api, caller, DecisionKind::AcceptShrink, matter).await
+}
+
+/// `POST /api/v1/source/reload`
+pub(crate) async fn reload(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<SourceStatus>, Refusal> {
+    api.audit(&caller, "reload", None, BTreeMap::new()).await?;
+    Ok(Json(api.engine.reload().await?))
+}

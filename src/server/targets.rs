@@ -1,0 +1,210 @@
+//! Targets: how they are, what they hold, what waits there, and a cycle now.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::SecondsFormat;
+use serde::Deserialize;
+
+use crate::engine::SyncRequest;
+use crate::engine::status::Status;
+use crate::engine::status::SyncReport;
+use crate::engine::status::TargetStatus;
+use crate::model::account::AccountState;
+use crate::model::history::SeenAccount;
+use crate::model::ids::AccountId;
+use crate::model::ids::TargetName;
+use crate::model::link::Space;
+use crate::server::Api;
+use crate::server::access::Caller;
+use crate::server::input::At;
+use crate::server::input::Body;
+use crate::server::input::Params;
+use crate::server::page;
+use crate::server::page::Paging;
+use crate::server::problem::Refusal;
+use crate::server::problem::no_target;
+use crate::server::wire::Holds;
+use crate::server::wire::LinkBody;
+use crate::server::wire::Page;
+use crate::server::wire::SyncBody;
+use crate::server::wire::TargetHold;
+use crate::server::wire::TargetOwed;
+use crate::store::AccountFilter;
+
+/// Everything that the caller may see.
+fn seen_by(api: &Api, caller: &Caller) -> Status {
+    let mut status = api.engine.status();
+    status.targets.retain(|target| caller.reach.covers(&target.name));
+    status
+}
+
+fn status_of(api: &Api, name: &TargetName) -> Result<TargetStatus, Refusal> {
+    let targets = api.engine.status().targets;
+    targets.into_iter().find(|target| target.name == *name).ok_or_else(|| no_target(name.as_str()))
+}
+
+/// `GET /api/v1/status`
+pub(crate) async fn status(State(api): State<Arc<Api>>, caller: Caller) -> Json<Status> {
+    Json(seen_by(&api, &caller))
+}
+
+/// `GET /api/v1/targets`
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Params(paging): Params<Paging>,
+) -> Result<Json<Page<TargetStatus>>, Refusal> {
+    page::of(seen_by(&api, &caller).targets, &paging, |target| target.name.to_string()).map(Json)
+}
+
+/// `GET /api/v1/targets/{target}`
+pub(crate) async fn one(State(api): State<Arc<Api>>, At(name): At<TargetName>) -> Result<Json<TargetStatus>, Refusal> {
+    status_of(&api, &name).map(Json)
+}
+
+/// `?state=&linked=&after=&limit=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccountParams {
+    /// Words of account states with commas between; `inactive` is all those without access.
+    state: Option<String>,
+    /// `true`: those of users; `false`: the rest.
+    linked: Option<bool>,
+    /// The id that ended the page before.
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/v1/targets/{target}/accounts`, as the last listing saw them.
+pub(crate) async fn accounts(
+    State(api): State<Arc<Api>>,
+    At(name): At<TargetName>,
+    Params(params): Params<AccountParams>,
+) -> Result<Json<Page<SeenAccount>>, Refusal> {
+    let AccountParams { state, linked, after, limit } = params;
+    let limit = page::limit(limit)?;
+    let filter = AccountFilter {
+        states: states(state.as_deref())?,
+        linked,
+        after: after.map(AccountId::from),
+        limit: limit + 1,
+    };
+    let Some(space) = space_of(&api, &name).await? else {
+        return Ok(Json(Page { items: Vec::new(), next: None }));
+    };
+    let seen = api.store.seen(&space, &filter).await?;
+    Ok(Json(page::cut(seen, limit, |account| account.account.to_string())))
+}
+
+/// Where the target's accounts are kept; before its first answer, where they were kept last time,
+/// if that leaves no doubt.
+async fn space_of(api: &Api, name: &TargetName) -> Result<Option<Space>, Refusal> {
+    if let Some(space) = status_of(api, name)?.space {
+        return Ok(Some(space));
+    }
+    let target = api.engine.targets().into_iter().find(|target| target.name == *name);
+    let Some(target) = target else { return Ok(None) };
+    let mut spaces = api.store.spaces(name).await?;
+    spaces.retain(|space| space.environment == target.environment);
+    Ok(if spaces.len() == 1 { spaces.pop() } else { None })
+}
+
+fn states(text: Option<&str>) -> Result<BTreeSet<AccountState>, Refusal> {
+    let mut states = BTreeSet::new();
+    for word in text.into_iter().flat_map(|text| text.split(',')) {
+        let fits = |state: &AccountState| match word {
+            "inactive" => !state.gives_access(),
+            word => state.as_str() == word,
+        };
+        let fitting: Vec<AccountState> = AccountState::ALL.into_iter().filter(fits).collect();
+        if fitting.is_empty() {
+            let words: Vec<&str> = AccountState::ALL.iter().map(|state| state.as_str()).collect();
+            let detail = format!("`{word}` is not an account state");
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad-query", detail)
+                .hint(format!("write {}, or `inactive` for all without access", words.join(", "))));
+        }
+        states.extend(fitting);
+    }
+    Ok(states)
+}
+
+/// `GET /api/v1/owed`
+pub(crate) async fn owed(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Params(paging): Params<Paging>,
+) -> Result<Json<Page<TargetOwed>>, Refusal> {
+    let targets = seen_by(&api, &caller).targets;
+    let all = targets.into_iter().flat_map(|target| {
+        let TargetStatus { name, owed, .. } = target;
+        owed.into_iter().map(move |owed| TargetOwed { target: name.clone(), owed })
+    });
+    // Microseconds in a fixed width and one zone: the text sorts as the time does.
+    let cursor = |entry: &TargetOwed| {
+        let since = entry.owed.since.to_rfc3339_opts(SecondsFormat::Micros, true);
+        format!("{since} {} {}", entry.target, entry.owed.record)
+    };
+    page::of(all.collect(), &paging, cursor).map(Json)
+}
+
+/// `GET /api/v1/holds`
+pub(crate) async fn holds(State(api): State<Arc<Api>>, caller: Caller) -> Json<Holds> {
+    let Status { source, targets } = seen_by(&api, &caller);
+    let mut items: Vec<TargetHold> = Vec::new();
+    for TargetStatus { name, holds, .. } in targets {
+        items.extend(holds.into_iter().map(|hold| TargetHold { target: name.clone(), hold }));
+    }
+    items.sort_by(|left, right| (&left.target, &left.hold.digest).cmp(&(&right.target, &right.hold.digest)));
+    Json(Holds { items, shrink: source.shrink })
+}
+
+/// `POST /api/v1/targets/{target}/sync`
+pub(crate) async fn sync(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(name): At<TargetName>,
+    Body(body): Body<SyncBody>,
+) -> Result<Json<SyncReport>, Refusal> {
+    status_of(&api, &name)?;
+    let SyncBody { users, only } = body;
+    let mut details = BTreeMap::new();
+    if let Some(users) = &users {
+        details.insert("users".to_owned(), users.len().into());
+    }
+    if let Some(only) = &only {
+        details.insert("changes".to_owned(), only.len().into());
+    }
+    api.audit(&caller, "sync", Some(name.clone()), details).await?;
+    Ok(Json(api.engine.sync(&name, SyncRequest { records: users, only }).await?))
+}
+
+/// `POST /api/v1/targets/{target}/link`; the engine audits it.
+pub(crate) async fn link(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(name): At<TargetName>,
+    Body(body): Body<LinkBody>,
+) -> Result<Json<SyncReport>, Refusal> {
+    status_of(&api, &name)?;
+    Ok(Json(api.engine.link(&name, &body.user, &body.account, &caller.actor).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_states_are_chosen_by_word_and_inactive_is_all_without_access() {
+        assert_eq!(states(None), Ok(BTreeSet::new()));
+        assert_eq!(states(Some("active,pending")), Ok([AccountState::Active, AccountState::Pending].into()));
+        let inactive = states(Some("inactive")).unwrap();
+        assert!(inactive.contains(&AccountState::Disabled) && inactive.contains(&AccountState::Locked));
+        assert!(!inactive.contains(&AccountState::Active));
+        assert!(states(Some("activ")).is_err());
+    }
+}
