@@ -44,6 +44,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -62,6 +63,9 @@ use crate::server::routes::Route;
 use crate::store::Store;
 
 pub use crate::server::listen::serve;
+
+/// Requests that read targets, at once: each may list one whole.
+const LOOKS: usize = 8;
 
 /// What an API is built from.
 pub struct ApiParts {
@@ -88,6 +92,8 @@ pub struct Api {
     directory: Option<Arc<dyn DirectoryView>>,
     local_token: Option<String>,
     replays: Replays,
+    /// Turns of those who ask for what reads targets.
+    looks: Semaphore,
     /// Held while a token's name is looked for and taken.
     token_turn: tokio::sync::Mutex<()>,
 }
@@ -96,9 +102,17 @@ impl Api {
     /// An API over these parts.
     pub fn new(parts: ApiParts) -> Self {
         let ApiParts { engine, store, metrics, clock, directory, local_token } = parts;
-        let replays = Replays::default();
-        let token_turn = tokio::sync::Mutex::default();
-        Self { engine, store, metrics, clock, directory, local_token, replays, token_turn }
+        Self {
+            engine,
+            store,
+            metrics,
+            clock,
+            directory,
+            local_token,
+            replays: Replays::default(),
+            looks: Semaphore::new(LOOKS),
+            token_turn: tokio::sync::Mutex::default(),
+        }
     }
 
     fn event(
@@ -169,4 +183,28 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "panic", "rosterd made a mistake here")
         .hint("its log says more; please report it")
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn broken() -> StatusCode {
+        panic!("the password is hunter2")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_without_its_text() {
+        let router = Router::new().route("/", get(broken)).layer(CatchPanicLayer::custom(panicked));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("\"code\":\"panic\"") && !text.contains("hunter2"), "{text}");
+    }
 }

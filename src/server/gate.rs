@@ -50,6 +50,9 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     }
 }
 
+/// Longest time for a body to arrive: everybody who may ask is on this machine.
+const BODY_TIME: Duration = Duration::from_secs(20);
+
 /// Most bytes of a body. Saved plans and folders of documents are large, nothing else is.
 fn size_limit(weight: Weight) -> usize {
     match weight {
@@ -77,6 +80,9 @@ impl Gate {
             return Ok(next.run(Request::from_parts(parts, body)).await);
         };
         let caller = self.caller(right, &mut parts).await?;
+        // Nobody needs a token to have a target listed, so only so many may at once.
+        let looks = self.rule.weight == Weight::Look;
+        let _turn = if looks { self.api.looks.acquire().await.ok() } else { None };
         let bytes = read(&parts, body, size_limit(self.rule.weight)).await?;
         let key = replay_key(self.rule.kind, &parts, &caller)?;
         parts.extensions.insert(caller);
@@ -124,8 +130,12 @@ async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Refusal>
     if stated.and_then(|text| text.parse::<usize>().ok()).is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    // What breaks off is refused alike: nobody is left to read which of both it was.
-    axum::body::to_bytes(body, limit).await.map_err(|_| too_large())
+    match timeout(BODY_TIME, axum::body::to_bytes(body, limit)).await {
+        // What breaks off is refused alike: nobody is left to read which of both it was.
+        Ok(read) => read.map_err(|_| too_large()),
+        Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "the body did not come to its end")
+            .hint(format!("send it whole within {} seconds", BODY_TIME.as_secs()))),
+    }
 }
 
 /// Under which key an answer is kept: the same word from another caller, or for another path, is

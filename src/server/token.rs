@@ -7,6 +7,8 @@ use ring::rand::SecureRandom;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use crate::secrets::keys::hex;
+
 /// What every token begins with, so that scanners find one that leaked.
 const PREFIX: &str = "rosterd_";
 
@@ -47,13 +49,7 @@ pub(crate) fn same(left: &str, right: &str) -> bool {
 }
 
 pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    digest
-        .as_ref()
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 0xf])
-        .filter_map(|n| char::from_digit(n.into(), 16))
-        .collect()
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 #[cfg(test)]
