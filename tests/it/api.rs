@@ -9,15 +9,11 @@ use axum::http::header;
 use chrono::TimeDelta;
 use rosterd::manifest::Documents;
 use rosterd::model::account::AccountState;
-use rosterd::model::role::Grant;
-use rosterd::model::role::TargetRef;
 use rosterd::server::routes::rules;
 use rosterd::server::wire::Problem;
 use rosterd::store::Store;
 use serde_json::Value;
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use self::rig::Rig;
 use crate::support::make;
@@ -26,12 +22,7 @@ use crate::support::make;
 fn documents() -> Documents {
     let mut ada = make::user("u-1");
     ada.email = Some("ada@acme.example".to_owned());
-    let mut documents = make::documents([ada], [make::target("crm"), make::target("erp")]);
-    let mut staff = make::roles().swap_remove(0);
-    let both = ["crm", "erp"].map(|name| Grant { target: TargetRef::Name(name.into()), ..staff.grants[0].clone() });
-    staff.grants = both.to_vec();
-    documents.roles = BTreeMap::from([(staff.name.clone(), Arc::new(staff))]);
-    documents
+    make::documents([ada], [make::target("crm"), make::target("erp")])
 }
 
 #[tokio::test]

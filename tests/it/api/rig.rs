@@ -42,14 +42,15 @@ use serde_json::Value;
 use serde_json::json;
 use tower::ServiceExt;
 
+use crate::api::documents;
 use crate::support::source::MemorySource;
 use crate::support::target::MemoryTarget;
 
 /// A clock that tests set.
-pub struct SetClock(Mutex<DateTime<Utc>>);
+pub(crate) struct SetClock(Mutex<DateTime<Utc>>);
 
 impl SetClock {
-    pub fn forward(&self, by: TimeDelta) {
+    pub(crate) fn forward(&self, by: TimeDelta) {
         *self.0.lock().unwrap() += by;
     }
 }
@@ -60,34 +61,33 @@ impl Clock for SetClock {
     }
 }
 
-pub struct Rig {
-    pub router: Router,
-    pub engine: Engine,
-    pub store: Arc<SqliteStore>,
-    pub clock: Arc<SetClock>,
-    pub targets: BTreeMap<TargetName, Arc<MemoryTarget>>,
-    pub local: String,
-    pub folder: tempfile::TempDir,
+pub(crate) struct Rig {
+    pub(crate) router: Router,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) clock: Arc<SetClock>,
+    pub(crate) targets: BTreeMap<TargetName, Arc<MemoryTarget>>,
+    pub(crate) local: String,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: header::HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: header::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 }
@@ -100,7 +100,7 @@ async fn read(response: Response<Body>) -> Answer {
 }
 
 impl Rig {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = Arc::new(Keys::generate().unwrap());
         let store = Arc::new(SqliteStore::open(folder.path().join("rosterd.db"), keys, "test").await.unwrap());
@@ -114,14 +114,14 @@ impl Rig {
             store: store.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            source: Arc::new(MemorySource::new(super::documents())),
+            source: Arc::new(MemorySource::new(documents())),
             connectors: Arc::new(move |target| Ok(reachable[&target.name].clone() as Arc<dyn Connector>)),
             max_shrink_percent: 20,
         });
         engine.start(Running::Once).await.unwrap();
         let minted = mint(&SystemRandom::new()).unwrap();
         let api = Api::new(ApiParts {
-            engine: engine.clone(),
+            engine,
             store: store.clone(),
             metrics,
             clock: clock.clone(),
@@ -129,20 +129,20 @@ impl Rig {
             local_token: Some(minted.hash),
         });
         let local = minted.secret.expose_secret().to_owned();
-        Self { router: router(Arc::new(api)), engine, store, clock, targets, local, folder }
+        Self { router: router(Arc::new(api)), store, clock, targets, local, folder }
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         read(self.router.clone().oneshot(request).await.unwrap()).await
     }
 
-    pub async fn get(&self, uri: &str) -> Answer {
+    pub(crate) async fn get(&self, uri: &str) -> Answer {
         self.send(Request::get(uri).body(Body::empty()).unwrap()).await
     }
 
     /// Asks again until the answer is as it should be: what a cycle saw is written down shortly
     /// after the cycle is answered for.
-    pub async fn get_until(&self, uri: &str, fits: impl Fn(&Value) -> bool) -> Answer {
+    pub(crate) async fn get_until(&self, uri: &str, fits: impl Fn(&Value) -> bool) -> Answer {
         for _ in 0..500 {
             let answer = self.get(uri).await;
             if fits(&answer.json()) {
@@ -154,7 +154,7 @@ impl Rig {
     }
 
     /// A POST with a token and further headers.
-    pub async fn post(&self, uri: &str, token: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    pub(crate) async fn post(&self, uri: &str, token: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
         let mut request = Request::post(uri)
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .header(header::CONTENT_TYPE, "application/json");
@@ -165,17 +165,17 @@ impl Rig {
     }
 
     /// A POST with the local token.
-    pub async fn local(&self, uri: &str, body: &Value) -> Answer {
+    pub(crate) async fn local(&self, uri: &str, body: &Value) -> Answer {
         self.post(uri, &self.local, &[], body).await
     }
 
-    pub async fn get_as(&self, token: &str, uri: &str) -> Answer {
+    pub(crate) async fn get_as(&self, token: &str, uri: &str) -> Answer {
         let request = Request::get(uri).header(header::AUTHORIZATION, format!("Bearer {token}"));
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
     /// Puts a token into the store and gives its secret.
-    pub async fn token(&self, name: &str, right: &str, targets: &[&str]) -> String {
+    pub(crate) async fn token(&self, name: &str, right: &str, targets: &[&str]) -> String {
         let minted = mint(&SystemRandom::new()).unwrap();
         let now = self.clock.now();
         let token = Token {
@@ -192,7 +192,7 @@ impl Rig {
     }
 
     /// Events of one kind in every chain.
-    pub async fn events(&self, kind: &str) -> Vec<AuditEvent> {
+    pub(crate) async fn events(&self, kind: &str) -> Vec<AuditEvent> {
         let mut events = Vec::new();
         for chain in self.store.chains().await.unwrap() {
             events.extend(self.store.audit(chain.as_ref(), 1, 1000).await.unwrap());
