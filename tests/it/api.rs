@@ -280,6 +280,39 @@ async fn a_decision_about_what_no_longer_waits_is_refused() {
 }
 
 #[tokio::test]
+async fn a_first_contact_is_shown_with_its_digest_and_goes_on_once_an_operator_says_so() {
+    let rig = Rig::new().await;
+    rig.targets[&"crm".into()].put("somebody", AccountState::Active);
+    assert_eq!(rig.local("/api/v1/targets/crm/sync", &json!({})).await.status, 200);
+    let held = rig.get_until("/api/v1/holds", |holds| holds["items"][0]["target"] == "crm").await.json();
+    assert_eq!(held["items"][0]["hold"]["limit"], "first-contact", "{held}");
+    assert!(rig.targets[&"crm".into()].by_name("ada@acme.example").is_none());
+    let operator = rig.token("ops", "operator", &["crm"]).await;
+    let body = json!({ "digest": held["items"][0]["hold"]["digest"], "reason": "looked at it" });
+    let enforced = rig.post("/api/v1/targets/crm/enforce", &operator, &[], &body).await;
+    assert_eq!((enforced.status, &enforced.json()["by"]), (200, &json!("token:ops")), "{}", enforced.text);
+    assert_eq!(rig.events("enforce").await[0].actor, "token:ops");
+    // This engine acts only when it is asked.
+    assert_eq!(rig.local("/api/v1/targets/crm/sync", &json!({})).await.status, 200);
+    assert!(rig.targets[&"crm".into()].by_name("ada@acme.example").is_some());
+}
+
+#[tokio::test]
+async fn an_account_that_was_there_is_linked_by_a_persons_word_and_the_audit_log_says_whose() {
+    let rig = Rig::new().await;
+    let account = rig.targets[&"crm".into()].put("ada@acme.example", AccountState::Active);
+    assert_eq!(rig.local("/api/v1/targets/crm/sync", &json!({})).await.status, 200);
+    let operator = rig.token("ops", "operator", &["crm"]).await;
+    let body = json!({ "user": "u-1", "account": account });
+    let linked = rig.post("/api/v1/targets/crm/link", &operator, &[], &body).await;
+    assert_eq!(linked.status, 200, "{}", linked.text);
+    assert_eq!(rig.events("link").await[0].actor, "token:ops");
+    assert_eq!(rig.get("/api/v1/explain/u-1?target=crm").await.json()["items"][0]["link"]["by"], "person");
+    let taken = rig.post("/api/v1/targets/crm/link", &operator, &[], &json!({ "user": "u-1", "account": "404" })).await;
+    assert!(taken.status >= 400, "{}", taken.text);
+}
+
+#[tokio::test]
 async fn a_body_over_its_limit_is_refused_whether_its_length_is_stated_or_not() {
     let rig = Rig::new().await;
     let large = "x".repeat((8 << 20) + 1);
