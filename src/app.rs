@@ -1,1 +1,408 @@
-//! Builds adapters from settings, hands them to the engine, starts the server.
+//! Puts an installation together: store, keys, secrets, targets, source, engine and server.
+
+pub mod beside;
+pub mod connectors;
+pub mod scratch;
+pub mod sources;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use ring::rand::SystemRandom;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::beside::Beside;
+use crate::app::scratch::Scratch;
+use crate::clock::Clock;
+use crate::clock::SystemClock;
+use crate::connector::view::DirectoryView;
+use crate::connectors::directory::Directory;
+use crate::engine::Engine;
+use crate::engine::EngineError;
+use crate::engine::Parts;
+use crate::engine::Running;
+use crate::manifest::Documents;
+use crate::manifest::Problem;
+use crate::metrics::Metrics;
+use crate::model::projection::Desired;
+use crate::model::snapshot::Snapshot;
+use crate::project::Projector;
+use crate::project::Table;
+use crate::secrets::keys::Keys;
+use crate::secrets::secret::Secret;
+use crate::secrets::vault::Vault;
+use crate::server;
+use crate::server::Api;
+use crate::server::ApiParts;
+use crate::settings;
+use crate::settings::Settings;
+use crate::source::Source;
+use crate::source::SourceError;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::stores::sqlite::SqliteStore;
+
+/// What an installation is put together for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run until it is stopped.
+    Daemon,
+    /// To do one thing.
+    Act,
+    /// To answer one question; nothing is written anywhere.
+    Look,
+}
+
+/// Why an installation was not put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A daemon holds the store.
+    #[error("a daemon holds the store; it answers at {server}")]
+    Held {
+        /// Its address.
+        server: String,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No folder was named.
+    #[error("no folder of manifests is known here")]
+    NoFolder,
+    /// The source gave nothing.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The engine did not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The keys cannot be used.
+    #[error("{0}")]
+    Keys(String),
+    /// A secret's binding cannot be used.
+    #[error("{0}")]
+    Secrets(String),
+    /// What `include` names cannot be read.
+    #[error("`{path}`, which the configuration includes, cannot be read: {error}")]
+    Include {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file beside the store cannot be written.
+    #[error("`{path}` cannot be written: {error}")]
+    Beside {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("`{address}` cannot be listened on: {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl AppError {
+    /// What to do next.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Held { .. } => Some("ask that daemon, or stop it"),
+            Self::Store(StoreError::Held(_)) => Some("wait until that command has ended, then run this one again"),
+            Self::NoFolder => Some("give it by `-f DIR`, or name it under `manifests` in a configuration (`--config`)"),
+            Self::Source(_) => Some("give the folder of your manifests by `-f DIR`"),
+            Self::Include { .. } => Some("mend the path under `include`; it starts at the folder of the configuration"),
+            Self::Keys(_) => Some("a store opens only with the keys that it was made with"),
+            Self::Beside { .. } => Some("let the user that runs rosterd write the folder of the store"),
+            Self::Listen { .. } => {
+                Some("stop what listens there, or set another `listen` in a configuration (`--config`)")
+            }
+            Self::Store(_) | Self::Engine(_) | Self::Secrets(_) => None,
+        }
+    }
+}
+
+/// The file of the embedded directory, beside the store.
+const DIRECTORY: &str = "rosterd-directory.db";
+/// How long a short command waits for another one to let the store go.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it asks.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// One installation, put together.
+pub struct App {
+    /// What it was put together from.
+    pub settings: Settings,
+    /// Does the work.
+    pub engine: Engine,
+    /// Where desired users come from.
+    pub source: Arc<dyn Source>,
+    /// Whether the store knew nothing before.
+    pub fresh: bool,
+    /// Who holds it may do everything.
+    pub token: Secret,
+    api: Arc<Api>,
+    beside: Beside,
+    /// Ends with the command that only looked.
+    _nowhere: Option<Nowhere>,
+}
+
+impl App {
+    /// Puts an installation together and starts its engine.
+    ///
+    /// # Errors
+    /// [`AppError::Held`] where a daemon has the store: it is the one to ask.
+    pub async fn open(settings: Settings, purpose: Purpose) -> Result<Self, AppError> {
+        let beside = Beside::of(&settings.store);
+        if settings.manifests.is_none() {
+            return Err(beside.server().map_or(AppError::NoFolder, |server| AppError::Held { server }));
+        }
+        let opened = open_store(&settings, &beside, purpose).await?;
+        let fresh = opened.store.snapshot().await?.is_none();
+        let minted = server::token::mint(&SystemRandom::new()).map_err(|error| AppError::Keys(error.to_string()))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metrics = Arc::new(Metrics::new());
+        let vault = Vault::new(settings.secrets.clone(), settings::environment)
+            .map_err(|error| AppError::Secrets(error.to_string()))?;
+        let directory = Directory::at(opened.directory, Arc::clone(&clock));
+        let view: Arc<dyn DirectoryView> = Arc::clone(&directory) as _;
+        let makers = connectors::Makers { vault, directory, metrics: Arc::clone(&metrics), clock: Arc::clone(&clock) };
+        let source = sources::of(&settings)?;
+        let engine = Engine::new(Parts {
+            store: Arc::clone(&opened.store),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            source: Arc::clone(&source),
+            connectors: makers.factory(),
+            max_shrink_percent: settings.max_shrink,
+        });
+        let local_token = Some(minted.hash);
+        let api = ApiParts {
+            engine: engine.clone(),
+            store: opened.store,
+            metrics,
+            clock,
+            directory: Some(view),
+            local_token,
+        };
+        let running = if purpose == Purpose::Daemon { Running::Daemon } else { Running::Once };
+        engine.start(running).await?;
+        if purpose != Purpose::Look {
+            beside.remember(settings.manifests.as_deref())?;
+        }
+        let token = Secret::new(minted.secret.expose_secret());
+        let api = Arc::new(Api::new(api));
+        Ok(Self { settings, engine, source, fresh, token, api, beside, _nowhere: opened.nowhere })
+    }
+
+    /// The routes, for asking inside this process.
+    pub fn router(&self) -> Router {
+        server::router(Arc::clone(&self.api))
+    }
+
+    /// Listens, and leaves address and token beside the store for commands to find.
+    pub async fn serve(&self) -> Result<Serving, AppError> {
+        let address = self.settings.listen;
+        let failed = |error| AppError::Listen { address, error };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        self.beside.announce(&format!("http://{address}"), &self.token)?;
+        let cancel = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (router, stop) = (self.router(), cancel.clone());
+        tasks.spawn(async move {
+            if let Err(error) = server::serve(listener, router, stop).await {
+                tracing::error!(%error, "the API no longer answers");
+            }
+        });
+        tasks.close();
+        Ok(Serving { address: format!("http://{address}"), cancel, tasks })
+    }
+
+    /// Lets calls in flight end and records what came of them.
+    pub async fn stop(self) {
+        self.engine.stop().await;
+        self.beside.leave();
+    }
+}
+
+/// A listener at work.
+pub struct Serving {
+    /// Where it answers.
+    pub address: String,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Serving {
+    /// Waits for the first SIGINT or SIGTERM.
+    pub async fn until_stopped(&self) {
+        stop_signal().await;
+    }
+
+    /// Lets answers under way out.
+    pub async fn close(self) {
+        self.cancel.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+#[cfg(unix)]
+pub async fn stop_signal() {
+    use tokio::signal::unix::SignalKind;
+    use tokio::signal::unix::signal;
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+pub async fn stop_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A store that is open.
+struct OpenStore {
+    store: Arc<dyn Store>,
+    /// Where the file of the embedded directory is.
+    directory: PathBuf,
+    nowhere: Option<Nowhere>,
+}
+
+async fn open_store(settings: &Settings, beside: &Beside, purpose: Purpose) -> Result<OpenStore, AppError> {
+    let looks = purpose == Purpose::Look;
+    let nowhere = if looks { Some(Nowhere::new()?) } else { None };
+    // What is not there yet is looked at where nobody keeps it.
+    let place = |path: PathBuf| match (&nowhere, path.file_name()) {
+        (Some(nowhere), Some(name)) if !path.exists() => nowhere.0.join(name),
+        _ => path,
+    };
+    let path = place(settings.store.clone());
+    let keys = if path == settings.store {
+        connectors::keys(settings)?
+    } else {
+        Keys::generate().map_err(|error| AppError::Keys(error.to_string()))?
+    };
+    let store = take(&path, Arc::new(keys), beside, purpose).await?;
+    for warning in store.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let store: Arc<dyn Store> = Arc::new(store);
+    let store = if looks { Arc::new(Scratch::new(store)) } else { store };
+    let directory = place(settings.store.with_file_name(DIRECTORY));
+    Ok(OpenStore { store, directory, nowhere })
+}
+
+/// Opens the store, waiting a little for commands, and not at all for a daemon.
+async fn take(
+    place: &std::path::Path,
+    keys: Arc<Keys>,
+    beside: &Beside,
+    purpose: Purpose,
+) -> Result<SqliteStore, AppError> {
+    let actor = match purpose {
+        Purpose::Daemon => "run",
+        Purpose::Act => "apply",
+        Purpose::Look => "look",
+    };
+    let asking = tokio::time::Instant::now();
+    loop {
+        match SqliteStore::open(place, Arc::clone(&keys), actor).await {
+            Ok(store) => return Ok(store),
+            Err(StoreError::Held(why)) => {
+                if let Some(server) = beside.server() {
+                    return Err(AppError::Held { server });
+                }
+                if asking.elapsed() > PATIENCE {
+                    return Err(StoreError::Held(why).into());
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A folder for a store that nobody keeps.
+struct Nowhere(PathBuf);
+
+impl Nowhere {
+    fn new() -> Result<Self, AppError> {
+        let path = std::env::temp_dir().join(format!("rosterd-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&path).map_err(|error| AppError::Beside { path: path.clone(), error })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Nowhere {
+    fn drop(&mut self) {
+        // What stays behind is an empty store in the system's folder for such things.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Everything that the folders of these settings say.
+pub async fn documents(settings: &Settings) -> Result<Documents, AppError> {
+    Ok(sources::of(settings)?.load().await?)
+}
+
+/// What is wrong with single users across documents: names that two of them want, values that
+/// exclude one another. These block only the users concerned.
+pub fn conflicts(documents: &Documents) -> Vec<Problem> {
+    let snapshot = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
+    let mut problems = Vec::new();
+    for target in &documents.targets {
+        let Ok(projector) = Projector::new(Arc::clone(target)) else { continue };
+        let mut table = Table::new(Arc::new(projector));
+        table.refresh(&snapshot, None, SystemClock.now());
+        for (record, desired) in table.desired() {
+            let (Desired::Conflict(conflict), Some(user)) = (desired, snapshot.users.get(record)) else { continue };
+            problems.push(Problem {
+                file: user.origin.file.to_string(),
+                line: user.origin.line,
+                column: 0,
+                code: "conflict",
+                message: format!("in target `{}`: {} ({})", target.name, conflict.message, conflict.code),
+                hint: Some(conflict.hint.clone()),
+                snippet: None,
+                conflict_of: Some(record.clone()),
+            });
+        }
+    }
+    problems
+}
+
+/// The folder that the last daemon or `apply` over this store read.
+pub fn remembered_folder(settings: &Settings) -> Option<PathBuf> {
+    Beside::of(&settings.store).folder()
+}
+
+/// Where the daemon over this store answers, if one said so.
+pub fn running(settings: &Settings) -> Option<String> {
+    Beside::of(&settings.store).server()
+}
+
+/// The local token that a daemon left beside the store.
+pub fn local_token(settings: &Settings) -> Option<Secret> {
+    Beside::of(&settings.store).token()
+}

@@ -1,3 +1,7 @@
-//! Parses the command line, calls it, and turns its error into an exit code.
+//! Starts the command line; its exit code is the process's.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rosterd::cli::main()
+}

@@ -39,8 +39,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The store's file.
     pub store: PathBuf,
-    /// Folders of users and roles.
-    pub manifests: Vec<PathBuf>,
+    /// The folder of users and roles.
+    pub manifests: Option<PathBuf>,
     /// Files and folders of operator documents.
     pub include: Vec<PathBuf>,
     /// Named secrets.
@@ -73,7 +73,7 @@ impl Default for Settings {
         Self {
             listen: LISTEN,
             store: PathBuf::from(STORE),
-            manifests: Vec::new(),
+            manifests: None,
             include: Vec::new(),
             secrets: BTreeMap::new(),
             teams: None,
@@ -131,7 +131,7 @@ fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
     Settings {
         listen: file.listen.and_then(|text| listen(&text, report)).unwrap_or(LISTEN),
         store: folder.join(store),
-        manifests: folders(&file.manifests, folder, report),
+        manifests: manifests(&file.manifests, folder, report),
         include: file.include.iter().map(|path| folder.join(&path.value)).collect(),
         secrets,
         teams: file.teams.map(|teams| teams.into_iter().collect()),
@@ -163,15 +163,17 @@ fn listen(text: &Located<String>, report: &mut Report<'_>) -> Option<SocketAddr>
     }
 }
 
-fn folders(entries: &[Located<file::Manifests>], base: &Path, report: &mut Report<'_>) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    for entry in entries {
-        match &entry.value.folder {
-            Some(folder) => folders.push(base.join(folder)),
-            None => report.add(entry.place, "missing-field", "the field `folder` is missing").hint("add `folder: DIR`"),
-        }
+fn manifests(entries: &[Located<file::Manifests>], base: &Path, report: &mut Report<'_>) -> Option<PathBuf> {
+    if let Some(second) = entries.get(1) {
+        report
+            .add(second.place, "unsupported-value", "this version of rosterd reads one folder of manifests")
+            .hint("name the folder above them: it is read with everything below it");
     }
-    folders
+    let first = entries.first()?;
+    if first.value.folder.is_none() && !first.value.is_later() {
+        report.add(first.place, "missing-field", "the field `folder` is missing").hint("add `folder: DIR`");
+    }
+    first.value.folder.as_ref().map(|folder| base.join(folder))
 }
 
 fn bind(name: &str, secret: &Located<Secret>, base: &Path, report: &mut Report<'_>) -> Option<BoundSecret> {
@@ -255,7 +257,7 @@ mod tests {
                     secrets:\n  crm: { file: crm.token, origins: [\"https://crm.example\"] }\n";
         let settings = settings(text).unwrap();
         assert_eq!(settings.store, Path::new("/etc/rosterd/state.db"));
-        assert_eq!(settings.manifests, [Path::new("/etc/rosterd/people")]);
+        assert_eq!(settings.manifests.as_deref(), Some(Path::new("/etc/rosterd/people")));
         assert_eq!(settings.include, [Path::new("/etc/rosterd/targets/")]);
         assert_eq!(settings.secrets["crm"].source, SecretSource::File("/etc/rosterd/crm.token".into()));
         assert_eq!(settings.operator_documents, OperatorDocumentsIn::Include);
@@ -274,6 +276,8 @@ mod tests {
         check("manifests: []\nsignIn: { oidc: { issuer: x } }\n", "unsupported-field", 2, "loopback");
         check("mail: { smtp: x }\n", "unsupported-field", 1, "take it out");
         check("store: { postgres: { url: { secret: db } } }\n", "unsupported-field", 1, "sqlite");
+        check("manifests: [ { git: { url: x } } ]\n", "unsupported-field", 1, "folder: DIR");
+        check("manifests: [ { folder: a }, { folder: b } ]\n", "unsupported-value", 1, "above");
         check("manifest: []\n", "unknown-field", 1, "manifests");
     }
 

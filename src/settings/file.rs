@@ -59,6 +59,13 @@ pub struct Manifests {
     git: Option<Located<IgnoredAny>>,
 }
 
+impl Manifests {
+    /// Whether it names a source of a later version.
+    pub fn is_later(&self) -> bool {
+        self.git.is_some()
+    }
+}
+
 /// One entry of `secrets`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,0 +1,197 @@
+//! A store that is read and never written: for commands that only look.
+//!
+//! An engine that plans from a folder nobody accepted yet must not have it accepted. So what it
+//! would remember is kept here for as long as the command runs, as far as plans start from it
+//! (the snapshot and why access narrows), and dropped as far as they do not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::model::audit::ChainedEvent;
+use crate::model::change::Cause;
+use crate::model::decision::Decision;
+use crate::model::history::CycleRecord;
+use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
+use crate::model::history::SeenAccount;
+use crate::model::history::Standing;
+use crate::model::ids::CycleId;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::store::AcceptedSnapshot;
+use crate::store::AccountFilter;
+use crate::store::CauseKey;
+use crate::store::Fence;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::Token;
+use crate::store::Write;
+
+/// See the module.
+pub struct Scratch {
+    inner: Arc<dyn Store>,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    snapshot: Option<AcceptedSnapshot>,
+    causes: BTreeMap<CauseKey, Option<Cause>>,
+}
+
+impl Scratch {
+    /// Reads from `inner` and writes nothing there.
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, noted: Mutex::default() }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for Scratch {
+    fn fence(&self) -> Fence {
+        self.inner.fence()
+    }
+
+    async fn commit(&self, writes: Vec<Write>, _: Fence) -> Result<(), StoreError> {
+        let mut noted = self.noted();
+        for write in writes {
+            match write {
+                Write::Snapshot(snapshot) => noted.snapshot = Some(snapshot),
+                Write::Cause(key, cause) => drop(noted.causes.insert(key, cause)),
+                Write::Link(..)
+                | Write::Unlink(..)
+                | Write::Intent(_)
+                | Write::Outcome(..)
+                | Write::Decision(_)
+                | Write::Standing(..)
+                | Write::Seen(..)
+                | Write::SeenAll(..)
+                | Write::Unseen(..)
+                | Write::Cycle(_)
+                | Write::Token(_)
+                | Write::TokenRevoked(_)
+                | Write::Audit(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn links(&self, space: &Space) -> Result<BTreeMap<RecordId, Link>, StoreError> {
+        self.inner.links(space).await
+    }
+
+    async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError> {
+        self.inner.link(space, record).await
+    }
+
+    async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {
+        self.inner.spaces(target).await
+    }
+
+    async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError> {
+        self.inner.open_intents(space).await
+    }
+
+    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.inner.narrowed_since(space, cause, since).await
+    }
+
+    async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {
+        self.inner.owned_active(space).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError> {
+        let noted = self.noted().snapshot.clone();
+        match noted {
+            Some(snapshot) => Ok(Some(snapshot)),
+            None => self.inner.snapshot().await,
+        }
+    }
+
+    async fn highest_level(&self, since: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
+        self.inner.highest_level(since).await
+    }
+
+    async fn causes(&self, target: &TargetName) -> Result<BTreeMap<CauseKey, Cause>, StoreError> {
+        let mut causes = self.inner.causes(target).await?;
+        for (key, cause) in self.noted().causes.iter().filter(|(key, _)| key.target == *target) {
+            match cause {
+                Some(cause) => drop(causes.insert(key.clone(), *cause)),
+                None => drop(causes.remove(key)),
+            }
+        }
+        Ok(causes)
+    }
+
+    async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
+        self.inner.decisions().await
+    }
+
+    async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError> {
+        self.inner.standing(space).await
+    }
+
+    async fn standings(&self, target: &TargetName) -> Result<Vec<(Space, Standing)>, StoreError> {
+        self.inner.standings(target).await
+    }
+
+    async fn seen(&self, space: &Space, filter: &AccountFilter) -> Result<Vec<SeenAccount>, StoreError> {
+        self.inner.seen(space, filter).await
+    }
+
+    async fn seen_of(&self, space: &Space, record: &RecordId) -> Result<Option<SeenAccount>, StoreError> {
+        self.inner.seen_of(space, record).await
+    }
+
+    async fn cycles(
+        &self,
+        target: Option<&TargetName>,
+        before: Option<&CycleId>,
+        limit: usize,
+    ) -> Result<Vec<CycleRecord>, StoreError> {
+        self.inner.cycles(target, before, limit).await
+    }
+
+    async fn intents_of(
+        &self,
+        space: &Space,
+        record: &RecordId,
+        limit: usize,
+    ) -> Result<Vec<(Intent, Option<OutcomeResult>)>, StoreError> {
+        self.inner.intents_of(space, record, limit).await
+    }
+
+    async fn audit(
+        &self,
+        target: Option<&TargetName>,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<ChainedEvent>, StoreError> {
+        self.inner.audit(target, from, limit).await
+    }
+
+    async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError> {
+        self.inner.chains().await
+    }
+
+    async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.verify_audit().await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        self.inner.tokens().await
+    }
+}

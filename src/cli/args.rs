@@ -1,0 +1,332 @@
+//! What may be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+use clap_complete::Shell;
+
+use crate::server::wire::Right;
+
+/// Keeps the user lists of many systems equal to one declared list.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "rosterd",
+    version,
+    about,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 error, 2 `plan --detailed-exitcode` found changes, 3 a limit, a shrink or \
+                  first contact held something, 4 parts of a saved plan no longer follow."
+)]
+pub struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options for every command")]
+pub struct Global {
+    /// Configuration (`rosterd.yaml`); without one rosterd runs for trying out
+    #[arg(long, global = true, env = "ROSTERD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address of a running daemon; its token is taken from `ROSTERD_TOKEN`
+    #[arg(long, global = true, env = "ROSTERD_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// Form of the answer on standard output
+    #[arg(long, global = true, value_enum, default_value_t = Form::Text)]
+    pub output: Form,
+    /// Form of the log on standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For pull requests
+    Markdown,
+    /// Annotations of GitHub (`validate` only)
+    Github,
+    /// Code quality report of GitLab (`validate` only)
+    Gitlab,
+    /// SARIF 2.1.0 (`validate` only)
+    Sarif,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Every command.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: keep every target equal to the manifests
+    Run(Folder),
+    /// Check manifests: every problem, located
+    Validate(Folder),
+    /// Show what would change, and write nothing
+    Plan(PlanArguments),
+    /// Run one cycle now
+    Apply(ApplyArguments),
+    /// Run a cycle now in the running daemon
+    Sync(SyncArguments),
+    /// Health of the source and of every target
+    Status {
+        /// Only this target
+        target: Option<String>,
+    },
+    /// The targets, with their schedules
+    Targets,
+    /// The accounts of a target, as they were last seen
+    Accounts(AccountsArguments),
+    /// Why an account looks as it does, or is missing
+    Explain {
+        /// Record id of the user (`metadata.name`)
+        user: String,
+        /// Only this target
+        #[arg(long)]
+        target: Option<String>,
+    },
+    /// The cycles that ran, newest first
+    History {
+        /// Only this target
+        target: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// What was done and decided, by whom
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Removals of access that are due and not confirmed
+    Owed,
+    /// Stop the cycles of a target until `resume`
+    Suspend {
+        /// The target
+        target: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let a suspended target go on
+    Resume {
+        /// The target
+        target: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Link a user to an account that exists
+    Link {
+        /// Record id of the user
+        user: String,
+        /// The target's id of the account, or its user name
+        account: String,
+        /// The target; needed where there are several
+        #[arg(long)]
+        target: Option<String>,
+    },
+    /// Let rosterd write to a target that it met for the first time
+    Enforce {
+        /// The target
+        target: String,
+        /// The digest that `plan` or `status` showed
+        digest: String,
+    },
+    /// Accept manifests that take away more than `maxShrink`
+    AcceptShrink {
+        /// The digest that `status` showed
+        digest: String,
+    },
+    /// Changes that a limit holds
+    #[command(subcommand)]
+    Holds(HoldsCommand),
+    /// Tokens of the API
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Ask a daemon whether it is ready
+    Healthcheck,
+    /// The JSON Schema of documents
+    Schema {
+        /// `User`, `Role`, `Target`, `TargetDefaults`; all of them where none is given
+        kind: Option<String>,
+    },
+    /// A completion script for a shell
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// Where manifests are.
+#[derive(Clone, Debug, Args)]
+pub struct Folder {
+    /// Folder of manifests
+    #[arg(short = 'f', long = "folder", value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+/// `plan`
+#[derive(Clone, Debug, Args)]
+pub struct PlanArguments {
+    /// Where manifests are.
+    #[command(flatten)]
+    pub folder: Folder,
+    /// Only this target
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Only this user
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Save the plan, for `apply FILE`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Show personal values in markdown, too
+    #[arg(long)]
+    pub show_personal: bool,
+    /// Exit with 2 where there are changes
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// `apply`
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArguments {
+    /// A plan saved by `plan --out`
+    #[arg(value_name = "PLANFILE")]
+    pub plan: Option<PathBuf>,
+    /// Where manifests are.
+    #[command(flatten)]
+    pub folder: Folder,
+    /// Only this target
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Only this user
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+/// `sync`
+#[derive(Clone, Debug, Args)]
+pub struct SyncArguments {
+    /// Only this target
+    pub target: Option<String>,
+    /// Only this user
+    #[arg(long)]
+    pub user: Option<String>,
+}
+
+/// `accounts`
+#[derive(Clone, Debug, Args)]
+pub struct AccountsArguments {
+    /// The target
+    pub target: String,
+    /// Which of them
+    #[arg(long, value_enum, default_value_t = AccountList::All)]
+    pub state: AccountList,
+}
+
+/// Which accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccountList {
+    /// Every account
+    All,
+    /// Those that give access
+    Active,
+    /// Those that do not
+    Inactive,
+    /// Those that were never rosterd's
+    Unmanaged,
+}
+
+/// `audit`
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuditCommand {
+    /// The newest events
+    Tail {
+        /// Only this target's chain
+        #[arg(long)]
+        target: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Events that match
+    Search {
+        /// Words to look for in kind, actor, user and details
+        words: Vec<String>,
+        /// Only this target's chain
+        #[arg(long)]
+        target: Option<String>,
+        /// Only events about this user
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Recompute every chain and check its signed head
+    Verify,
+}
+
+/// `holds`
+#[derive(Clone, Debug, Subcommand)]
+pub enum HoldsCommand {
+    /// What is held, and the command that releases it
+    List,
+    /// Let held changes through, for the digest that was shown
+    Release {
+        /// The digest that `holds list` showed
+        digest: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+/// `tokens`
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokensCommand {
+    /// Make a token; its secret is printed once
+    Create {
+        /// Its name
+        name: String,
+        /// Whom it stands for; its name where it is not given
+        #[arg(long)]
+        subject: Option<String>,
+        /// What it may do: `viewer`, `operator` or `admin`
+        #[arg(long)]
+        right: Right,
+        /// Only for these targets
+        #[arg(long)]
+        target: Vec<String>,
+        /// When it ends: `24h`, `90d`
+        #[arg(long, default_value = "90d", value_name = "TIME")]
+        expires: String,
+    },
+    /// Every token, without its secret
+    List,
+    /// End a token
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}

@@ -1,0 +1,164 @@
+//! A person's word: `suspend`, `resume`, `link`, `enforce`, `accept-shrink`, `holds release`.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::app::Purpose;
+use crate::cli::args::Form;
+use crate::cli::args::Global;
+use crate::cli::client::Ask;
+use crate::cli::failure::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::lists;
+use crate::cli::lists::List;
+use crate::cli::output;
+use crate::cli::session;
+use crate::cli::session::Session;
+use crate::cli::words;
+use crate::engine::status::Status;
+use crate::engine::status::SyncReport;
+use crate::model::history::SeenAccount;
+use crate::model::ids::AccountId;
+use crate::model::ids::TargetName;
+use crate::server::wire::DigestBody;
+use crate::server::wire::Holds;
+use crate::server::wire::LinkBody;
+use crate::server::wire::ReasonBody;
+use crate::server::wire::ReleaseBody;
+use crate::server::wire::SyncBody;
+
+/// `suspend` and `resume`
+pub async fn pause(global: &Global, verb: &str, target: &str, reason: Option<&str>) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let body = ReasonBody { reason: reason.map(str::to_owned) };
+    let result = say(&session, &["targets", target, verb], &body).await;
+    session.close().await;
+    let next = match verb {
+        "suspend" => format!("`{target}` is suspended: nothing is written there until `rosterd resume {target}`"),
+        _ => format!("`{target}` goes on"),
+    };
+    told(global, &result?, &next)
+}
+
+/// `enforce`
+pub async fn enforce(global: &Global, target: &str, digest: &str) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let result = enforce_in(&session, target, digest).await;
+    session.close().await;
+    told(global, &result?, &format!("`{target}` is written from now on; `rosterd status {target}` shows how it goes"))
+}
+
+async fn enforce_in(session: &Session, target: &str, digest: &str) -> Result<Value, Failure> {
+    look_again(session, target).await?;
+    let body = DigestBody { digest: digest.into(), reason: None };
+    let decision = say(session, &["targets", target, "enforce"], &body).await?;
+    look_again(session, target).await?;
+    Ok(decision)
+}
+
+/// Without a daemon nobody has looked at the target yet, and nobody acts on a decision by
+/// himself: a cycle does both.
+async fn look_again(session: &Session, target: &str) -> Result<(), Failure> {
+    if session.client.is_remote() {
+        return Ok(());
+    }
+    say(session, &["targets", target, "sync"], &SyncBody::default()).await.map(drop)
+}
+
+/// `accept-shrink`
+pub async fn accept_shrink(global: &Global, digest: &str) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let body = DigestBody { digest: digest.into(), reason: None };
+    let result = say(&session, &["source", "accept-shrink"], &body).await;
+    session.close().await;
+    told(global, &result?, "the manifests are accepted; limits still apply to what follows from them")
+}
+
+/// `holds release`
+pub async fn release(global: &Global, digest: &str, reason: Option<&str>) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let result = release_in(&session, digest, reason).await;
+    session.close().await;
+    told(global, &result?, "the changes go through; `rosterd status` shows how it goes")
+}
+
+async fn release_in(session: &Session, digest: &str, reason: Option<&str>) -> Result<Value, Failure> {
+    if !session.client.is_remote() {
+        let status: Status = session.client.get(Ask::of(&["status"])).await?;
+        for target in status.targets {
+            look_again(session, target.name.as_str()).await?;
+        }
+    }
+    let holds: Holds = session.client.get(Ask::of(&["holds"])).await?;
+    let held = holds.items.into_iter().find(|held| held.hold.digest.as_str() == digest);
+    let held = held.ok_or_else(|| {
+        Failure::new(format!("nothing is held under `{digest}`"))
+            .hint("`rosterd holds list` shows what is; a digest changes with what it stands for")
+    })?;
+    let body = ReleaseBody { target: held.target.clone(), reason: reason.map(str::to_owned) };
+    let decision = say(session, &["holds", digest, "release"], &body).await?;
+    look_again(session, held.target.as_str()).await?;
+    Ok(decision)
+}
+
+/// `link`
+pub async fn link(global: &Global, user: &str, account: &str, target: Option<&str>) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let result = link_in(&session, user, account, target).await;
+    session.close().await;
+    let report = result?;
+    let target = &report.cycle.space.target;
+    let done = words::done(&report.cycle.done);
+    let next = format!("`{user}` is linked to `{account}` in `{target}`: {done}; `rosterd explain {user}` shows it");
+    told(global, &report, &next)?;
+    Ok(if report.failures.is_empty() { Exit::Done } else { Exit::Error })
+}
+
+async fn link_in(session: &Session, user: &str, account: &str, target: Option<&str>) -> Result<SyncReport, Failure> {
+    let target = match target {
+        Some(target) => TargetName::from(target),
+        None => only_target(session).await?,
+    };
+    let account = account_id(session, &target, account).await?;
+    let body = serde_json::to_value(LinkBody { user: user.into(), account })?;
+    session.client.post(Ask::of(&["targets", target.as_str(), "link"]), &body).await
+}
+
+async fn only_target(session: &Session) -> Result<TargetName, Failure> {
+    let status: Status = session.client.get(Ask::of(&["status"])).await?;
+    match status.targets.as_slice() {
+        [target] => Ok(target.name.clone()),
+        [] => Err(Failure::new("no target is declared").hint("give the folder by `-f DIR`, or start the daemon")),
+        several => {
+            let names: Vec<_> = several.iter().map(|target| target.name.as_str()).collect();
+            Err(Failure::new("there are several targets")
+                .hint(format!("add `--target` with one of {}", names.join(", "))))
+        }
+    }
+}
+
+/// The id of an account that people name by its user name; an id stands for itself.
+async fn account_id(session: &Session, target: &TargetName, named: &str) -> Result<AccountId, Failure> {
+    let path = ["targets", target.as_str(), "accounts"];
+    let list = List { ask: Ask::of(&path), cursor: "after", most: usize::MAX };
+    let seen: Vec<SeenAccount> = lists::pages(&session.client, list).await?;
+    let by_name: Vec<_> = seen.iter().filter(|account| account.user_name.as_deref() == Some(named)).collect();
+    match by_name.as_slice() {
+        [account] if !seen.iter().any(|account| account.account.as_str() == named) => Ok(account.account.clone()),
+        _ => Ok(AccountId::from(named)),
+    }
+}
+
+async fn say<T: Serialize>(session: &Session, path: &[&str], body: &T) -> Result<Value, Failure> {
+    session.client.post(Ask::of(path), &serde_json::to_value(body)?).await
+}
+
+/// Tells what was decided, and what comes of it.
+fn told<T: Serialize>(global: &Global, data: &T, next: &str) -> Result<Exit, Failure> {
+    match global.output {
+        Form::Json => output::print(&serde_json::to_string_pretty(data)?)?,
+        Form::Text | Form::Markdown => output::print(next)?,
+        Form::Github | Form::Gitlab | Form::Sarif => return Err(output::unfit(global.output)),
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,219 @@
+//! `status`, `targets`, `accounts`, `explain`, `history`, `owed` and `holds list`.
+
+use serde::de::DeserializeOwned;
+
+use crate::app::Purpose;
+use crate::cli::args::AccountList;
+use crate::cli::args::AccountsArguments;
+use crate::cli::args::Global;
+use crate::cli::client::Ask;
+use crate::cli::client::Client;
+use crate::cli::explain;
+use crate::cli::failure::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::cli::output::Rows;
+use crate::cli::output::View;
+use crate::cli::output::plain;
+use crate::cli::session;
+use crate::cli::status;
+use crate::cli::words;
+use crate::engine::status::Status;
+use crate::engine::status::TargetStatus;
+use crate::model::history::CycleRecord;
+use crate::model::history::CycleResult;
+use crate::model::history::SeenAccount;
+use crate::server::wire::ExplainReply;
+use crate::server::wire::Page;
+
+/// Entries of a page: the most that a server gives.
+const PAGE: usize = 1000;
+/// Cycles among which the last full one is looked for: keyed ones are many after a busy day.
+const LAST: usize = 200;
+
+/// A list that is read page by page.
+#[derive(Clone, Copy)]
+pub struct List<'a> {
+    /// Where it stands.
+    pub ask: Ask<'a>,
+    /// The query's name for where a page begins.
+    pub cursor: &'a str,
+    /// At most so many entries.
+    pub most: usize,
+}
+
+/// Reads a list to its end, or to the most that was asked for.
+pub async fn pages<T: DeserializeOwned>(client: &Client, list: List<'_>) -> Result<Vec<T>, Failure> {
+    let mut items = Vec::new();
+    let mut at: Option<String> = None;
+    while items.len() < list.most {
+        let limit = PAGE.min(list.most - items.len()).to_string();
+        let mut query = list.ask.query.to_vec();
+        query.push(("limit", &limit));
+        if let Some(at) = &at {
+            query.push((list.cursor, at));
+        }
+        let page: Page<T> = client.get(Ask { path: list.ask.path, query: &query }).await?;
+        items.extend(page.items);
+        at = page.next;
+        if at.is_none() {
+            break;
+        }
+    }
+    Ok(items)
+}
+
+/// Everything that `status` shows, of one target or of all.
+async fn ask(client: &Client, target: Option<&str>) -> Result<Status, Failure> {
+    let mut status: Status = client.get(Ask::of(&["status"])).await?;
+    if !client.is_remote() {
+        remember(client, &mut status).await?;
+    }
+    if let Some(name) = target {
+        status.targets.retain(|target| target.name.as_str() == name);
+        if status.targets.is_empty() {
+            return Err(Failure::new(format!("there is no target `{name}`")).hint("`rosterd targets` lists them"));
+        }
+    }
+    Ok(status)
+}
+
+/// What this process did not do itself, but the store knows: the last full cycle of each target.
+async fn remember(client: &Client, status: &mut Status) -> Result<(), Failure> {
+    for target in status.targets.iter_mut().filter(|target| target.last_cycle.is_none()) {
+        let ask = Ask { path: &["history"], query: &[("target", target.name.as_str())] };
+        let cycles: Vec<CycleRecord> = pages(client, List { ask, cursor: "before", most: LAST }).await?;
+        let good = cycles.iter().find(|cycle| cycle.full && cycle.result == Some(CycleResult::Ok));
+        target.last_success = good.and_then(|cycle| cycle.ended);
+        target.last_cycle = cycles.into_iter().find(|cycle| cycle.full && cycle.ended.is_some());
+    }
+    Ok(())
+}
+
+/// `status`
+pub async fn status(global: &Global, target: Option<&str>) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Look).await?;
+    let status = ask(&session.client, target).await;
+    session.close().await;
+    let status = status?;
+    let view = View { data: &status, text: &|| status::text(&status), markdown: &|| status::markdown(&status) };
+    output::show(global.output, &view)?;
+    Ok(Exit::Done)
+}
+
+/// What the targets say of themselves, as one of the lists.
+async fn of_targets(
+    global: &Global,
+    text: fn(&[TargetStatus]) -> String,
+    rows: fn(&[TargetStatus]) -> Rows,
+) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Look).await?;
+    let status = ask(&session.client, None).await;
+    session.close().await;
+    let targets = status?.targets;
+    let view = View { data: &targets, text: &|| text(&targets), markdown: &|| rows(&targets).markdown() };
+    output::show(global.output, &view)?;
+    Ok(Exit::Done)
+}
+
+/// `targets`
+pub async fn targets(global: &Global) -> Result<Exit, Failure> {
+    let text = |targets: &[TargetStatus]| status::targets(targets).text_or("no target is declared");
+    of_targets(global, text, status::targets).await
+}
+
+/// `owed`
+pub async fn owed(global: &Global) -> Result<Exit, Failure> {
+    let text = |targets: &[TargetStatus]| {
+        status::owed(targets).text_or("nothing is owed: every removal that is due is confirmed")
+    };
+    of_targets(global, text, status::owed).await
+}
+
+/// `holds list`
+pub async fn holds(global: &Global) -> Result<Exit, Failure> {
+    of_targets(global, status::holds_text, status::holds).await
+}
+
+/// `accounts`
+pub async fn accounts(global: &Global, arguments: &AccountsArguments) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Look).await?;
+    let query: &[(&str, &str)] = match arguments.state {
+        AccountList::All => &[],
+        AccountList::Active => &[("state", "active,pending,unknown")],
+        AccountList::Inactive => &[("state", "inactive")],
+        AccountList::Unmanaged => &[("linked", "false")],
+    };
+    let path = ["targets", &arguments.target, "accounts"];
+    let list = List { ask: Ask { path: &path, query }, cursor: "after", most: usize::MAX };
+    let accounts = pages::<SeenAccount>(&session.client, list).await;
+    session.close().await;
+    let accounts = accounts?;
+    let rows = || account_rows(&accounts);
+    let empty = "no such account was seen; `rosterd status` tells when the target was last listed";
+    let view = View { data: &accounts, text: &|| rows().text_or(empty), markdown: &|| rows().markdown() };
+    output::show(global.output, &view)?;
+    Ok(Exit::Done)
+}
+
+fn account_rows(accounts: &[SeenAccount]) -> Rows {
+    let mut rows = Rows::new(&["user", "user name", "state", "account"]);
+    for SeenAccount { account, user_name, state, record } in accounts {
+        rows.push(vec![
+            record.as_ref().map_or_else(|| "(unmanaged)".to_owned(), |record| plain(record.as_str())),
+            user_name.as_deref().map_or_else(|| "-".to_owned(), plain),
+            state.as_str().to_owned(),
+            plain(account.as_str()),
+        ]);
+    }
+    rows
+}
+
+/// `explain`
+pub async fn explain(global: &Global, user: &str, target: Option<&str>) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Look).await?;
+    let target: Vec<_> = target.into_iter().map(|target| ("target", target)).collect();
+    let path = ["explain", user];
+    let reply = session.client.get::<ExplainReply>(Ask { path: &path, query: &target }).await;
+    session.close().await;
+    let reply = reply?;
+    let text = || explain::texts(&reply.items);
+    let markdown = || format!("```\n{}```\n", anstream::adapter::strip_str(&text()));
+    output::show(global.output, &View { data: &reply, text: &text, markdown: &markdown })?;
+    for (target, error) in &reply.errors {
+        output::complain(&Failure::new(format!("`{target}` cannot tell: {error}")));
+    }
+    Ok(if reply.errors.is_empty() { Exit::Done } else { Exit::Error })
+}
+
+/// `history`
+pub async fn history(global: &Global, target: Option<&str>, limit: usize) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Look).await?;
+    let query: Vec<_> = target.into_iter().map(|target| ("target", target)).collect();
+    let ask = Ask { path: &["history"], query: &query };
+    let cycles = pages::<CycleRecord>(&session.client, List { ask, cursor: "before", most: limit }).await;
+    session.close().await;
+    let cycles = cycles?;
+    let rows = || cycle_rows(&cycles);
+    let empty = "no cycle ran yet";
+    let view = View { data: &cycles, text: &|| rows().text_or(empty), markdown: &|| rows().markdown() };
+    output::show(global.output, &view)?;
+    Ok(Exit::Done)
+}
+
+fn cycle_rows(cycles: &[CycleRecord]) -> Rows {
+    let mut rows = Rows::new(&["started", "target", "trigger", "kind", "result", "done", "open", "error"]);
+    for cycle in cycles {
+        rows.push(vec![
+            words::moment(cycle.started),
+            cycle.space.target.to_string(),
+            cycle.trigger.as_str().to_owned(),
+            if cycle.full { "full" } else { "keyed" }.to_owned(),
+            cycle.result.map_or("running", |result| result.as_str()).to_owned(),
+            words::done(&cycle.done),
+            cycle.open.to_string(),
+            cycle.error.as_deref().map_or_else(|| "-".to_owned(), plain),
+        ]);
+    }
+    rows
+}

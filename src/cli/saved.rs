@@ -1,0 +1,63 @@
+//! A saved plan: the canonical JSON that `plan --out` writes and `apply FILE` derives again.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::cli::failure::Failure;
+use crate::model::plan::Plan;
+use crate::plan::render::canonical_json;
+use crate::server::wire::PlanReply;
+
+/// Grows when a saved plan of an older version could be misread.
+const VERSION: u32 = 1;
+
+/// What stands in the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    /// [`VERSION`] of the program that wrote it.
+    pub version: u32,
+    /// The folder it was planned from, as it was given.
+    pub folder: Option<PathBuf>,
+    /// One plan a target.
+    pub plans: Vec<Plan>,
+}
+
+/// The bytes of a saved plan: equal plans give equal bytes, and sensitive values are masked.
+pub fn canonical(reply: &PlanReply, folder: Option<&Path>) -> Result<String, Failure> {
+    let plans: Vec<Value> =
+        reply.plans.iter().map(|plan| serde_json::from_str(&canonical_json(plan))).collect::<Result<_, _>>()?;
+    let folder = folder.map(|folder| folder.to_string_lossy());
+    Ok(json!({ "errors": reply.errors, "folder": folder, "plans": plans, "version": VERSION }).to_string())
+}
+
+/// Writes a saved plan.
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| {
+        Failure::new(format!("the plan cannot be saved as `{}`: {error}", path.display()))
+            .hint("give a path in a folder that exists and that you may write to")
+    })
+}
+
+/// Reads a saved plan.
+pub fn read(path: &Path) -> Result<Saved, Failure> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::new(format!("the saved plan `{shown}` cannot be read: {error}"))
+            .hint("`rosterd plan -f DIR --out FILE` makes one; `rosterd apply -f DIR` needs none")
+    })?;
+    let not = |why: String| {
+        Failure::new(format!("`{shown}` is not a saved plan: {why}"))
+            .hint("make it with `rosterd plan -f DIR --out FILE`; to apply a folder write `rosterd apply -f DIR`")
+    };
+    let saved: Saved = serde_json::from_str(&text).map_err(|error| not(error.to_string()))?;
+    if saved.version != VERSION {
+        return Err(not(format!("it is of version {}, and this program reads version {VERSION}", saved.version)));
+    }
+    Ok(saved)
+}

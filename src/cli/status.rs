@@ -1,0 +1,261 @@
+//! `status` and `owed`: how things are, and what to do about them.
+
+use crate::cli::output::BAD;
+use crate::cli::output::GOOD;
+use crate::cli::output::Rows;
+use crate::cli::output::STRONG;
+use crate::cli::output::WAITS;
+use crate::cli::output::plain;
+use crate::cli::output::styled;
+use crate::cli::words;
+use crate::cli::words::count;
+use crate::cli::words::len;
+use crate::cli::words::moment;
+use crate::cli::words::moment_or;
+use crate::cli::words::put;
+use crate::engine::status::SourceStatus;
+use crate::engine::status::Status;
+use crate::engine::status::TargetStatus;
+use crate::model::ids::TargetName;
+use crate::model::plan::Hold;
+
+/// Everything, for people.
+pub fn text(status: &Status) -> String {
+    let mut out = source(&status.source);
+    out.push('\n');
+    out.push_str(&table(&status.targets).text());
+    for target in &status.targets {
+        out.push_str(&matters(target));
+    }
+    out
+}
+
+/// Everything, for pull requests.
+pub fn markdown(status: &Status) -> String {
+    format!("{}\n{}", anstream::adapter::strip_str(&source(&status.source)), table(&status.targets).markdown())
+}
+
+/// The targets, one a row.
+pub fn table(targets: &[TargetStatus]) -> Rows {
+    let mut rows =
+        Rows::new(&["target", "mode", "last cycle", "result", "next run", "active", "other", "unmanaged", "attention"]);
+    for target in targets {
+        let last = target.last_cycle.as_ref();
+        let active: u64 = target.accounts.iter().filter(|(state, _)| state.gives_access()).map(|(_, n)| n).sum();
+        let all: u64 = target.accounts.values().sum();
+        rows.push(vec![
+            target.name.to_string(),
+            mode(target),
+            moment_or(last.and_then(|cycle| cycle.ended), "-"),
+            result(target),
+            moment_or(target.next_run, "-"),
+            seen(target, active),
+            seen(target, all - active),
+            seen(target, target.unmanaged),
+            attention(target),
+        ]);
+    }
+    rows
+}
+
+/// A number that only a listing can know.
+fn seen(target: &TargetStatus, number: u64) -> String {
+    if target.accounts.is_empty() { "-".to_owned() } else { number.to_string() }
+}
+
+/// What waits for somebody, counted.
+fn attention(target: &TargetStatus) -> String {
+    let TargetStatus { conflicts, holds, failures, owed, error, waiting, .. } = target;
+    let parts = [
+        (u64::from(error.is_some()), "error"),
+        (len(owed), "owed"),
+        (len(holds), "hold"),
+        (u64::try_from(conflicts.len()).unwrap_or(u64::MAX), "conflict"),
+        (u64::try_from(failures.len()).unwrap_or(u64::MAX), "failure"),
+        (u64::try_from(*waiting).unwrap_or(u64::MAX), "change under way"),
+    ];
+    let said: Vec<_> = parts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, noun)| match noun {
+            "owed" => format!("{number} owed"),
+            "change under way" => format!("{number} under way"),
+            noun => count(number, noun),
+        })
+        .collect();
+    if said.is_empty() { "-".to_owned() } else { said.join(", ") }
+}
+
+fn mode(target: &TargetStatus) -> String {
+    let word = serde_json::to_value(target.mode).ok().and_then(|word| word.as_str().map(str::to_owned));
+    let word = word.unwrap_or_default();
+    if target.suspended { format!("{word} (suspended)") } else { word }
+}
+
+fn result(target: &TargetStatus) -> String {
+    if target.running.is_some() {
+        return "running".to_owned();
+    }
+    let result = target.last_cycle.as_ref().and_then(|cycle| cycle.result);
+    result.map_or("-", |result| result.as_str()).to_owned()
+}
+
+/// Where desired users come from, and what is wrong with it.
+fn source(source: &SourceStatus) -> String {
+    let SourceStatus { name, generation, digest: _, users, roles, accepted, problems, error, shrink } = source;
+    let mut out = if *generation == 0 {
+        format!("{} {}: nothing was accepted yet\n", styled(STRONG, "source"), plain(name))
+    } else {
+        let users = count(u64::try_from(*users).unwrap_or(u64::MAX), "user");
+        let roles = count(u64::try_from(*roles).unwrap_or(u64::MAX), "role");
+        let accepted = moment_or(*accepted, "-");
+        let source = styled(STRONG, "source");
+        format!("{source} {}: {users}, {roles}, generation {generation}, accepted {accepted}\n", plain(name))
+    };
+    if let Some(error) = error {
+        put(&mut out, format_args!("{} {error}; the last accepted snapshot stands\n", styled(BAD, "error:")));
+    }
+    if let Some(shrink) = shrink {
+        put(
+            &mut out,
+            format_args!(
+                "{} the newest manifests take {} of {} grants of access away, so they wait for a person\n{} if that is meant: rosterd accept-shrink {}\n",
+                styled(WAITS, "held:"),
+                shrink.lost,
+                shrink.level,
+                styled(GOOD, "hint:"),
+                shrink.digest,
+            ),
+        );
+    }
+    if !problems.is_empty() {
+        let number = count(len(problems), "problem");
+        let line = format!("{} in the newest manifests; the last accepted ones stand\n\n", styled(BAD, &number));
+        out.push_str(&line);
+        for problem in problems {
+            out.push_str(problem.trim_end());
+            out.push_str("\n\n");
+        }
+    }
+    out
+}
+
+/// What somebody must look at in one target.
+fn matters(target: &TargetStatus) -> String {
+    let mut out = String::new();
+    let TargetStatus { name, conflicts, holds, failures, owed, error, suspended, .. } = target;
+    let mut line = |word: String, rest: String| {
+        let gap = if word.is_empty() { "" } else { " " };
+        put(&mut out, format_args!("{} {word}{gap}{rest}\n", styled(STRONG, name)));
+    };
+    if let Some(error) = error {
+        line(styled(BAD, "does not answer:"), plain(error));
+    }
+    if *suspended {
+        line(styled(WAITS, "is suspended:"), format!("it goes on with `rosterd resume {name}`"));
+    }
+    for entry in holds {
+        line(String::new(), hold(name, entry));
+    }
+    for owed in owed.iter().take(MOST) {
+        let since = moment(owed.since);
+        let rest = format!("the end of access of `{}` since {since} ({})", owed.record, owed.reason.as_str());
+        line(styled(BAD, "owes"), rest);
+    }
+    more(owed.len(), "owed", &mut line);
+    for (record, conflict) in conflicts.iter().take(MOST) {
+        line(styled(WAITS, "conflict of"), format!("`{record}`: {}", plain(conflict)));
+    }
+    more(conflicts.len(), "conflicts", &mut line);
+    for (record, failure) in failures.iter().take(MOST) {
+        line(styled(BAD, "failed for"), format!("`{record}`: {}", plain(failure)));
+    }
+    more(failures.len(), "failures", &mut line);
+    if out.is_empty() { out } else { format!("\n{out}") }
+}
+
+/// Entries of one kind that are told of one target.
+const MOST: usize = 10;
+
+fn more(all: usize, noun: &str, line: &mut impl FnMut(String, String)) {
+    if all > MOST {
+        line(String::new(), format!("has {} more {noun}; `rosterd status --output json` lists all", all - MOST));
+    }
+}
+
+/// A hold, with the command that lets it through.
+pub fn hold(target: &TargetName, hold: &Hold) -> String {
+    let changes = count(len(&hold.changes), "change");
+    let what = format!("holds {changes} ({})", hold.limit.as_str());
+    let reason = plain(&hold.reason);
+    let told = format!("{}\n  {reason}", styled(WAITS, &what));
+    // The guardrail's own words may name the command already.
+    if reason.contains(hold.digest.as_str()) {
+        return told;
+    }
+    format!("{told}\n  to let it through: `{}`", words::release(target, hold))
+}
+
+/// Every hold, for people.
+pub fn holds_text(targets: &[TargetStatus]) -> String {
+    let mut out = String::new();
+    for target in targets {
+        for entry in &target.holds {
+            put(&mut out, format_args!("{} {}\n", styled(STRONG, &target.name), hold(&target.name, entry)));
+        }
+    }
+    if out.is_empty() { "nothing is held\n".to_owned() } else { out }
+}
+
+/// Every hold, one a row.
+pub fn holds(targets: &[TargetStatus]) -> Rows {
+    let mut rows = Rows::new(&["target", "limit", "changes", "why", "to let it through"]);
+    for target in targets {
+        for hold in &target.holds {
+            rows.push(vec![
+                target.name.to_string(),
+                hold.limit.as_str().to_owned(),
+                hold.changes.len().to_string(),
+                plain(&hold.reason),
+                words::release(&target.name, hold),
+            ]);
+        }
+    }
+    rows
+}
+
+/// Every removal that is due and not confirmed, one a row.
+pub fn owed(targets: &[TargetStatus]) -> Rows {
+    let mut rows = Rows::new(&["target", "user", "since", "held up by", "error"]);
+    for target in targets {
+        for owed in &target.owed {
+            let error = target.failures.get(&owed.record).or(target.error.as_ref());
+            rows.push(vec![
+                target.name.to_string(),
+                owed.record.to_string(),
+                moment(owed.since),
+                owed.reason.as_str().to_owned(),
+                error.map_or_else(|| "-".to_owned(), |error| plain(error)),
+            ]);
+        }
+    }
+    rows
+}
+
+/// Schedules, one target a row.
+pub fn targets(targets: &[TargetStatus]) -> Rows {
+    let mut rows = Rows::new(&["target", "connector", "mode", "environment", "schedule", "last success", "next run"]);
+    for target in targets {
+        let environment = target.space.as_ref().map(|space| space.environment.to_string());
+        rows.push(vec![
+            target.name.to_string(),
+            target.connector.clone(),
+            mode(target),
+            environment.unwrap_or_else(|| "-".to_owned()),
+            target.schedule.clone(),
+            moment_or(target.last_success, "-"),
+            moment_or(target.next_run, "-"),
+        ]);
+    }
+    rows
+}
