@@ -12,6 +12,9 @@ mod door;
 mod full;
 mod keyed;
 mod outcome;
+mod place;
+mod recall;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -29,10 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::EngineError;
 use crate::engine::SyncRequest;
-use crate::engine::guardrail::Guardrail;
 use crate::engine::intake::Changed;
 use crate::engine::look;
-use crate::engine::look::Causes;
 use crate::engine::look::View;
 use crate::engine::pace::Pace;
 use crate::engine::queue::Lane;
@@ -42,7 +43,6 @@ use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::SyncReport;
-use crate::engine::status::TargetStatus;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
 use crate::engine::worker::cycles::Cycle;
@@ -51,10 +51,10 @@ use crate::engine::worker::full::FullDone;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::LooksDone;
+use crate::engine::worker::place::Place;
 use crate::metrics::TargetMetrics;
 use crate::model::account::Account;
 use crate::model::audit::AuditEvent;
-use crate::model::history::CycleResult;
 use crate::model::history::Intent;
 use crate::model::history::Standing;
 use crate::model::history::Trigger;
@@ -62,20 +62,18 @@ use crate::model::ids::AccountId;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
-use crate::model::link::Space;
 use crate::model::projection::Desired;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Mode;
-use crate::model::target::Schedule;
-use crate::model::target::Target;
 use crate::project::Table;
-use crate::schedule;
 use crate::schedule::Timetable;
 use crate::store::StoreError;
 use crate::store::Write;
 
 /// Answers a `sync`.
 pub type Reply = oneshot::Sender<Result<SyncReport, EngineError>>;
+
+pub use crate::engine::worker::recall::recalled_status;
 
 /// A command to a worker.
 #[derive(Debug)]
@@ -90,12 +88,6 @@ pub enum Message {
     Linked(SyncRequest, Reply),
 }
 
-/// How far back the last full cycle is looked for among the keyed ones.
-const RECALLED_CYCLES: usize = 100;
-/// How long the worker waits when nothing is due.
-const IDLE: Duration = Duration::from_mins(1);
-/// Long enough to spread a hundred targets of one hour, short enough for "at 3 o'clock".
-const MOST_JITTER: Duration = Duration::from_secs(30);
 /// How long a store that does not answer is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -140,101 +132,6 @@ pub(super) struct Worker {
     /// Waits for the next commit.
     writes: Vec<Write>,
     store_error: Option<(String, Instant)>,
-}
-
-/// Where the target is, and what the store knows of it.
-struct Place {
-    space: Space,
-    own_account: Option<AccountId>,
-    links: Arc<BTreeMap<RecordId, Link>>,
-    by_account: BTreeMap<AccountId, RecordId>,
-    causes: Arc<Causes>,
-    guardrail: Guardrail,
-    /// Whether a listing has shown what is there: creations in an unknown target wait for it.
-    listed: bool,
-    /// Whether it showed any account.
-    populated: bool,
-}
-
-impl Place {
-    fn set_links(&mut self, links: BTreeMap<RecordId, Link>) {
-        self.by_account = links.values().map(|link| (link.account.clone(), link.record.clone())).collect();
-        self.links = Arc::new(links);
-    }
-
-    fn put_link(&mut self, link: Link) {
-        self.by_account.insert(link.account.clone(), link.record.clone());
-        Arc::make_mut(&mut self.links).insert(link.record.clone(), link);
-    }
-
-    fn take_link(&mut self, record: &RecordId) -> Option<Link> {
-        let link = Arc::make_mut(&mut self.links).remove(record)?;
-        self.by_account.remove(&link.account);
-        Some(link)
-    }
-
-    /// The links of `records`, and of whoever else owns one of `accounts`.
-    fn links_around<'a>(
-        &self,
-        records: impl IntoIterator<Item = &'a RecordId>,
-        accounts: impl IntoIterator<Item = &'a AccountId>,
-    ) -> BTreeMap<RecordId, Link> {
-        let owners = accounts.into_iter().filter_map(|account| self.by_account.get(account)).cloned();
-        let around: BTreeSet<_> = records.into_iter().cloned().chain(owners).collect();
-        around.into_iter().filter_map(|record| Some((record.clone(), self.links.get(&record)?.clone()))).collect()
-    }
-}
-
-/// The status of a target that has not run yet.
-pub fn first_status(target: &Target) -> TargetStatus {
-    TargetStatus {
-        name: target.name.clone(),
-        connector: target.connector.clone(),
-        mode: target.mode,
-        suspended: false,
-        space: None,
-        schedule: words(target.schedule.as_ref()),
-        next_run: None,
-        running: None,
-        last_cycle: None,
-        last_success: None,
-        waiting: 0,
-        accounts: BTreeMap::new(),
-        unmanaged: 0,
-        conflicts: BTreeMap::new(),
-        holds: Vec::new(),
-        failures: BTreeMap::new(),
-        owed: Vec::new(),
-        error: None,
-    }
-}
-
-fn words(schedule: Option<&Schedule>) -> String {
-    match schedule {
-        None => "on change and on demand".to_owned(),
-        Some(Schedule::Cron { cron, time_zone }) => format!("cron `{cron}` in {time_zone}"),
-        Some(Schedule::Every(period)) => format!("every {} s", period.as_secs()),
-    }
-}
-
-/// The status of a target as the store remembers it, until the target is seen again.
-pub async fn recalled_status(shared: &Shared, target: &Target) -> Result<TargetStatus, StoreError> {
-    let mut status = first_status(target);
-    let cycles = shared.store.cycles(Some(&target.name), None, RECALLED_CYCLES).await?;
-    let full = cycles.into_iter().filter(|cycle| cycle.full && cycle.ended.is_some());
-    for cycle in full {
-        if status.last_success.is_none() && cycle.result == Some(CycleResult::Ok) {
-            status.last_success = cycle.ended;
-        }
-        status.last_cycle.get_or_insert(cycle);
-    }
-    if let Some((space, standing)) = shared.store.standings(&target.name).await?.into_iter().next() {
-        status.space = Some(space);
-        status.conflicts = cycles::conflicts(&standing);
-        status.holds = standing.holds;
-        status.failures = standing.failures;
-    }
-    Ok(status)
 }
 
 /// Starts the worker of `handle`, after its predecessor has ended.
@@ -393,72 +290,6 @@ impl Worker {
             self.mark(differ, Trigger::Manifest, current.at);
         }
         self.move_renamed();
-    }
-
-    /// Remembers when the validity of users changes next.
-    fn plan_transitions(&mut self, records: Option<&BTreeSet<RecordId>>, now: DateTime<Utc>) {
-        let Some(snapshot) = self.snapshot.clone() else { return };
-        match records {
-            None => self.transitions.clear(),
-            Some(records) => self.transitions.retain(|(_, record)| !records.contains(record)),
-        }
-        let next = |record: &RecordId| {
-            let user = snapshot.users.get(record)?;
-            Some((schedule::next_transition(user, now)?, record.clone()))
-        };
-        match records {
-            None => self.transitions.extend(snapshot.users.keys().filter_map(next)),
-            Some(records) => self.transitions.extend(records.iter().filter_map(next)),
-        }
-    }
-
-    /// Acts on whatever the clock says: schedules, and validity that begins or ends.
-    fn on_time(&mut self) {
-        let now = self.shared.now();
-        let mut arrived = BTreeMap::new();
-        while let Some((at, record)) = self.transitions.first().cloned().filter(|(at, _)| *at <= now) {
-            self.transitions.pop_first();
-            arrived.insert(record, at);
-        }
-        if let Some(snapshot) = self.snapshot.clone().filter(|_| !arrived.is_empty()) {
-            let records: BTreeSet<_> = arrived.keys().cloned().collect();
-            let differ = self.table.refresh(&snapshot, Some(&records), now);
-            self.plan_transitions(Some(&records), now);
-            for record in differ {
-                let since = arrived.get(&record).copied().unwrap_or(now);
-                self.mark([record], Trigger::Validity, since);
-            }
-        }
-        if self.running == Running::Daemon && self.next_run.is_some_and(|next| next <= now) {
-            self.full_requests.push(FullRequest::of(Trigger::Schedule));
-            self.next_run = None;
-        }
-        if self.next_run.is_none() {
-            let next = self.timetable.as_ref().and_then(|timetable| timetable.next_after(now));
-            self.next_run = next.map(|next| next + self.jitter());
-        }
-    }
-
-    /// Spreads the targets of one schedule apart, the same way every time.
-    fn jitter(&self) -> chrono::Duration {
-        let most = match &self.handle.target.schedule {
-            Some(Schedule::Every(period)) => *period / 10,
-            Some(Schedule::Cron { .. }) | None => MOST_JITTER,
-        };
-        let jitter = schedule::jitter(self.handle.target.name.as_str(), most.min(MOST_JITTER));
-        chrono::Duration::from_std(jitter).unwrap_or_default()
-    }
-
-    /// The first instant at which something is due without anybody telling.
-    fn next_wake(&self) -> Instant {
-        let now = Instant::now();
-        let wall = self.shared.now();
-        let next_second = self.transitions.first().map(|(at, _)| *at);
-        let by_clock = [next_second, self.next_run].into_iter().flatten().min();
-        let by_clock = by_clock.map(|at| now + (at - wall).to_std().unwrap_or_default());
-        let store = self.store_error.as_ref().map(|(_, until)| *until);
-        let due = [by_clock, self.next_look(), self.next_call(), self.door.next_try(), store];
-        due.into_iter().flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
     }
 
     /// A declared rename moves the link.

@@ -1,0 +1,55 @@
+//! Where a target is, and what the store knows of it.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::engine::guardrail::Guardrail;
+use crate::engine::look::Causes;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::link::Space;
+
+/// Where the target is, and what the store knows of it.
+pub(super) struct Place {
+    pub(super) space: Space,
+    pub(super) own_account: Option<AccountId>,
+    pub(super) links: Arc<BTreeMap<RecordId, Link>>,
+    pub(super) by_account: BTreeMap<AccountId, RecordId>,
+    pub(super) causes: Arc<Causes>,
+    pub(super) guardrail: Guardrail,
+    /// Whether a listing has shown what is there: creations in an unknown target wait for it.
+    pub(super) listed: bool,
+    /// Whether it showed any account.
+    pub(super) populated: bool,
+}
+
+impl Place {
+    pub(super) fn set_links(&mut self, links: BTreeMap<RecordId, Link>) {
+        self.by_account = links.values().map(|link| (link.account.clone(), link.record.clone())).collect();
+        self.links = Arc::new(links);
+    }
+
+    pub(super) fn put_link(&mut self, link: Link) {
+        self.by_account.insert(link.account.clone(), link.record.clone());
+        Arc::make_mut(&mut self.links).insert(link.record.clone(), link);
+    }
+
+    pub(super) fn take_link(&mut self, record: &RecordId) -> Option<Link> {
+        let link = Arc::make_mut(&mut self.links).remove(record)?;
+        self.by_account.remove(&link.account);
+        Some(link)
+    }
+
+    /// The links of `records`, and of whoever else owns one of `accounts`.
+    pub(super) fn links_around<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a RecordId>,
+        accounts: impl IntoIterator<Item = &'a AccountId>,
+    ) -> BTreeMap<RecordId, Link> {
+        let owners = accounts.into_iter().filter_map(|account| self.by_account.get(account)).cloned();
+        let around: BTreeSet<_> = records.into_iter().cloned().chain(owners).collect();
+        around.into_iter().filter_map(|record| Some((record.clone(), self.links.get(&record)?.clone()))).collect()
+    }
+}

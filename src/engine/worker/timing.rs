@@ -1,0 +1,90 @@
+//! What becomes due without anybody telling: schedules, and validity that begins or ends.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::Utc;
+use tokio::time::Instant;
+
+use crate::engine::shared::Running;
+use crate::engine::worker::Worker;
+use crate::engine::worker::full::FullRequest;
+use crate::model::history::Trigger;
+use crate::model::ids::RecordId;
+use crate::model::target::Schedule;
+use crate::schedule;
+
+/// Long enough to spread a hundred targets of one hour, short enough for "at 3 o'clock".
+const MOST_JITTER: Duration = Duration::from_secs(30);
+/// How long the worker waits when nothing is due.
+const IDLE: Duration = Duration::from_mins(1);
+
+impl Worker {
+    /// Remembers when the validity of users changes next.
+    pub(super) fn plan_transitions(&mut self, records: Option<&BTreeSet<RecordId>>, now: DateTime<Utc>) {
+        let Some(snapshot) = self.snapshot.clone() else { return };
+        match records {
+            None => self.transitions.clear(),
+            Some(records) => self.transitions.retain(|(_, record)| !records.contains(record)),
+        }
+        let next = |record: &RecordId| {
+            let user = snapshot.users.get(record)?;
+            Some((schedule::next_transition(user, now)?, record.clone()))
+        };
+        match records {
+            None => self.transitions.extend(snapshot.users.keys().filter_map(next)),
+            Some(records) => self.transitions.extend(records.iter().filter_map(next)),
+        }
+    }
+
+    /// Acts on whatever the clock says: schedules, and validity that begins or ends.
+    pub(super) fn on_time(&mut self) {
+        let now = self.shared.now();
+        let mut arrived = BTreeMap::new();
+        while let Some((at, record)) = self.transitions.first().cloned().filter(|(at, _)| *at <= now) {
+            self.transitions.pop_first();
+            arrived.insert(record, at);
+        }
+        if let Some(snapshot) = self.snapshot.clone().filter(|_| !arrived.is_empty()) {
+            let records: BTreeSet<_> = arrived.keys().cloned().collect();
+            let differ = self.table.refresh(&snapshot, Some(&records), now);
+            self.plan_transitions(Some(&records), now);
+            for record in differ {
+                let since = arrived.get(&record).copied().unwrap_or(now);
+                self.mark([record], Trigger::Validity, since);
+            }
+        }
+        if self.running == Running::Daemon && self.next_run.is_some_and(|next| next <= now) {
+            self.full_requests.push(FullRequest::of(Trigger::Schedule));
+            self.next_run = None;
+        }
+        if self.next_run.is_none() {
+            let next = self.timetable.as_ref().and_then(|timetable| timetable.next_after(now));
+            self.next_run = next.map(|next| next + self.jitter());
+        }
+    }
+
+    /// Spreads the targets of one schedule apart, the same way every time.
+    fn jitter(&self) -> chrono::Duration {
+        let most = match &self.handle.target.schedule {
+            Some(Schedule::Every(period)) => *period / 10,
+            Some(Schedule::Cron { .. }) | None => MOST_JITTER,
+        };
+        let jitter = schedule::jitter(self.handle.target.name.as_str(), most.min(MOST_JITTER));
+        chrono::Duration::from_std(jitter).unwrap_or_default()
+    }
+
+    /// The first instant at which something is due without anybody telling.
+    pub(super) fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let wall = self.shared.now();
+        let next_second = self.transitions.first().map(|(at, _)| *at);
+        let by_clock = [next_second, self.next_run].into_iter().flatten().min();
+        let by_clock = by_clock.map(|at| now + (at - wall).to_std().unwrap_or_default());
+        let store = self.store_error.as_ref().map(|(_, until)| *until);
+        let due = [by_clock, self.next_look(), self.next_call(), self.door.next_try(), store];
+        due.into_iter().flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
+    }
+}
