@@ -131,6 +131,8 @@ pub(super) struct Worker {
     owed: BTreeMap<RecordId, DateTime<Utc>>,
     /// Waits for the next commit.
     writes: Vec<Write>,
+    /// Told after the next commit, so that a caller finds in the store what it was told.
+    replies: Vec<(Reply, SyncReport)>,
     store_error: Option<(String, Instant)>,
 }
 
@@ -191,6 +193,7 @@ impl Worker {
             held_seen: BTreeMap::new(),
             owed: BTreeMap::new(),
             writes: Vec::new(),
+            replies: Vec::new(),
             store_error: None,
         };
         if running == Running::Daemon {
@@ -214,6 +217,7 @@ impl Worker {
                 self.dispatch().await;
             }
             self.commit_rest().await;
+            self.reply();
             self.publish();
             if stopping && self.calls.is_empty() {
                 break;
@@ -409,6 +413,14 @@ impl Worker {
         }
     }
 
+    /// Answers callers. One that went away needs no answer; a store that did not take the commit is
+    /// named in `status`.
+    fn reply(&mut self) {
+        for (reply, report) in self.replies.drain(..) {
+            drop(reply.send(Ok(report)));
+        }
+    }
+
     /// The last words: outcomes are committed, callers answered.
     async fn close(&mut self) {
         let cycles: Vec<_> = self.cycles.keys().cloned().collect();
@@ -422,6 +434,7 @@ impl Worker {
         }
         self.store_error = None;
         self.commit_rest().await;
+        self.reply();
         self.publish();
         if self.shared.sender(&self.handle.target.name).is_none() {
             self.shared.metrics.forget(&self.handle.target.name);

@@ -183,7 +183,7 @@ impl Worker {
         );
         if let Some(reply) = reply {
             let plan = plan.unwrap_or_else(|| empty_plan(&record, self.handle.target.mode));
-            drop(reply.send(Ok(SyncReport { cycle: record, plan, stale, failures })));
+            self.replies.push((reply, SyncReport { cycle: record, plan, stale, failures }));
         }
     }
 
