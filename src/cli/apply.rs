@@ -89,11 +89,13 @@ async fn apply_folder(session: &Session, global: &Global, arguments: &ApplyArgum
     if session.client.is_remote() {
         reload(session, global, arguments).await?;
     }
-    let held = plan::source(session, None).await?;
+    let ground = plan::ground(session, None, arguments.target.as_deref()).await?;
     let users = arguments.user.as_deref().map(|user| BTreeSet::from([user.into()]));
     let body = PlanBody { target: arguments.target.as_deref().map(Into::into), users: users.clone(), documents: None };
-    let reply = plan::ask(session, &body).await?;
-    let exit = if held || reply.plans.iter().any(|plan| !plan.holds.is_empty()) { Exit::Held } else { Exit::Done };
+    let mut reply = plan::ask(session, &body).await?;
+    reply.errors.extend(ground.unreachable.into_iter().filter(|_| arguments.target.is_none()));
+    let exit =
+        if ground.shrink || reply.plans.iter().any(|plan| !plan.holds.is_empty()) { Exit::Held } else { Exit::Done };
     shown(global.output, &reply);
     consent(&reply.plans, arguments.yes)?;
     let left_out = if session.fresh() { careful(&reply.plans) } else { 0 };
@@ -128,11 +130,14 @@ async fn apply_saved(
     arguments: &ApplyArguments,
     plans: Vec<Plan>,
 ) -> Result<Exit, Failure> {
-    let held = plan::source(session, None).await?;
+    let ground = plan::ground(session, None, arguments.target.as_deref()).await?;
     consent(&plans, arguments.yes)?;
     let left_out = if session.fresh() { careful(&plans) } else { 0 };
-    let exit =
-        if held || left_out > 0 || plans.iter().any(|plan| !plan.holds.is_empty()) { Exit::Held } else { Exit::Done };
+    let exit = if ground.shrink || left_out > 0 || plans.iter().any(|plan| !plan.holds.is_empty()) {
+        Exit::Held
+    } else {
+        Exit::Done
+    };
     let wanted = |plan: &Plan| arguments.target.as_deref().is_none_or(|target| plan.space.target.as_str() == target);
     let work = plans.into_iter().filter(wanted).map(|plan| {
         let of_user = |change: &Change| arguments.user.as_deref().is_none_or(|user| change.record.as_str() == user);

@@ -1,5 +1,6 @@
 //! `plan`: what would change. Nothing is written, neither there nor here.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use crate::cli::saved;
 use crate::cli::session;
 use crate::cli::session::Session;
 use crate::engine::status::Status;
+use crate::model::ids::TargetName;
 use crate::model::plan::Plan;
 use crate::model::role::TargetRef;
 use crate::model::snapshot::Snapshot;
@@ -38,13 +40,14 @@ pub async fn run(global: &Global, arguments: &PlanArguments) -> Result<Exit, Fai
 
 async fn show(session: &Session, global: &Global, arguments: &PlanArguments) -> Result<Exit, Failure> {
     let folder = arguments.folder.folder.as_deref();
-    let held = source(session, folder).await?;
+    let ground = ground(session, folder, arguments.target.as_deref()).await?;
     let scope = PlanBody {
         target: arguments.target.as_deref().map(Into::into),
         users: arguments.user.as_deref().map(|user| BTreeSet::from([user.into()])),
         documents: documents(session, global, folder).await?,
     };
-    let reply = ask(session, &scope).await?;
+    let mut reply = ask(session, &scope).await?;
+    reply.errors.extend(ground.unreachable.into_iter().filter(|_| arguments.target.is_none()));
     let canonical = saved::canonical(&reply, folder)?;
     match global.output {
         Form::Text => output::print(&text(&reply))?,
@@ -59,7 +62,7 @@ async fn show(session: &Session, global: &Global, arguments: &PlanArguments) -> 
     for (target, error) in &reply.errors {
         output::complain(&Failure::new(format!("there is no plan for `{target}`: {error}")));
     }
-    Ok(verdict(&reply, held, arguments.detailed_exitcode))
+    Ok(verdict(&reply, ground.shrink, arguments.detailed_exitcode))
 }
 
 /// Asks for the plans.
@@ -67,30 +70,53 @@ pub async fn ask(session: &Session, body: &PlanBody) -> Result<PlanReply, Failur
     session.client.post(Ask::of(&["plan"]), &serde_json::to_value(body)?).await
 }
 
-/// Refuses to go on from documents that were not accepted, and says whether a shrink is held.
+/// What is known of the documents that a plan starts from.
+#[derive(Debug, Default)]
+pub struct Ground {
+    /// Whether they take too much away, so that the last accepted ones stand.
+    pub shrink: bool,
+    /// Targets that cannot be reached as they are configured, and why.
+    pub unreachable: BTreeMap<TargetName, String>,
+}
+
+/// Refuses to go on from documents that were not accepted, and says what is held back.
 ///
 /// A daemon that plans from other documents than its own judges them by itself.
-pub async fn source(session: &Session, folder: Option<&Path>) -> Result<bool, Failure> {
+pub async fn ground(session: &Session, folder: Option<&Path>, target: Option<&str>) -> Result<Ground, Failure> {
     if session.client.is_remote() && folder.is_some() {
-        return Ok(false);
+        return Ok(Ground::default());
     }
+    let Status { source, targets } = session.client.get(Ask::of(&["status"])).await?;
+    let mut unreachable = BTreeMap::new();
     if let Some(app) = &session.app {
         let documents = app.source.load().await;
         let documents = documents
             .map_err(|error| Failure::new(error.to_string()).hint("give the folder of your manifests by `-f DIR`"))?;
         session::refuse_problems(&documents)?;
+        let missing = documents.targets.iter().filter(|target| targets.iter().all(|known| known.name != target.name));
+        unreachable = missing.map(|target| (target.name.clone(), why(&target.name, &source.problems))).collect();
     }
-    let Status { source, targets: _ } = session.client.get(Ask::of(&["status"])).await?;
-    let Some(shrink) = &source.shrink else { return Ok(false) };
-    output::note(&format!(
-        "{} the manifests take {} of {} grants of access away, so the last accepted ones stand\n      if that is meant: \
-         rosterd accept-shrink {}",
-        styled(WAITS, "held:"),
-        shrink.lost,
-        shrink.level,
-        shrink.digest
-    ));
-    Ok(true)
+    if let Some((name, why)) = unreachable.iter().find(|(name, _)| Some(name.as_str()) == target) {
+        return Err(Failure::new(format!("there is no plan for `{name}`: {why}")).hint("mend that, and run this again"));
+    }
+    if let Some(shrink) = &source.shrink {
+        output::note(&format!(
+            "{} the manifests take {} of {} grants of access away, so the last accepted ones stand\n      if that is \
+             meant: rosterd accept-shrink {}",
+            styled(WAITS, "held:"),
+            shrink.lost,
+            shrink.level,
+            shrink.digest
+        ));
+    }
+    Ok(Ground { shrink: source.shrink.is_some(), unreachable })
+}
+
+/// What the engine said of a target that it could not take on.
+fn why(target: &TargetName, problems: &[String]) -> String {
+    let start = format!("target `{target}`: ");
+    let found = problems.iter().find_map(|problem| problem.strip_prefix(&start));
+    found.unwrap_or("it cannot be reached as it is configured").to_owned()
 }
 
 /// What a daemon must plan from; a plan of this process has read the folder already.

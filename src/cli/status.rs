@@ -130,7 +130,7 @@ fn source(source: &SourceStatus) -> String {
     }
     if !problems.is_empty() {
         let number = count(len(problems), "problem");
-        let line = format!("{} in the newest manifests; the last accepted ones stand\n\n", styled(BAD, &number));
+        let line = format!("{} with the newest manifests; what was accepted stands\n\n", styled(BAD, &number));
         out.push_str(&line);
         for problem in problems {
             out.push_str(problem.trim_end());

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 const DONE: i32 = 0;
 const ERROR: i32 = 1;
 const CHANGES: i32 = 2;
+const HELD: i32 = 3;
 const STALE: i32 = 4;
 
 /// An empty folder to run commands in.
@@ -264,6 +265,97 @@ fn explain_names_the_line_of_each_value_and_why_an_account_is_missing() {
     assert!(missing.out.contains("the user is inactive"), "{missing:?}");
     let nobody = place.run(&["explain", "u9"]).ends(ERROR);
     assert!(nobody.err.contains("u9"), "{nobody:?}");
+}
+
+#[test]
+fn a_target_that_cannot_be_reached_as_configured_is_an_error_and_the_others_go_on() {
+    let place = Place::new();
+    place.company(&["u1"]);
+    let remote = TARGET.split("---").next().unwrap().replace("name: crm", "name: erp").replace(
+        "connector: { directory: {} }",
+        "connector: { scim: {} }\n  environments:\n    test: { url: \"http://127.0.0.1:9/scim\", auth: { bearer: { env: \
+         ERP_TOKEN } } }",
+    );
+    place.write("m/erp.yaml", &remote);
+    for command in ["plan", "apply"] {
+        let said = place.run(&[command, "-f", "m"]).ends(ERROR);
+        assert!(said.err.contains("`erp`") && said.err.contains("ERP_TOKEN"), "{said:?}");
+    }
+    let accounts = place.run(&["accounts", "crm", "--output", "json"]).ends(DONE).json();
+    assert_eq!(accounts[0]["record"], "u1");
+    place.run(&["apply", "-f", "m", "--target", "crm"]).ends(DONE);
+    place.run(&["apply", "-f", "m", "--target", "erp"]).ends(ERROR).hints("mend");
+}
+
+/// Forty users of whom six are guests.
+fn forty(place: &Place) {
+    place.company(&[]);
+    let guest = "apiVersion: rosterd.dev/v1\nkind: Role\nmetadata: { name: guest }\nspec: { grants: [ { target: crm, level: \
+                 all } ] }\n";
+    place.write("m/guest.yaml", guest);
+    for number in 1..=40 {
+        let user = format!("u{number}");
+        let role = if number > 34 { "guest" } else { "agent" };
+        place.write(&format!("m/{user}.yaml"), &person(&user, true).replace("agent", role));
+    }
+    place.run(&["apply", "-f", "m"]).ends(DONE);
+}
+
+#[test]
+fn what_a_limit_holds_is_shown_with_the_command_that_releases_it() {
+    let place = Place::new();
+    forty(&place);
+    let guest = fs::read_to_string(place.path("m/guest.yaml")).unwrap();
+    place.write("m/guest.yaml", &guest.replace("[ { target: crm, level: all } ]", "[]"));
+    place.run(&["plan", "-f", "m"]).ends(HELD);
+    let applied = place.run(&["apply", "-f", "m", "--yes"]).ends(HELD);
+    assert!(applied.out.contains("crm holds 6 changes (narrow.inferred)"), "{applied:?}");
+    let held = place.run(&["holds", "list"]).ends(DONE).out;
+    let digest = held.split("rosterd holds release ").nth(1).unwrap().split('`').next().unwrap();
+    let wrong = place.run(&["holds", "release", "0000"]).ends(ERROR);
+    wrong.hints("holds list");
+    place.run(&["holds", "release", digest, "--reason", "the guests have left"]).ends(DONE);
+    let out = place.run(&["accounts", "crm", "--state", "inactive", "--output", "json"]).ends(DONE).json();
+    assert_eq!(out.as_array().unwrap().len(), 6);
+    assert_eq!(place.run(&["holds", "list"]).ends(DONE).out, "nothing is held\n");
+}
+
+#[test]
+fn manifests_that_shrink_too_much_wait_for_a_word_about_exactly_them() {
+    let place = Place::new();
+    forty(&place);
+    for number in 1..=20 {
+        fs::remove_file(place.path(&format!("m/u{number}.yaml"))).unwrap();
+    }
+    let planned = place.run(&["plan", "-f", "m"]).ends(HELD);
+    assert!(planned.err.contains("20 of 40 grants of access"), "{planned:?}");
+    place.run(&["apply", "-f", "m", "--yes"]).ends(HELD);
+    let digest = planned.err.split("rosterd accept-shrink ").nth(1).unwrap().trim();
+    place.run(&["accept-shrink", "0000"]).ends(ERROR);
+    place.run(&["accept-shrink", digest]).ends(DONE);
+    let status = place.run(&["status", "--output", "json"]).ends(DONE).json();
+    assert_eq!((&status["source"]["shrink"], &status["source"]["users"]), (&Value::Null, &20.into()));
+    // The limit on inferred narrowing has its say all the same.
+    place.run(&["apply", "-f", "m", "--yes"]).ends(HELD);
+}
+
+#[test]
+fn a_lost_store_leads_to_first_contact_and_not_to_guesses() {
+    let place = Place::new();
+    place.company(&["u1"]);
+    let adopting = TARGET.replace("    userName:", "    existing: adopt\n    trustedKeys: [externalId]\n    userName:");
+    place.write("m/target.yaml", &adopting);
+    place.run(&["apply", "-f", "m"]).ends(DONE);
+    for file in ["rosterd.db", "rosterd.db-wal", "rosterd.db-shm", "rosterd.heads"] {
+        drop(fs::remove_file(place.path(file)));
+    }
+    let applied = place.run(&["apply", "-f", "m"]).ends(HELD);
+    assert!(applied.out.contains("first-contact"), "{applied:?}");
+    let digest = applied.out.split("rosterd enforce crm ").nth(1).unwrap();
+    let digest: String = digest.chars().take_while(char::is_ascii_hexdigit).collect();
+    place.run(&["enforce", "crm", &digest]).ends(DONE);
+    let plan = place.run(&["plan", "-f", "m", "--detailed-exitcode", "--output", "json"]).ends(DONE).json();
+    assert_eq!(plan["plans"][0]["holds"], serde_json::json!([]));
 }
 
 #[test]
