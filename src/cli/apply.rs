@@ -154,7 +154,8 @@ fn shown(form: Form, reply: &PlanReply) {
         output::note(&plan::text(reply));
     }
     for (target, error) in &reply.errors {
-        output::complain(&Failure::new(format!("there is no plan for `{target}`: {error}")));
+        let failure = Failure::new(format!("there is no plan for `{target}`: {error}"));
+        output::complain(&failure.hint("mend that and run this again; the other targets are not held up"));
     }
 }
 

@@ -17,7 +17,6 @@ use crate::server::wire::Right;
     version,
     about,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     after_help = "Exit codes: 0 done, 1 error, 2 `plan --detailed-exitcode` found changes, 3 a limit, a shrink or \
                   first contact held something, 4 parts of a saved plan no longer follow."
 )]

@@ -60,7 +60,8 @@ async fn show(session: &Session, global: &Global, arguments: &PlanArguments) -> 
         output::note(&format!("saved as `{0}`; apply it with `rosterd apply {0}`", path.display()));
     }
     for (target, error) in &reply.errors {
-        output::complain(&Failure::new(format!("there is no plan for `{target}`: {error}")));
+        let failure = Failure::new(format!("there is no plan for `{target}`: {error}"));
+        output::complain(&failure.hint("mend that and run this again; the other targets are not held up"));
     }
     Ok(verdict(&reply, ground.shrink, arguments.detailed_exitcode))
 }
