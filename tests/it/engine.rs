@@ -51,6 +51,7 @@ async fn declared_users_become_accounts_and_a_second_cycle_changes_nothing() {
     assert_eq!(rig.target("app").inside().accounts.len(), 300);
     let account = rig.target("app").by_name("u-0007@acme.example").unwrap();
     assert_eq!(account.external_id(), Some("u-0007"));
+    assert_eq!(rig.status("app").accounts[&AccountState::Active], 300, "counted without another listing");
     rig.assert_settled("app").await;
     assert_eq!(rig.target("app").count("update"), 0);
 }

@@ -52,6 +52,7 @@ impl Worker {
 
     fn confirmed(&mut self, record: &RecordId, intent: &Intent, rest: Entry, applied: Applied) {
         self.standing.failures.remove(record);
+        self.recount(rest.seen.as_deref().map(|before| before.state), applied.account.state);
         self.remember_done(intent, &applied.account);
         let cycle = rest.cycle.clone();
         self.settle(&cycle, record, Settled::Done(intent.change.action));
@@ -70,6 +71,18 @@ impl Worker {
             return;
         }
         self.confirm_end(record, intent, &rest, &account);
+    }
+
+    /// Keeps the counts of the last listing true of what was made since.
+    fn recount(&mut self, before: Option<AccountState>, after: AccountState) {
+        let mut status = lock(&self.handle.status);
+        if let Some(count) = before.and_then(|state| status.accounts.get_mut(&state)) {
+            *count = count.saturating_sub(1);
+        }
+        *status.accounts.entry(after).or_default() += 1;
+        for state in before.into_iter().chain([after]) {
+            self.metrics.set_accounts(state, status.accounts.get(&state).copied().unwrap_or_default());
+        }
     }
 
     /// The last change of a user is made: the account must now equal its projection.
