@@ -20,6 +20,8 @@ mod manifest;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod partial;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod support;

@@ -1,11 +1,17 @@
 //! What a target's status shows before its worker has run.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::engine::shared::Shared;
+use crate::engine::status::Owed;
 use crate::engine::status::TargetStatus;
 use crate::engine::worker::cycles;
+use crate::metrics::OwedReason;
+use crate::model::change::Effect;
 use crate::model::history::CycleResult;
+use crate::model::history::Standing;
 use crate::model::target::Schedule;
 use crate::model::target::Target;
 use crate::store::StoreError;
@@ -41,7 +47,7 @@ fn words(schedule: Option<&Schedule>) -> String {
     match schedule {
         None => "on change and on demand".to_owned(),
         Some(Schedule::Cron { cron, time_zone }) => format!("cron `{cron}` in {time_zone}"),
-        Some(Schedule::Every(period)) => format!("every {} s", period.as_secs()),
+        Some(Schedule::Every(period)) => format!("every {}", short(*period)),
     }
 }
 
@@ -59,8 +65,38 @@ pub async fn recalled_status(shared: &Shared, target: &Target) -> Result<TargetS
     if let Some((space, standing)) = shared.store.standings(&target.name).await?.into_iter().next() {
         status.space = Some(space);
         status.conflicts = cycles::conflicts(&standing);
+        status.owed = held(&standing);
         status.holds = standing.holds;
         status.failures = standing.failures;
     }
     Ok(status)
+}
+
+/// Narrowing that a guardrail held when the target was last planned.
+fn held(standing: &Standing) -> Vec<Owed> {
+    let Some(since) = standing.at else { return Vec::new() };
+    let changes = standing.holds.iter().flat_map(|hold| &hold.changes);
+    let narrowing = changes.filter(|change| change.effect == Effect::Narrows);
+    let records: BTreeSet<_> = narrowing.map(|change| change.record.clone()).collect();
+    records.into_iter().map(|record| Owed { record, since, reason: OwedReason::Hold }).collect()
+}
+
+/// The duration as documents write it: `90s`, `15m`, `1h`, `14d`.
+fn short(period: Duration) -> String {
+    let seconds = period.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(length, _)| seconds > 0 && seconds % length == 0);
+    unit.map_or_else(|| format!("{seconds}s"), |(length, word)| format!("{}{word}", seconds / length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_read_as_documents_write_them() {
+        for text in ["90s", "15m", "1h", "36h", "14d"] {
+            assert_eq!(short(crate::schedule::parse_duration(text).unwrap()), text);
+        }
+    }
 }

@@ -176,7 +176,7 @@ pub(crate) struct Inside {
 }
 
 struct Shared {
-    knobs: Knobs,
+    knobs: Mutex<Knobs>,
     inside: Mutex<Inside>,
 }
 
@@ -189,7 +189,7 @@ pub(crate) struct FakeScim {
 
 impl FakeScim {
     pub(crate) async fn start(knobs: Knobs) -> Self {
-        let shared = Arc::new(Shared { knobs, inside: Mutex::default() });
+        let shared = Arc::new(Shared { knobs: Mutex::new(knobs), inside: Mutex::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/scim/v2", listener.local_addr().unwrap());
         let router = Router::new().fallback(serve).with_state(Arc::clone(&shared));
@@ -200,6 +200,11 @@ impl FakeScim {
 
     pub(crate) fn inside(&self) -> MutexGuard<'_, Inside> {
         self.shared.inside.lock().unwrap()
+    }
+
+    /// Differs from the book in another way from now on.
+    pub(crate) fn turn(&self, knobs: Knobs) {
+        *self.shared.knobs.lock().unwrap() = knobs;
     }
 
     /// Puts users `u0`, `u1`, ... in, behind the connector's back.
@@ -308,13 +313,14 @@ impl Shared {
     fn answer(&self, seen: &Seen) -> Reply {
         let mut inside = self.inside.lock().unwrap();
         let known = seen.token.as_deref() == Some(&format!("Bearer {TOKEN}"));
-        if !known && (self.knobs.strangers == Strangers::Refused || seen.method != Method::GET) {
+        let knobs = self.knobs.lock().unwrap().clone();
+        if !known && (knobs.strangers == Strangers::Refused || seen.method != Method::GET) {
             return error(401, "", "the token is not known");
         }
         let path = seen.path.trim_start_matches("/scim/v2/");
         let segments: Vec<String> = path.split('/').map(resources::decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let knobs = &self.knobs;
+        let knobs = &knobs;
         match (seen.method.as_str(), segments.as_slice()) {
             ("GET", ["ServiceProviderConfig"]) => match &knobs.config {
                 Some(config) => reply(200, config),
