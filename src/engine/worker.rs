@@ -291,7 +291,7 @@ impl Worker {
         let differ = self.table.refresh(&current.snapshot, records, now);
         self.plan_transitions(records, now);
         if !first {
-            self.mark(differ, Trigger::Manifest, current.at);
+            self.mark_changed(differ, Trigger::Manifest, current.at);
         }
         self.move_renamed();
     }

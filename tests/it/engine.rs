@@ -367,6 +367,22 @@ async fn access_ends_at_the_second_that_valid_until_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_cycles_run_only_when_asked_for_an_end_date_waits_for_the_next() {
+    let rig = Rig::new(documents([user("a"), user("b")], [target("app")]));
+    rig.engine.start(Running::Once).await.unwrap();
+    rig.sync("app").await.unwrap();
+    let until = Some(rig.now() + chrono::Duration::seconds(5));
+    let leaver = User { valid: Validity { from: None, until }, ..user("a") };
+    rig.source.set(Ok(documents([leaver, inactive("b")], [target("app")])));
+    rig.engine.reload().await.unwrap();
+    rig.pass(Duration::from_mins(1)).await;
+    assert_eq!(rig.target("app").count("disable"), 0, "nobody asked");
+    rig.sync("app").await.unwrap();
+    assert_eq!(rig.target("app").count("disable"), 2);
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_returner_gets_the_same_account_back() {
     let rig = Rig::started(documents([user("a")], [target("app")])).await;
     let before = rig.target("app").by_name("a@acme.example").unwrap();

@@ -39,6 +39,20 @@ impl Worker {
         }
     }
 
+    /// Marks users whose projection changed by itself. Where cycles run only when asked for, the next
+    /// one sees them anyway: a command that looks must not make calls because an end date arrives.
+    pub(super) fn mark_changed(
+        &mut self,
+        records: impl IntoIterator<Item = RecordId>,
+        trigger: Trigger,
+        since: DateTime<Utc>,
+    ) {
+        let under_way = !self.cycles.is_empty() || !self.full_requests.is_empty();
+        if self.running == Running::Daemon || under_way {
+            self.mark(records, trigger, since);
+        }
+    }
+
     /// Acts on whatever the clock says: schedules, and validity that begins or ends.
     pub(super) fn on_time(&mut self) {
         let now = self.shared.now();
@@ -53,7 +67,7 @@ impl Worker {
             self.plan_transitions(Some(&records), now);
             for record in differ {
                 let since = arrived.get(&record).copied().unwrap_or(now);
-                self.mark([record], Trigger::Validity, since);
+                self.mark_changed([record], Trigger::Validity, since);
             }
         }
         if self.running == Running::Daemon && self.next_run.is_some_and(|next| next <= now) {
