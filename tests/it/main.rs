@@ -22,6 +22,8 @@ mod metrics;
 #[cfg(test)]
 mod partial;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod support;

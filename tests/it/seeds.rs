@@ -1,0 +1,8 @@
+//! The systems that rosterd stands in for, end to end. A test's name begins with the row of the
+//! product's table that it shows; it starts from the sample that a user would run, and ends with a
+//! second plan that is empty.
+
+mod s1;
+mod s1_access;
+mod sample;
+mod stage;
