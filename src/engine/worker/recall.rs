@@ -85,7 +85,7 @@ fn held(standing: &Standing) -> Vec<Owed> {
 fn short(period: Duration) -> String {
     let seconds = period.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let unit = units.into_iter().find(|(length, _)| seconds > 0 && seconds % length == 0);
+    let unit = units.into_iter().find(|(length, _)| seconds > 0 && seconds.is_multiple_of(*length));
     unit.map_or_else(|| format!("{seconds}s"), |(length, word)| format!("{}{word}", seconds / length))
 }
 
