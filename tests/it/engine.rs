@@ -567,6 +567,18 @@ async fn observing_plans_and_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_interval_does_not_grow_over_a_day_of_runs() {
+    let mut app = target("app");
+    app.schedule = Some(Schedule::Every(Duration::from_mins(15)));
+    let rig = Rig::started(documents([user("a")], [app])).await;
+    let first = rig.status("app").next_run.unwrap();
+    rig.pass(Duration::from_hours(24)).await;
+    let last = rig.status("app").last_cycle.unwrap();
+    assert_eq!((last.started - first).num_seconds() % (15 * 60), 0, "{first} {}", last.started);
+    assert_eq!(rig.target("app").count("list"), 1 + 95, "one at the start, and then four an hour");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_schedule_puts_drift_back_without_anybody_asking() {
     let mut app = target("app");
     app.schedule = Some(Schedule::Every(Duration::from_hours(1)));

@@ -70,14 +70,21 @@ impl Worker {
                 self.mark_changed([record], Trigger::Validity, since);
             }
         }
-        if self.running == Running::Daemon && self.next_run.is_some_and(|next| next <= now) {
-            self.full_requests.push(FullRequest::of(Trigger::Schedule));
-            self.next_run = None;
+        if let Some(due) = self.next_run.take_if(|next| *next <= now) {
+            if self.running == Running::Daemon {
+                self.full_requests.push(FullRequest::of(Trigger::Schedule));
+            }
+            // Counted from when it was due, so that an interval does not grow by the jitter each
+            // time; what was missed meanwhile is caught up by this one run.
+            self.next_run = self.run_after(due - self.jitter()).filter(|next| *next > now);
         }
         if self.next_run.is_none() {
-            let next = self.timetable.as_ref().and_then(|timetable| timetable.next_after(now));
-            self.next_run = next.map(|next| next + self.jitter());
+            self.next_run = self.run_after(now);
         }
+    }
+
+    fn run_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        Some(self.timetable.as_ref()?.next_after(at)? + self.jitter())
     }
 
     /// Spreads the targets of one schedule apart, the same way every time.
