@@ -2,7 +2,12 @@
 //! product's table that it shows; it starts from the sample that a user would run, and ends with a
 //! second plan that is empty.
 
+mod program;
 mod s1;
 mod s1_access;
+mod s3;
+mod s4;
+mod s5;
+mod s5_environments;
 mod sample;
 mod stage;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
+use chrono::TimeDelta;
 use chrono::Utc;
 use rosterd::connector::ErrorClass;
 use rosterd::model::change::Action;
@@ -194,13 +195,12 @@ async fn s1_8_the_daily_cycle_adds_the_user_whom_nobody_asked_for() {
     stage.sample.put("eva.yaml", eva());
     stage.saved();
     stage.until("the refusal", async |stage| stage.status(COLLECTIONS).failures.contains_key(&"s1-005".into())).await;
-    let night = daily() - stage.clock.now();
-    tokio::time::sleep(night.to_std().unwrap() - Duration::from_secs(1)).await;
+    stage.sleep_until(daily() - TimeDelta::seconds(1)).await;
     assert_eq!(stage.account(COLLECTIONS, "s1-005").await, Value::Null, "not before three o'clock");
     stage.until_active(COLLECTIONS, 4).await;
     let cycle = stage.cycle_that_did(COLLECTIONS, Trigger::Schedule, Action::Create).await.unwrap();
     let late = cycle.started - daily();
-    assert!(late >= chrono::TimeDelta::zero() && late <= chrono::TimeDelta::seconds(30), "{late}");
+    assert!(late >= TimeDelta::zero() && late <= TimeDelta::seconds(30), "{late}");
     assert_eq!(stage.account(COLLECTIONS, "s1-005").await["name"]["givenName"], "Eva");
     stage.assert_settled(COLLECTIONS).await;
     stage.end().await;

@@ -108,7 +108,7 @@ async fn s1_10_the_daily_cycle_ends_access_that_somebody_gave_back_in_the_target
     tokio::time::sleep(Duration::from_hours(36)).await;
     stage.by_hand(COLLECTIONS, ADA, &[("active", json!(true))]).await;
     let daily = daily() + TimeDelta::days(1);
-    tokio::time::sleep((daily - stage.clock.now()).to_std().unwrap()).await;
+    stage.sleep_until(daily).await;
     assert!(has_access(&stage).await, "not before three o'clock");
     stage.until("no access again", async |stage| !has_access(stage).await).await;
     stage.until_idle(COLLECTIONS).await;
@@ -164,7 +164,7 @@ async fn s1_11_access_comes_back_to_the_same_account_in_the_daily_cycle() {
     stage.refusals.lock().unwrap().push_back(ErrorClass::Refused);
     gives_access_back(&stage);
     stage.until("the refusal", async |stage| stage.status(COLLECTIONS).failures.contains_key(&ADA.into())).await;
-    tokio::time::sleep((daily() - stage.clock.now()).to_std().unwrap() - Duration::from_secs(1)).await;
+    stage.sleep_until(daily() - TimeDelta::seconds(1)).await;
     assert!(!has_access(&stage).await, "not before three o'clock");
     stage.until("access", has_access).await;
     stage.until_idle(COLLECTIONS).await;

@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::DateTime;
+use chrono::Utc;
 use rosterd::clock::Clock;
 use rosterd::clock::SystemClock;
 use rosterd::clock::TestClock;
@@ -33,6 +35,7 @@ use rosterd::engine::SyncRequest;
 use rosterd::engine::status::SyncReport;
 use rosterd::engine::status::TargetStatus;
 use rosterd::manifest::OperatorDocuments;
+use rosterd::manifest::Rules;
 use rosterd::metrics::Metrics;
 use rosterd::model::account::Account;
 use rosterd::model::change::Action;
@@ -60,6 +63,9 @@ use crate::support::store::MemoryStore;
 /// Longer than anything here takes; on paused time it passes at once.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What the target answers to its next writes.
+pub(crate) type Refusals = Arc<Mutex<VecDeque<ErrorClass>>>;
+
 pub(crate) struct Stage {
     pub(crate) sample: Sample,
     pub(crate) engine: Engine,
@@ -67,7 +73,7 @@ pub(crate) struct Stage {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The next writes that the target does not take.
-    pub(crate) refusals: Arc<Mutex<VecDeque<ErrorClass>>>,
+    pub(crate) refusals: Refusals,
     /// Where loads are told on paused time.
     told: Option<Arc<MemorySource>>,
 }
@@ -82,11 +88,20 @@ impl Stage {
 
     /// The same before it runs.
     pub(crate) async fn idle(sample: Sample) -> Self {
+        Self::reaching(sample, Sample::rules(), embedded).await
+    }
+
+    /// The same with targets of its own.
+    pub(crate) async fn reaching(
+        sample: Sample,
+        rules: Rules,
+        targets: impl FnOnce(&Arc<Directory>, &Refusals) -> ConnectorFactory,
+    ) -> Self {
         let keys = Arc::new(Keys::generate().unwrap());
         let store = SqliteStore::open(sample.path("rosterd.db"), keys, "test").await.unwrap();
         let operator = OperatorDocuments::default();
-        let source = FolderSource::new(&sample.manifests(), Vec::new(), operator, Sample::rules(), Watching::default());
-        Self::over(sample, Arc::new(store), Arc::new(source), Arc::new(SystemClock))
+        let source = FolderSource::new(&sample.manifests(), Vec::new(), operator, rules, Watching::default());
+        Self::over(sample, (Arc::new(store), Arc::new(source)), Arc::new(SystemClock), targets)
     }
 
     /// A daemon on paused time, which starts at noon, and in which a day takes no time.
@@ -94,21 +109,27 @@ impl Stage {
         let source = Arc::new(MemorySource::new(sample.documents()));
         let store = Arc::new(MemoryStore::default());
         let clock = Arc::new(TestClock::new(noon()));
-        let mut stage = Self::over(sample, store, Arc::<MemorySource>::clone(&source), clock);
+        let told = Arc::<MemorySource>::clone(&source);
+        let mut stage = Self::over(sample, (store, told), clock, embedded);
         stage.told = Some(source);
         stage.engine.start(Running::Daemon).await.unwrap();
         stage
     }
 
-    fn over(sample: Sample, store: Arc<dyn Store>, source: Arc<dyn Source>, clock: Arc<dyn Clock>) -> Self {
+    fn over(
+        sample: Sample,
+        (store, source): (Arc<dyn Store>, Arc<dyn Source>),
+        clock: Arc<dyn Clock>,
+        targets: impl FnOnce(&Arc<Directory>, &Refusals) -> ConnectorFactory,
+    ) -> Self {
         let directory = Directory::at(sample.path("directory.db"), Arc::clone(&clock));
-        let refusals = Arc::<Mutex<VecDeque<ErrorClass>>>::default();
+        let refusals = Refusals::default();
         let engine = Engine::new(Parts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             metrics: Arc::new(Metrics::new()),
             source,
-            connectors: factory(Arc::clone(&directory), Arc::clone(&refusals)),
+            connectors: targets(&directory, &refusals),
             max_shrink_percent: 20,
         });
         Self { sample, engine, directory, store, clock, refusals, told: None }
@@ -119,6 +140,11 @@ impl Stage {
         if let Some(source) = &self.told {
             source.set(Ok(self.sample.documents()));
         }
+    }
+
+    /// Lets paused time pass to this moment.
+    pub(crate) async fn sleep_until(&self, at: DateTime<Utc>) {
+        tokio::time::sleep((at - self.clock.now()).to_std().unwrap()).await;
     }
 
     /// Waits until `holds`.
@@ -214,7 +240,8 @@ impl Stage {
     }
 }
 
-fn factory(directory: Arc<Directory>, refusals: Arc<Mutex<VecDeque<ErrorClass>>>) -> ConnectorFactory {
+fn embedded(directory: &Arc<Directory>, refusals: &Refusals) -> ConnectorFactory {
+    let (directory, refusals) = (Arc::clone(directory), Arc::clone(refusals));
     Arc::new(move |target: &Target| {
         let place = (&target.name, &target.environment);
         let inner = directory::build(&target.settings, &target.endpoint, &directory, place)
@@ -226,7 +253,7 @@ fn factory(directory: Arc<Directory>, refusals: Arc<Mutex<VecDeque<ErrorClass>>>
 /// A target that refuses what it is told to refuse.
 struct Moody {
     inner: Arc<dyn Connector>,
-    refusals: Arc<Mutex<VecDeque<ErrorClass>>>,
+    refusals: Refusals,
 }
 
 #[async_trait]
