@@ -85,6 +85,7 @@ async fn look_closer(shared: &Shared, view: &View, explanation: &mut Explanation
         &view.target,
         explanation.link.as_ref(),
         explanation.desired.as_ref(),
+        None,
     )
     .await;
     let looked = match looked {

@@ -16,6 +16,7 @@ use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
 use crate::model::account::Account;
 use crate::model::change::Cause;
+use crate::model::change::Change;
 use crate::model::ids::AccountId;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
@@ -26,7 +27,6 @@ use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::projection::Desired;
-use crate::model::projection::Projection;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Mark;
 use crate::model::target::MatchKey;
@@ -146,19 +146,31 @@ pub struct Looked {
     pub proven: bool,
 }
 
-/// Looks one user up: by link where there is one, else by every match key and the user name.
+/// Looks one user up: by link where there is one, else by every match key and the user name, as
+/// they are wanted now and as a call sent them whose end nobody knows (`open`). What that call left
+/// is there even if the user wants another name by now, or nothing at all.
 pub async fn look_up(
     connector: &dyn Connector,
     shape: &Shape,
     target: &Target,
     link: Option<&Link>,
     desired: Option<&Desired>,
+    open: Option<&Change>,
 ) -> Result<Looked, ConnectorError> {
-    let looks = match (link, desired) {
-        (Some(link), _) => vec![Look::Id(link.account.clone())],
-        (None, Some(Desired::Account(projection))) => keys_of(target, projection),
-        (None, _) => Vec::new(),
-    };
+    let mut looks = Vec::new();
+    match (link, desired) {
+        (Some(link), _) => looks.push(Look::Id(link.account.clone())),
+        (None, Some(Desired::Account(projection))) => add_keys(target, &mut looks, |path| {
+            projection.values.get(path).and_then(|projected| projected.value.clone())
+        }),
+        (None, _) => {}
+    }
+    if let Some(change) = open.filter(|_| link.is_none()) {
+        looks.extend(change.account.clone().map(Look::Id));
+        add_keys(target, &mut looks, |path| {
+            change.fields.iter().find(|field| field.path == *path).and_then(|field| field.after.clone())
+        });
+    }
     let mut looked = Looked { accounts: BTreeMap::new(), proven: true };
     for look in looks {
         let found = connector.fetch(shape, &look).await?;
@@ -168,8 +180,8 @@ pub async fn look_up(
     Ok(looked)
 }
 
-/// Every way by which an account of this user could be there already.
-fn keys_of(target: &Target, projection: &Projection) -> Vec<Look> {
+/// Every way by which an account with these values could be there already.
+fn add_keys(target: &Target, looks: &mut Vec<Look>, value: impl Fn(&AttributePath) -> Option<serde_json::Value>) {
     let user_name = MatchKey(vec![AttributePath::user_name()]);
     let mark = match &target.account.mark {
         Mark::At(path) => Some(MatchKey(vec![path.clone()])),
@@ -178,13 +190,8 @@ fn keys_of(target: &Target, projection: &Projection) -> Vec<Look> {
     let mut keys: Vec<_> = target.account.match_keys.clone();
     keys.extend(mark);
     keys.push(user_name);
-    let mut looks = Vec::new();
     for key in keys {
-        let values: Option<Vec<_>> = key
-            .0
-            .iter()
-            .map(|path| projection.values.get(path).and_then(|projected| projected.value.clone()))
-            .collect();
+        let values: Option<Vec<_>> = key.0.iter().map(&value).collect();
         if let Some(values) = values {
             let look = Look::Key(key, values);
             if !looks.contains(&look) {
@@ -192,7 +199,6 @@ fn keys_of(target: &Target, projection: &Projection) -> Vec<Look> {
             }
         }
     }
-    looks
 }
 
 /// What is read of each account of a target.

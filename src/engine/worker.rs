@@ -123,6 +123,8 @@ pub(super) struct Worker {
     cycles: BTreeMap<CycleId, Cycle>,
     /// Those of `open` that look-ups cannot prove anything about: a listing must.
     unprovable: BTreeSet<RecordId>,
+    /// Those of `unprovable` whose time limit had passed when the running listing began.
+    left_to_listing: BTreeSet<RecordId>,
     /// When the rate lets the next call leave, where it held one back.
     paced_until: Option<Instant>,
     standing: Standing,
@@ -184,6 +186,7 @@ impl Worker {
             in_flight: BTreeMap::new(),
             open: BTreeMap::new(),
             unprovable: BTreeSet::new(),
+            left_to_listing: BTreeSet::new(),
             paced_until: None,
             full_requests: Vec::new(),
             full: JoinSet::new(),

@@ -6,6 +6,8 @@ mod api;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod attack;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod conformance;

@@ -73,6 +73,7 @@ impl Worker {
         }
         let Some(cycle) = self.begin_cycle(request.trigger, true, BTreeSet::new(), request.reply) else { return };
         self.touched.clear();
+        self.left_to_listing = self.unprovable.clone();
         let (trigger, only) = (request.trigger, request.only);
         self.full.spawn(async move {
             let result = view.observe(None).await.map(|planned| {
@@ -140,7 +141,9 @@ impl Worker {
             self.look_first(cycle, &plan, only.is_some(), &mut remaining);
             let now = self.shared.now();
             for record in &newer {
-                self.await_look(record, Dirty::now(Trigger::Manifest, now));
+                if !self.unprovable.contains(record) && !self.dirty.contains_key(record) {
+                    self.await_look(record, Dirty::now(Trigger::Manifest, now));
+                }
             }
             let stale_entries: Vec<_> =
                 self.queue.iter().map(|(record, _)| record.clone()).filter(|record| !newer.contains(record)).collect();

@@ -65,6 +65,8 @@ struct Subject {
     record: RecordId,
     link: Option<Link>,
     desired: Option<Desired>,
+    /// A call for this user whose end nobody knows.
+    open: Option<Change>,
 }
 
 /// A batch of look-ups came to its end.
@@ -215,11 +217,13 @@ impl Worker {
     fn list_instead(&mut self, records: &mut Vec<RecordId>) {
         let trigger = records.first().and_then(|record| self.dirty.get(record)).map(|dirty| dirty.trigger);
         records.retain(|record| {
+            // Only a look tells what became of an open call, and listings wait for it.
             let asked = self.dirty.get(record).is_some_and(|dirty| dirty.cycle.is_some());
-            if !asked {
+            let stays = asked || self.open.contains_key(record);
+            if !stays {
                 self.dirty.remove(record);
             }
-            asked
+            stays
         });
         self.full_requests.push(FullRequest::of(trigger.unwrap_or(Trigger::Manifest)));
     }
@@ -235,7 +239,8 @@ impl Worker {
             let desired = self.table.desired().get(&record).cloned();
             self.looking.insert(record.clone());
             taken.insert(record.clone(), dirty);
-            subjects.push(Subject { record, link, desired });
+            let open = self.open.get(&record).map(|intent| intent.change.clone());
+            subjects.push(Subject { record, link, desired, open });
         }
         self.looking_lanes.insert(lane);
         let (pace, width) = (Arc::clone(&self.pace), self.handle.target.limits.concurrency.max(1));
@@ -414,7 +419,7 @@ impl Worker {
         self.end_if_idle(cycle);
     }
 
-    fn cannot_prove(&mut self, record: &RecordId) -> String {
+    pub(super) fn cannot_prove(&mut self, record: &RecordId) -> String {
         let why = "the target cannot show that no such account exists, so none is created; \
                    the next complete listing settles it"
             .to_owned();
@@ -439,9 +444,10 @@ async fn look_at(
     lane: Lane,
     subject: Subject,
 ) -> (RecordId, Result<Looked, ConnectorError>) {
-    let Subject { record, link, desired } = subject;
+    let Subject { record, link, desired, open } = subject;
     permit(pace, lane).await;
-    let looked = look::look_up(&*view.connector, &view.shape, &view.target, link.as_ref(), desired.as_ref()).await;
+    let (link, desired) = (link.as_ref(), desired.as_ref());
+    let looked = look::look_up(&*view.connector, &view.shape, &view.target, link, desired, open.as_ref()).await;
     (record, looked)
 }
 

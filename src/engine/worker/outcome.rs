@@ -11,11 +11,13 @@ use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
 use crate::engine::look::Looked;
 use crate::engine::queue::Entry;
+use crate::engine::shared::Running;
 use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
+use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::PATIENCE;
 use crate::metrics::ChangeResult;
@@ -153,6 +155,19 @@ impl Worker {
         ]);
     }
 
+    /// Whether an account shows that a change was made.
+    fn shows(&self, change: &Change, account: &Account) -> bool {
+        let connector = &self.handle.connector;
+        let state = change.active.is_none_or(|active| active == (account.state == AccountState::Active));
+        let fields = change.fields.iter().all(|field| {
+            let after = field.after.as_ref().map(|after| connector.canonicalize(&field.path, after));
+            account.values.get(&field.path) == after.as_ref()
+        });
+        let granted = change.granted().iter().all(|membership| account.memberships.contains(membership));
+        let revoked = change.revoked().iter().all(|membership| !account.memberships.contains(membership));
+        state && fields && granted && revoked
+    }
+
     fn remember_not_done(&mut self, intent: &Intent, outcome: OutcomeResult) {
         let now = self.shared.now();
         let change = &intent.change;
@@ -222,7 +237,8 @@ impl Worker {
         let made = if intent.change.action == Action::Create {
             self.marked_ours(&intent.change, looked)
         } else {
-            looked.accounts.values().find(|account| shows(&intent.change, account))
+            let account = intent.change.account.as_ref().and_then(|account| looked.accounts.get(account));
+            account.filter(|account| self.shows(&intent.change, account))
         };
         if let Some(account) = made.cloned() {
             self.remember_done(&intent, &account);
@@ -234,7 +250,7 @@ impl Worker {
         let wait = (proof - self.shared.now()).to_std().unwrap_or_default();
         if intent.change.action == Action::Create && (!wait.is_zero() || !looked.proven) {
             if wait.is_zero() {
-                self.unprovable.insert(record.clone());
+                self.leave_to_listing(record, dirty);
             } else {
                 let due = Instant::now() + wait;
                 self.await_look(record, Dirty { due, ..dirty.clone() });
@@ -245,6 +261,17 @@ impl Worker {
         self.remember_not_done(&intent, OutcomeResult::Nothing(why));
         self.forget_open(record);
         true
+    }
+
+    /// Looks prove nothing about an open creation: the next listing must, and nobody waits for it.
+    fn leave_to_listing(&mut self, record: &RecordId, dirty: &Dirty) {
+        let why = self.cannot_prove(record);
+        if let Some(cycle) = &dirty.cycle {
+            self.settle(cycle, record, Settled::Failed(why));
+        }
+        if self.unprovable.insert(record.clone()) && self.running == Running::Daemon {
+            self.full_requests.push(FullRequest::of(Trigger::Retry));
+        }
     }
 
     fn forget_open(&mut self, record: &RecordId) {
@@ -259,9 +286,11 @@ impl Worker {
         looked.accounts.values().find(|account| account.values.get(path).and_then(|value| value.as_str()) == Some(mark))
     }
 
-    /// Whether every open intent was looked at, so that a listing may be planned.
+    /// Whether every open intent was looked at as far as the target lets us, so that a listing may
+    /// be planned.
     pub(super) fn looked_at_open(&self) -> bool {
-        self.open.keys().all(|record| self.unprovable.contains(record))
+        let hopeless = |record| self.dirty.get(record).is_some_and(|dirty| dirty.attempt >= PATIENCE);
+        self.open.keys().all(|record| self.unprovable.contains(record) || hopeless(record))
     }
 
     /// A complete listing after the time limit proves what look-ups could not: a creation that is
@@ -272,7 +301,7 @@ impl Worker {
         }
         let creates = plan.changes.iter().filter(|change| change.action == Action::Create);
         let records: Vec<_> = creates.map(|change| change.record.clone()).collect();
-        for record in records.into_iter().filter(|record| self.unprovable.contains(record)).collect::<Vec<_>>() {
+        for record in records.into_iter().filter(|record| self.left_to_listing.contains(record)).collect::<Vec<_>>() {
             if let Some(intent) = self.open.get(&record).cloned() {
                 let why = "a complete listing shows that it left nothing".to_owned();
                 self.remember_not_done(&intent, OutcomeResult::Nothing(why));
@@ -300,15 +329,6 @@ fn link_after(change: &Change, account: &Account, before: Option<Link>, now: chr
         link.disabled_by_us = !active;
     }
     link
-}
-
-/// Whether an account shows that a change was made.
-fn shows(change: &Change, account: &Account) -> bool {
-    let state = change.active.is_none_or(|active| active == (account.state == AccountState::Active));
-    let fields = change.fields.iter().all(|field| account.values.get(&field.path) == field.after.as_ref());
-    let granted = change.granted().iter().all(|membership| account.memberships.contains(membership));
-    let revoked = change.revoked().iter().all(|membership| !account.memberships.contains(membership));
-    state && fields && granted && revoked
 }
 
 /// Whether a planned change is the one that was just made.

@@ -42,6 +42,8 @@ pub(crate) struct Inside {
     pub(crate) cycles: BTreeMap<CycleId, CycleRecord>,
     /// Every commit fails while this is set.
     pub(crate) full: bool,
+    /// What guardrails and status read cannot be read while this is set.
+    pub(crate) unreadable: bool,
     snapshots: Vec<AcceptedSnapshot>,
     causes: BTreeMap<CauseKey, Cause>,
     decisions: Vec<Decision>,
@@ -61,6 +63,13 @@ impl MemoryStore {
 }
 
 impl Inside {
+    fn readable(&self) -> Result<(), StoreError> {
+        if self.unreadable {
+            return Err(StoreError::Unavailable("the disk cannot be read; look at it".to_owned()));
+        }
+        Ok(())
+    }
+
     fn write(&mut self, write: Write) {
         match write {
             Write::Link(space, link) => drop(self.links.insert((space, link.record.clone()), link)),
@@ -126,6 +135,7 @@ impl Store for MemoryStore {
 
     async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError> {
         let inside = self.open();
+        inside.readable()?;
         let counted = inside.intents.iter().filter(|intent| {
             let outcome = inside.outcomes.get(&intent.id);
             let nothing = matches!(outcome, Some(OutcomeResult::Nothing(_) | OutcomeResult::Refused(_)));
@@ -155,11 +165,14 @@ impl Store for MemoryStore {
     }
 
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
-        Ok(self.open().decisions.clone())
+        let inside = self.open();
+        inside.readable()?;
+        Ok(inside.decisions.clone())
     }
 
     async fn standings(&self, target: &TargetName) -> Result<Vec<(Space, Standing)>, StoreError> {
         let inside = self.open();
+        inside.readable()?;
         let mine = inside.standings.iter().filter(|(space, _)| space.target == *target);
         Ok(mine.map(|(space, standing)| (space.clone(), standing.clone())).collect())
     }

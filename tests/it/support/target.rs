@@ -57,6 +57,10 @@ pub(crate) struct Inside {
     pub(crate) faults: VecDeque<Fault>,
     /// Writes about this user name always fail so.
     pub(crate) bad_user: Option<(String, ErrorClass)>,
+    /// Look-ups always fail so.
+    pub(crate) bad_looks: Option<ErrorClass>,
+    /// Listings always fail so.
+    pub(crate) bad_lists: Option<ErrorClass>,
     /// Nobody gets in.
     pub(crate) shut: bool,
     /// No probe and no listing ever answers.
@@ -225,6 +229,9 @@ impl Connector for MemoryTarget {
 
     async fn observe(&self, _: &Shape, pages: mpsc::Sender<Vec<Account>>) -> Result<Coverage, ConnectorError> {
         self.enter("list".to_owned()).await?;
+        if let Some(class) = self.inside().bad_lists {
+            return Err(Self::error(class, "the target does not list"));
+        }
         let (accounts, partial) = {
             let inside = self.inside();
             (inside.accounts.values().cloned().collect::<Vec<_>>(), inside.partial)
@@ -244,6 +251,9 @@ impl Connector for MemoryTarget {
     async fn fetch(&self, _: &Shape, look: &Look) -> Result<Found, ConnectorError> {
         self.enter("fetch".to_owned()).await?;
         let inside = self.inside();
+        if let Some(class) = inside.bad_looks {
+            return Err(Self::error(class, "the target does not look"));
+        }
         let fits = |account: &&Account| match look {
             Look::Id(id) => account.id == *id,
             Look::Key(key, values) => key.0.iter().zip(values).all(|(path, value)| {

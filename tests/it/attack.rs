@@ -1,0 +1,103 @@
+//! Attacks on the laws: faults that arrive at the worst moment, on virtual time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rosterd::connector::ErrorClass;
+use rosterd::engine::EngineError;
+use rosterd::engine::Running;
+use rosterd::engine::SyncRequest;
+use rosterd::engine::status::SyncReport;
+use rosterd::model::account::AccountState;
+use rosterd::model::user::User;
+
+use crate::support::make::documents;
+use crate::support::make::target;
+use crate::support::make::user;
+use crate::support::rig::Rig;
+use crate::support::target::Fault;
+
+fn inactive(id: &str) -> User {
+    User { active: false, ..user(id) }
+}
+
+fn state(rig: &Rig, id: &str) -> AccountState {
+    rig.target("app").by_name(&format!("{id}@acme.example")).unwrap().state
+}
+
+/// The answer of a cycle that must not be waited for longer than a patient person would.
+async fn answered(rig: &Rig, records: Option<&[&str]>) -> Result<SyncReport, EngineError> {
+    let records = records.map(|records| records.iter().map(|record| (*record).into()).collect::<BTreeSet<_>>());
+    let request = SyncRequest { records, only: None };
+    let answer = tokio::time::timeout(Duration::from_mins(20), rig.engine.sync(&"app".into(), request)).await;
+    answer.expect("whoever asks for a cycle gets an answer")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaver_whose_creation_lost_its_reply_does_not_stay_in() {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.target("app").inside().faults.push_back(Fault::LoseReply);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.pass(Duration::from_millis(100)).await;
+    rig.declare(documents([inactive("a")], [target("app")])).await;
+    rig.pass(Duration::from_mins(2)).await;
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaver_whose_creation_lost_its_reply_before_a_restart_does_not_stay_in() {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.target("app").inside().faults.push_back(Fault::LoseReply);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.pass(Duration::from_millis(100)).await;
+    rig.engine.stop().await;
+    let (targets, store) = rig.remains();
+    let next = Rig::over(documents([inactive("a")], [target("app")]), targets, store);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.pass(Duration::from_mins(2)).await;
+    assert_eq!(state(&next, "a"), AccountState::Disabled);
+    next.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_lost_its_reply_is_found_under_the_name_it_was_made_with() {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.target("app").inside().faults.push_back(Fault::LoseReply);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.pass(Duration::from_millis(100)).await;
+    let moved = User { email: Some("new@acme.example".to_owned()), ..user("a") };
+    rig.declare(documents([moved], [target("app")])).await;
+    rig.pass(Duration::from_mins(2)).await;
+    assert_eq!(rig.target("app").inside().accounts.len(), 1);
+    assert_eq!(state(&rig, "new"), AccountState::Active);
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_nothing_can_prove_gets_its_caller_an_answer_and_the_user_an_account() {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.target("app").inside().unproven = true;
+    rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+    rig.engine.start(Running::Once).await.unwrap();
+    answered(&rig, None).await.unwrap();
+    rig.pass(Duration::from_mins(2)).await;
+    answered(&rig, None).await.unwrap();
+    assert_eq!(rig.target("app").inside().accounts.len(), 1);
+    assert_eq!(rig.target("app").count("create"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_user_whom_nobody_can_look_up_keeps_no_listing_from_running() {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.pass(Duration::from_millis(100)).await;
+    rig.target("app").inside().bad_looks = Some(ErrorClass::Transient);
+    rig.pass(Duration::from_mins(2)).await;
+    let report = answered(&rig, None).await.unwrap();
+    assert_eq!(report.plan.changes, [], "whether `a` is there is not known yet");
+    rig.target("app").inside().bad_looks = None;
+    rig.pass(Duration::from_mins(20)).await;
+    assert_eq!(rig.target("app").inside().accounts.len(), 1);
+}
