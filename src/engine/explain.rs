@@ -8,6 +8,7 @@ use crate::connector::Look;
 use crate::engine::EngineError;
 use crate::engine::look;
 use crate::engine::look::LookError;
+use crate::engine::look::Sought;
 use crate::engine::look::View;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
@@ -79,15 +80,8 @@ async fn look_closer(shared: &Shared, view: &View, explanation: &mut Explanation
     explanation.history = intents.iter().map(sentence).collect();
     explanation.last_seen = shared.store.seen_of(&view.space, &record).await?;
     explanation.link = view.links.get(&record).cloned();
-    let looked = look::look_up(
-        &*view.connector,
-        &view.shape,
-        &view.target,
-        explanation.link.as_ref(),
-        explanation.desired.as_ref(),
-        None,
-    )
-    .await;
+    let sought = Sought { link: explanation.link.as_ref(), desired: explanation.desired.as_ref(), open: None };
+    let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await;
     let looked = match looked {
         Ok(looked) => looked,
         Err(error) => {

@@ -146,6 +146,17 @@ pub struct Looked {
     pub proven: bool,
 }
 
+/// By what an account of one user is found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sought<'a> {
+    /// The account that the user is known to have.
+    pub link: Option<&'a Link>,
+    /// What the user should have.
+    pub desired: Option<&'a Desired>,
+    /// A call for this user whose end nobody knows.
+    pub open: Option<&'a Change>,
+}
+
 /// Looks one user up: by link where there is one, else by every match key and the user name, as
 /// they are wanted now and as a call sent them whose end nobody knows (`open`). What that call left
 /// is there even if the user wants another name by now, or nothing at all.
@@ -153,10 +164,9 @@ pub async fn look_up(
     connector: &dyn Connector,
     shape: &Shape,
     target: &Target,
-    link: Option<&Link>,
-    desired: Option<&Desired>,
-    open: Option<&Change>,
+    sought: Sought<'_>,
 ) -> Result<Looked, ConnectorError> {
+    let Sought { link, desired, open } = sought;
     let mut looks = Vec::new();
     match (link, desired) {
         (Some(link), _) => looks.push(Look::Id(link.account.clone())),

@@ -75,6 +75,16 @@ async fn a_creation_that_lost_its_reply_is_found_under_the_name_it_was_made_with
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removal_that_keeps_meeting_a_changed_account_is_never_forgotten() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    rig.target("app").inside().faults.extend((0..5).map(|_| Fault::Refuse(ErrorClass::Changed, None)));
+    rig.declare(documents([inactive("a")], [target("app")])).await;
+    rig.pass(Duration::from_mins(5)).await;
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+    assert_eq!(rig.status("app").owed, []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_creation_that_nothing_can_prove_gets_its_caller_an_answer_and_the_user_an_account() {
     let rig = Rig::new(documents([user("a")], [target("app")]));
     rig.target("app").inside().unproven = true;
@@ -85,6 +95,31 @@ async fn a_creation_that_nothing_can_prove_gets_its_caller_an_answer_and_the_use
     answered(&rig, None).await.unwrap();
     assert_eq!(rig.target("app").inside().accounts.len(), 1);
     assert_eq!(rig.target("app").count("create"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_answered_whatever_a_write_keeps_meeting() {
+    for class in ErrorClass::ALL {
+        let rig = Rig::started(documents([], [target("app")])).await;
+        rig.target("app").inside().bad_user = Some(("a@acme.example".to_owned(), class));
+        let (report, ()) = tokio::join!(answered(&rig, None), async {
+            rig.source.set(Ok(documents([user("a")], [target("app")])));
+        });
+        drop(report);
+        // A shut door is an error of the whole cycle.
+        drop(answered(&rig, Some(&["a"])).await);
+        drop(answered(&rig, None).await);
+        assert_eq!(rig.target("app").inside().accounts.len(), 0, "{class:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_answered_whatever_a_look_keeps_meeting() {
+    for class in ErrorClass::ALL {
+        let rig = Rig::started(documents([user("a")], [target("app")])).await;
+        rig.target("app").inside().bad_looks = Some(class);
+        drop(answered(&rig, Some(&["a"])).await);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
 use crate::engine::look;
 use crate::engine::look::Looked;
+use crate::engine::look::Sought;
 use crate::engine::look::View;
 use crate::engine::pace::Pace;
 use crate::engine::queue::Lane;
@@ -82,6 +83,9 @@ const LOOKS_PER_SLOT: usize = 4;
 const LIST_INSTEAD: usize = 1_000;
 /// Failed tries after which a cycle no longer waits for a user.
 pub(super) const PATIENCE: u32 = 3;
+/// The same where the target asks for fewer calls: it says that it goes on, only later, and calls of
+/// other users may take the turn meanwhile.
+pub(super) const PATIENCE_WHEN_PACED: u32 = 6;
 
 impl Worker {
     /// Notes that these users must be looked at: what waits for them was planned from old news.
@@ -298,17 +302,18 @@ impl Worker {
         if error.class == ErrorClass::Door {
             self.shut(error);
         }
+        dirty.attempt += 1;
+        let mut patience = PATIENCE;
         if error.class == ErrorClass::RateLimited {
-            let pause = retry::delay(dirty.attempt + 1, error.retry_after, false, 0);
+            let pause = retry::delay(dirty.attempt, error.retry_after, false, 0);
             lock(&self.pace).pause(Instant::now() + pause);
-        } else {
-            dirty.attempt += 1;
+            patience = PATIENCE_WHEN_PACED;
         }
         let narrowing = self.may_narrow(record);
         dirty.due =
             Instant::now() + retry::delay(dirty.attempt, error.retry_after, narrowing, door::seed(record.as_str()));
         self.standing.failures.insert(record.clone(), error.message.clone());
-        if dirty.attempt >= PATIENCE
+        if dirty.attempt >= patience
             && let Some(cycle) = dirty.cycle.take()
         {
             self.settle(&cycle, record, Settled::Failed(error.message.clone()));
@@ -446,8 +451,8 @@ async fn look_at(
 ) -> (RecordId, Result<Looked, ConnectorError>) {
     let Subject { record, link, desired, open } = subject;
     permit(pace, lane).await;
-    let (link, desired) = (link.as_ref(), desired.as_ref());
-    let looked = look::look_up(&*view.connector, &view.shape, &view.target, link, desired, open.as_ref()).await;
+    let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref() };
+    let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await;
     (record, looked)
 }
 

@@ -20,6 +20,7 @@ use crate::engine::worker::door;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::PATIENCE;
+use crate::engine::worker::keyed::PATIENCE_WHEN_PACED;
 use crate::metrics::ChangeResult;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
@@ -189,6 +190,9 @@ impl Worker {
         let later = Instant::now() + delay;
         match error.class {
             ErrorClass::Uncertain => {
+                if rest.attempt >= PATIENCE {
+                    self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
+                }
                 self.look_again(record, &rest, rest.attempt, later);
                 self.open.insert(record.clone(), intent);
                 return;
@@ -197,8 +201,11 @@ impl Worker {
                 self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
                 if rest.attempt < PATIENCE {
                     self.look_again(record, &rest, rest.attempt, Instant::now());
-                } else {
-                    self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
+                    return;
+                }
+                self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
+                if narrowing {
+                    self.look_again(record, &rest, rest.attempt, later);
                 }
                 return;
             }
@@ -212,6 +219,9 @@ impl Worker {
             ErrorClass::RateLimited => {
                 self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
                 lock(&self.pace).pause(later);
+                if rest.attempt >= PATIENCE_WHEN_PACED {
+                    self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
+                }
             }
             ErrorClass::Transient | ErrorClass::Door => {
                 self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
