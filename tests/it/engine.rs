@@ -166,6 +166,25 @@ async fn an_existing_account_is_refused_and_everybody_else_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_that_is_taken_between_look_and_call_falls_under_the_rules_of_adoption() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    rig.target("app").inside().latency = Duration::from_millis(100);
+    let looks = rig.target("app").count("fetch");
+    rig.source.set(Ok(documents(users(3), [target("app")])));
+    while rig.target("app").count("create u-0002") == 0 {
+        rig.pass(Duration::from_millis(1)).await;
+    }
+    assert!(rig.target("app").count("fetch") > looks, "it was looked for first");
+    rig.target("app").put("U-0002@acme.example", AccountState::Active);
+    rig.pass(Duration::from_secs(5)).await;
+    assert_eq!(rig.target("app").inside().accounts.len(), 3, "nobody is made twice");
+    assert_eq!(rig.target("app").count("create u-0002"), 1);
+    let conflict = rig.status("app").conflicts[&"u-0002".into()].clone();
+    assert!(conflict.contains("existing: refuse"), "{conflict}");
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_decision_about_another_digest_is_refused() {
     let rig = Rig::new(documents(users(3), [target("app")]));
     rig.target("app").put("somebody@else.example", AccountState::Active);

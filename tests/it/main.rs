@@ -16,6 +16,8 @@ mod directory;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod features;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod manifest;

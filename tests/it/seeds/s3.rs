@@ -27,14 +27,18 @@ async fn assert_both_settled(stage: &Stage) {
 #[tokio::test]
 async fn s3_1_each_kind_of_record_is_switched_on_by_itself_with_a_target_of_its_own() {
     let sample = sample();
-    let client = "  scope: { userTypes: [client-contact] }";
-    sample.edit("targets.yaml", &[(client, &format!("{client}\n  mode: observe"))]);
+    // A target that does not say `enforce` is only planned.
+    let candidates = "  scope: { userTypes: [candidate] }\n";
+    let on = [("  mode: enforce\n", ""), (candidates, &format!("{candidates}  mode: enforce\n"))];
+    sample.edit("targets.yaml", &on);
     let stage = Stage::live(sample).await;
     stage.until_active(CANDIDATES, 2).await;
     stage.until_idle(CLIENTS).await;
     assert_eq!(stage.active(CANDIDATES).await, ["cand-2041", "cand-2042"]);
     assert_eq!(stage.active(CLIENTS).await, Vec::<String>::new(), "the other kind is not switched on");
-    stage.sample.edit("targets.yaml", &[("\n  mode: observe", "")]);
+    assert_eq!(stage.engine.plan(&CLIENTS.into(), None, None).await.unwrap().changes.len(), 1);
+    let clients = "  scope: { userTypes: [client-contact] }\n";
+    stage.sample.edit("targets.yaml", &[(clients, &format!("{clients}  mode: enforce\n"))]);
     stage.until_active(CLIENTS, 1).await;
     assert_eq!(stage.active(CLIENTS).await, ["contact-310"]);
     assert_eq!(stage.active(CANDIDATES).await, ["cand-2041", "cand-2042"]);

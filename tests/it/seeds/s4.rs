@@ -82,6 +82,7 @@ async fn s4_4_everything_about_a_user_can_be_changed_later() {
     let changes = [
         ("givenName: Nadia", "givenName: Nadezhda"),
         ("familyName: Petrov", "familyName: Petrova"),
+        ("nadia.petrov@northlegal.example", "nadezhda.petrova@northlegal.example"),
         ("roles: [billing-reviewer]", "roles: [billing-power-user]"),
         ("teams: [disbursements]", "teams: [disbursements, litigation]"),
         (
@@ -97,7 +98,9 @@ async fn s4_4_everything_about_a_user_can_be_changed_later() {
     stage.until("the changes", renamed).await;
     stage.until_idle(BILLING).await;
     let after = stage.account(BILLING, "s4-003").await;
-    assert_eq!(after["id"], before["id"]);
+    assert_eq!(after["id"], before["id"], "one account, whatever it is called");
+    assert_eq!(after["userName"], "nadezhda.petrova@northlegal.example");
+    assert_eq!(stage.accounts(BILLING).await.len(), 4);
     assert_eq!(after["name"], json!({ "givenName": "Nadezhda", "familyName": "Petrova" }));
     assert_eq!(after["phoneNumbers"][0]["value"], "+1 212 555 0190");
     let options = &after[OPTIONS];
