@@ -24,6 +24,7 @@ use crate::expr::Condition;
 use crate::expr::Context;
 use crate::expr::ExprError;
 use crate::expr::Names;
+use crate::model::ids::EntitlementName;
 use crate::model::ids::RoleName;
 use crate::model::origin::Origin;
 use crate::model::path::AttributePath;
@@ -70,6 +71,7 @@ struct Inputs<'a> {
     user: &'a User,
     held: Vec<Held<'a>>,
     given: mapping::Given<'a>,
+    lapsed: BTreeSet<EntitlementName>,
 }
 
 impl<'a> Inputs<'a> {
@@ -153,7 +155,8 @@ impl Projector {
             }
         };
         let given = mapping::Given::new(&held, &self.grant_reads);
-        let inputs = Inputs { user, held, given };
+        let lapsed = access::lapsed(&self.target, user, roles, now);
+        let inputs = Inputs { user, held, given, lapsed };
         // The name is computed first: a user in conflict still holds it against others.
         let name = self.name(&inputs);
         let folded = name.as_ref().ok().map(|(text, _)| name::folded(text, self.target.account.fold_user_name));
@@ -166,7 +169,7 @@ impl Projector {
         inputs: &Inputs<'_>,
         name: Result<(String, Projected), Conflict>,
     ) -> Result<Projection, Conflict> {
-        let Inputs { user, held, given } = inputs;
+        let Inputs { user, held, given, lapsed } = inputs;
         let entitlements = access::entitlements(&self.target, held);
         access::check_exclusive(&self.target, user, &entitlements)?;
         access::check_cardinality(&self.target, user, held)?;
@@ -185,11 +188,12 @@ impl Projector {
         }
         let record = user.id.clone();
         let origins = held.iter().flat_map(|held| held.origins(user)).collect();
-        Ok(Projection { record, formerly: user.formerly.clone(), values, entitlements, origins })
+        let lapsed = lapsed.iter().filter(|name| !entitlements.contains_key(*name)).cloned().collect();
+        Ok(Projection { record, formerly: user.formerly.clone(), values, entitlements, lapsed, origins })
     }
 
     fn name(&self, inputs: &Inputs<'_>) -> Result<(String, Projected), Conflict> {
-        let Inputs { user, given, held: _ } = inputs;
+        let Inputs { user, given, held: _, lapsed: _ } = inputs;
         let value = self.user_name.apply(&inputs.context(&self.target));
         let value = value.map_err(|error| mapping::unusable(user, "userName", &error))?.into_value();
         let text = value.as_ref().and_then(name::text).ok_or_else(|| name::no_user_name(user, &self.target))?;

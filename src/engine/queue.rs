@@ -140,9 +140,11 @@ impl Queue {
         self.entries.iter()
     }
 
-    /// Narrowing units that wait, for a cause: they were let through and are not yet recorded.
-    pub fn narrowing_units(&self, cause: Cause) -> u64 {
-        let changes = self.entries.values().flat_map(|entry| &entry.changes);
+    /// Narrowing units that wait for a cause, of users that `counts`: they were let through and are
+    /// not yet recorded.
+    pub fn narrowing_units(&self, cause: Cause, counts: impl Fn(&RecordId) -> bool) -> u64 {
+        let entries = self.entries.iter().filter(|(record, _)| counts(record));
+        let changes = entries.flat_map(|(_, entry)| &entry.changes);
         changes.filter(|change| change.cause == Some(cause)).map(units).sum()
     }
 
@@ -208,7 +210,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.put("a".into(), entry("a", Action::Create, Effect::Widens, now));
         queue.put("a".into(), entry("a", Action::Disable, Effect::Narrows, now));
-        assert_eq!((queue.len(), queue.narrowing_units(Cause::Explicit)), (1, 1));
+        assert_eq!((queue.len(), queue.narrowing_units(Cause::Explicit, |_| true)), (1, 1));
         assert!(queue.pop(&[Lane::Widen], now).is_none());
     }
 

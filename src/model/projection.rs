@@ -1,6 +1,7 @@
 //! The account that a user should have in a target, with where each value came from.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -37,6 +38,9 @@ pub struct Projection {
     pub values: BTreeMap<AttributePath, Projected>,
     /// Entitlements that the user's grants give.
     pub entitlements: BTreeMap<EntitlementName, ProjectedGrant>,
+    /// Entitlements that a role of the user would give at another time: where one was given, it is
+    /// the user's own document that ends it.
+    pub lapsed: BTreeSet<EntitlementName>,
     /// The roles and grants that give the access.
     pub origins: Vec<Origin>,
 }

@@ -78,8 +78,13 @@ impl Case<'_> {
     fn entitled(&self, projection: &Projection) -> Decided {
         let wanted = diff::memberships(projection);
         let surplus = self.account.memberships.intersection(&self.link.granted).filter(|held| !wanted.contains(held));
+        let lapsed = |membership: &Membership| {
+            let mut words = diff::words(self.input.target, membership);
+            // The end date of a role is in the user's own document.
+            if words.any(|word| projection.lapsed.contains(word)) { Cause::Explicit } else { Cause::Inferred }
+        };
         let mut decided = Decided {
-            changes: self.narrowing(surplus.cloned().collect(), None, "no grant of the user gives this any more"),
+            changes: self.narrowing(surplus.cloned().collect(), &lapsed, "no grant of the user gives this any more"),
             skips: Vec::new(),
         };
         match self.account.state {
@@ -157,7 +162,8 @@ impl Case<'_> {
             }
             Ending::Strip => {
                 let held = self.account.memberships.intersection(&self.link.granted).cloned().collect();
-                let mut changes = self.narrowing(held, Some(&no.reason), why);
+                let account = |_: &Membership| self.cause(None).unwrap_or_else(|| no.reason.default_cause());
+                let mut changes = self.narrowing(held, &account, why);
                 for change in &mut changes {
                     change.origins.clone_from(&no.origins);
                 }
@@ -171,11 +177,17 @@ impl Case<'_> {
         }
     }
 
-    /// One narrowing for each cause, since each has limits of its own.
-    fn narrowing(&self, memberships: BTreeSet<Membership>, no: Option<&NoAccessReason>, why: &str) -> Vec<Change> {
+    /// One narrowing for each cause, since each has limits of its own; `otherwise` tells the cause
+    /// where none was remembered.
+    fn narrowing(
+        &self,
+        memberships: BTreeSet<Membership>,
+        otherwise: &dyn Fn(&Membership) -> Cause,
+        why: &str,
+    ) -> Vec<Change> {
         let mut by_cause: BTreeMap<Cause, Vec<_>> = BTreeMap::new();
         for membership in memberships {
-            let cause = self.cause_of(&membership, no);
+            let cause = self.cause_of(&membership).unwrap_or_else(|| otherwise(&membership));
             by_cause.entry(cause).or_default().push(diff::revocation(self.input.target, &membership));
         }
         let change = |(cause, revoke)| Change {
@@ -187,14 +199,8 @@ impl Case<'_> {
     }
 
     /// Where two words mean one membership and their causes differ, the stricter limit is used.
-    fn cause_of(&self, membership: &Membership, no: Option<&NoAccessReason>) -> Cause {
-        let words = diff::words(self.input.target, membership);
-        let remembered = words.filter_map(|word| self.cause(Some(word))).max();
-        let default = || match no {
-            Some(reason) => self.cause(None).unwrap_or_else(|| reason.default_cause()),
-            None => Cause::Inferred,
-        };
-        remembered.unwrap_or_else(default)
+    fn cause_of(&self, membership: &Membership) -> Option<Cause> {
+        diff::words(self.input.target, membership).filter_map(|word| self.cause(Some(word))).max()
     }
 
     fn cause(&self, entitlement: Option<&EntitlementName>) -> Option<Cause> {

@@ -137,6 +137,18 @@ fn grants<'a>(
     (held, lapsed)
 }
 
+/// Entitlements of the target that roles of the user give at another time than now.
+pub(crate) fn lapsed(
+    target: &Target,
+    user: &User,
+    roles: &BTreeMap<RoleName, Arc<Role>>,
+    now: DateTime<Utc>,
+) -> BTreeSet<EntitlementName> {
+    let documents = user.roles.iter().filter(|role| !role.valid.contains(now)).filter_map(|role| roles.get(&role.name));
+    let grants = documents.flat_map(|role| &role.grants).filter(|grant| reaches(&grant.target, target));
+    grants.flat_map(|grant| grant.entitlements.iter().cloned()).collect()
+}
+
 /// Whether a grant names the target. A selector without pairs would name every target that is
 /// ever added, so it names none.
 fn reaches(named: &TargetRef, target: &Target) -> bool {

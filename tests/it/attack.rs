@@ -9,13 +9,22 @@ use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
 use rosterd::engine::status::SyncReport;
 use rosterd::model::account::AccountState;
+use rosterd::model::target::Window;
+use rosterd::model::user::RoleHeld;
 use rosterd::model::user::User;
+use rosterd::model::user::Validity;
 
 use crate::support::make::documents;
+use crate::support::make::held;
 use crate::support::make::target;
 use crate::support::make::user;
 use crate::support::rig::Rig;
+use crate::support::rig::noon;
 use crate::support::target::Fault;
+
+fn users(count: usize) -> Vec<User> {
+    (0..count).map(|number| user(&format!("u-{number:04}"))).collect()
+}
 
 fn inactive(id: &str) -> User {
     User { active: false, ..user(id) }
@@ -82,6 +91,55 @@ async fn a_removal_that_keeps_meeting_a_changed_account_is_never_forgotten() {
     rig.pass(Duration::from_mins(5)).await;
     assert_eq!(state(&rig, "a"), AccountState::Disabled);
     assert_eq!(rig.status("app").owed, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_date_of_a_role_takes_its_entitlement_whatever_inference_may_take() {
+    let mut app = target("app");
+    app.limits.narrow_inferred = vec![Window { count: Some(0), percent: None, window: Duration::from_hours(24) }];
+    let until = Some(noon() + chrono::Duration::seconds(90));
+    let admin = RoleHeld { valid: Validity { from: None, until }, ..held("admin") };
+    let rig = Rig::started(documents([User { roles: vec![held("staff"), admin], ..user("a") }], [app])).await;
+    assert_eq!(rig.target("app").by_name("a@acme.example").unwrap().memberships.len(), 1);
+    rig.pass(Duration::from_secs(91)).await;
+    assert_eq!(rig.target("app").by_name("a@acme.example").unwrap().memberships.len(), 0);
+    assert_eq!(rig.status("app").holds, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_waits_for_another_try_counts_once_against_its_limit() {
+    let mut app = target("app");
+    app.limits.narrow_explicit = vec![Window { count: Some(1), percent: None, window: Duration::from_hours(24) }];
+    let rig = Rig::started(documents(users(3), [app.clone()])).await;
+    rig.target("app").inside().faults.extend((0..5).map(|_| Fault::Refuse(ErrorClass::Transient, None)));
+    rig.declare(documents([inactive("u-0000"), user("u-0001"), user("u-0002")], [app])).await;
+    answered(&rig, None).await.unwrap();
+    rig.pass(Duration::from_mins(5)).await;
+    assert_eq!(state(&rig, "u-0000"), AccountState::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_left_nothing_counts_once_against_its_limit() {
+    let mut app = target("app");
+    app.limits.narrow_explicit = vec![Window { count: Some(1), percent: None, window: Duration::from_hours(24) }];
+    let rig = Rig::started(documents(users(3), [app.clone()])).await;
+    rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+    rig.declare(documents([inactive("u-0000"), user("u-0001"), user("u-0002")], [app])).await;
+    rig.pass(Duration::from_mins(2)).await;
+    assert_eq!(state(&rig, "u-0000"), AccountState::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_under_way_counts_once_when_a_listing_sees_it_too() {
+    let mut app = target("app");
+    app.limits.narrow_explicit = vec![Window { count: Some(1), percent: None, window: Duration::from_hours(24) }];
+    let rig = Rig::started(documents(users(3), [app.clone()])).await;
+    rig.target("app").inside().latency = Duration::from_secs(2);
+    rig.declare(documents([inactive("u-0000"), user("u-0001"), user("u-0002")], [app])).await;
+    let (report, ()) = tokio::join!(answered(&rig, None), rig.pass(Duration::from_secs(20)));
+    assert_eq!(report.unwrap().plan.holds, []);
+    assert_eq!(rig.status("app").holds, []);
+    assert_eq!(state(&rig, "u-0000"), AccountState::Disabled);
 }
 
 #[tokio::test(start_paused = true)]

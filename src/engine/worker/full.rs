@@ -123,13 +123,13 @@ impl Worker {
         self.note_accounts(&plan, in_view);
         // What happened meanwhile is newer than the listing: those users are looked at again.
         self.resolve_by_listing(&plan);
-        let newer: BTreeSet<_> = self.touched.iter().chain(self.open.keys()).cloned().collect();
+        let newer = self.newer_than_listing();
         plan.changes.retain(|change| !newer.contains(&change.record));
         if let Some(place) = self.place.as_mut() {
             place.listed = true;
             place.populated = plan.accounts.values().sum::<u64>() > 0;
         }
-        let Some(mut plan) = self.guard(plan).await else {
+        let Some(mut plan) = self.guard(plan, Some(&newer)).await else {
             self.end_cycle(cycle, Some("the store does not answer; rosterd tries again".to_owned()));
             self.full_requests.push(FullRequest::of(Trigger::Retry));
             return;
@@ -156,6 +156,12 @@ impl Worker {
         self.end_if_idle(cycle);
     }
 
+    /// Users whom the listing that just ended may show as they were before a call or a look.
+    fn newer_than_listing(&self) -> BTreeSet<RecordId> {
+        let known = self.touched.iter().chain(self.open.keys()).chain(self.in_flight.keys()).chain(&self.looking);
+        known.cloned().collect()
+    }
+
     /// Users whose absence the listing could not prove are looked up one by one.
     fn look_first(&mut self, cycle: &CycleId, plan: &Plan, only: bool, remaining: &mut BTreeSet<RecordId>) {
         if only {
@@ -169,13 +175,19 @@ impl Worker {
         }
     }
 
-    /// Guardrails on a whole plan before its first call.
-    pub(super) async fn guard(&mut self, plan: Plan) -> Option<Plan> {
+    /// Guardrails on a whole plan before its first call. `stay`: of what waits in the queue only
+    /// these users' changes go on beside the plan; `None`: all do. What the plan itself wants again
+    /// counts once.
+    pub(super) async fn guard(&mut self, plan: Plan, stay: Option<&BTreeSet<RecordId>>) -> Option<Plan> {
+        // A call that is known to have left nothing does not count, once the store knows it too.
+        self.commit_rest().await;
         let place = self.place.as_ref()?;
+        let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
+        let counts = |record: &RecordId| !planned.contains(record) && stay.is_none_or(|stay| stay.contains(record));
         let (guardrail, populated) = (place.guardrail.clone(), place.populated);
         let units: BTreeMap<_, _> = [Cause::Explicit, Cause::Inferred]
             .into_iter()
-            .map(|cause| (cause, self.queue.narrowing_units(cause)))
+            .map(|cause| (cause, self.queue.narrowing_units(cause, counts)))
             .collect();
         let queued = |cause| units.get(&cause).copied().unwrap_or_default();
         let shared = Arc::clone(&self.shared);

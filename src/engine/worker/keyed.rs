@@ -342,7 +342,7 @@ impl Worker {
         let Planned { plan, mut seen, .. } = planned;
         let plan = self.with_held(plan, records);
         seen.extend(self.held_seen.iter().map(|(account, seen)| (account.clone(), Arc::clone(seen))));
-        let Some(plan) = self.guard(plan).await else {
+        let Some(plan) = self.guard(plan, None).await else {
             let due = Instant::now() + STORE_PAUSE;
             let waiting = self.dirty.iter_mut().filter(|(record, _)| records.contains(*record));
             waiting.for_each(|(_, dirty)| dirty.due = due);

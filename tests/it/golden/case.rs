@@ -290,6 +290,7 @@ impl Case {
             formerly: user.formerly.iter().map(|id| id.as_str().into()).collect(),
             values,
             entitlements: user.entitlements.iter().map(grant).collect(),
+            lapsed: BTreeSet::new(),
             origins: vec![origin(id)],
         })
     }

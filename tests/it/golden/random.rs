@@ -88,6 +88,7 @@ fn desired() -> impl Strategy<Value = Option<Desired>> {
             formerly: if renamed { vec!["u-9".into()] } else { Vec::new() },
             values,
             entitlements: words.into_iter().map(|word| (word.into(), grant(word))).collect(),
+            lapsed: BTreeSet::new(),
             origins: Vec::new(),
         })
     });
