@@ -41,6 +41,9 @@ use crate::store::Write;
 /// Which users a new snapshot changed; `None`: any of them.
 pub type Changed = Option<BTreeSet<RecordId>>;
 
+/// How soon a load that the store did not take is tried again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 type Causes = BTreeMap<(RecordId, TargetName, Option<EntitlementName>), Option<Cause>>;
 
 /// Loads once, starts the workers, and watches where `running` says so.
@@ -74,14 +77,18 @@ pub async fn reload(shared: &Arc<Shared>) -> Result<(), EngineError> {
 }
 
 async fn watch(shared: &Arc<Shared>) {
+    let mut again = false;
     loop {
         tokio::select! {
             () = shared.cancel.cancelled() => return,
             () = shared.source.changed() => {}
+            // Nobody may edit the documents again, and a leaver may be among them.
+            () = tokio::time::sleep(AGAIN), if again => {}
         }
-        if let Err(error) = load(shared, Running::Daemon).await {
-            // The next change, or the slow rescan, tries again.
-            tracing::error!(%error, "a load could not be recorded");
+        let loaded = load(shared, Running::Daemon).await;
+        again = loaded.is_err();
+        if let Err(error) = loaded {
+            tracing::error!(%error, "a load could not be recorded; rosterd tries again");
         }
     }
 }
@@ -126,7 +133,7 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
         remember(shared, documents, snapshot, causes, level).await?;
     }
     debug_assert!(accepted || blocking > 0 || lock(&shared.source_status).shrink.is_some(), "a refusal has a reason");
-    staff(shared, projectors, accepted, running).await?;
+    staff(shared, projectors, accepted, running).await;
     if !same {
         let handles: Vec<_> = lock(&shared.handles).values().cloned().collect();
         for handle in handles {
@@ -262,12 +269,7 @@ fn changed(previous: Option<&Snapshot>, next: &Snapshot) -> Changed {
 ///
 /// A refused or held load starts workers for targets that have none (the daemon may have started
 /// with it), and touches no other.
-async fn staff(
-    shared: &Arc<Shared>,
-    projectors: Vec<Arc<Projector>>,
-    accepted: bool,
-    running: Running,
-) -> Result<(), EngineError> {
+async fn staff(shared: &Arc<Shared>, projectors: Vec<Arc<Projector>>, accepted: bool, running: Running) {
     let names: BTreeSet<_> = projectors.iter().map(|projector| projector.target().name.clone()).collect();
     let present: BTreeMap<_, _> =
         lock(&shared.handles).iter().map(|(name, handle)| (name.clone(), Arc::clone(&handle.target))).collect();
@@ -283,7 +285,7 @@ async fn staff(
         }
         match (shared.connectors)(&target) {
             Ok(connector) => {
-                let status = worker::recalled_status(shared, &target).await?;
+                let status = worker::recalled_status(shared, &target).await;
                 dismiss(shared, &target.name);
                 hire(shared, projector, connector, status, running);
             }
@@ -293,7 +295,6 @@ async fn staff(
             }
         }
     }
-    Ok(())
 }
 
 fn dismiss(shared: &Shared, name: &TargetName) {

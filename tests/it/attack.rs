@@ -143,6 +143,34 @@ async fn a_removal_under_way_counts_once_when_a_listing_sees_it_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_load_that_the_store_did_not_take_is_tried_again_without_another_edit() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    rig.store.open().full = true;
+    rig.declare(documents([inactive("a")], [target("app")])).await;
+    rig.pass(Duration::from_secs(5)).await;
+    assert_eq!(rig.target("app").count("disable"), 0, "no call without a store");
+    rig.store.open().full = false;
+    rig.pass(Duration::from_mins(1)).await;
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_read_while_a_target_is_replaced_keeps_no_leaver_in() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    let mut app = target("app");
+    app.limits.concurrency = 2;
+    let more = [app, target("other")];
+    let (targets, store) = rig.remains();
+    drop((targets, store));
+    rig.store.open().unreadable = true;
+    rig.declare(documents([inactive("a")], more)).await;
+    rig.pass(Duration::from_secs(5)).await;
+    rig.store.open().unreadable = false;
+    rig.pass(Duration::from_mins(2)).await;
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_creation_that_nothing_can_prove_gets_its_caller_an_answer_and_the_user_an_account() {
     let rig = Rig::new(documents([user("a")], [target("app")]));
     rig.target("app").inside().unproven = true;

@@ -51,8 +51,16 @@ fn words(schedule: Option<&Schedule>) -> String {
     }
 }
 
-/// The status of a target as the store remembers it, until the target is seen again.
-pub async fn recalled_status(shared: &Shared, target: &Target) -> Result<TargetStatus, StoreError> {
+/// The status of a target as the store remembers it, until the target is seen again. Where the
+/// store does not answer, an empty one: what is shown must not keep a worker from starting.
+pub async fn recalled_status(shared: &Shared, target: &Target) -> TargetStatus {
+    recalled(shared, target).await.unwrap_or_else(|error| {
+        tracing::error!(target = %target.name, %error, "what was last known of the target cannot be read");
+        first_status(target)
+    })
+}
+
+async fn recalled(shared: &Shared, target: &Target) -> Result<TargetStatus, StoreError> {
     let mut status = first_status(target);
     let cycles = shared.store.cycles(Some(&target.name), None, RECALLED_CYCLES).await?;
     let full = cycles.into_iter().filter(|cycle| cycle.full && cycle.ended.is_some());
