@@ -46,6 +46,7 @@ use crate::engine::status::SyncReport;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
 use crate::engine::worker::cycles::Cycle;
+use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door::Door;
 use crate::engine::worker::full::FullDone;
 use crate::engine::worker::full::FullRequest;
@@ -300,6 +301,8 @@ impl Worker {
     }
 
     /// A declared rename moves the link.
+    ///
+    /// An account whose creation is under way, or whose end nobody knows, is moved when it is known.
     fn move_renamed(&mut self) {
         let (Some(snapshot), Some(place)) = (self.snapshot.clone(), self.place.as_mut()) else { return };
         let now = self.shared.clock.now();
@@ -328,10 +331,13 @@ impl Worker {
                 Write::Link(place.space.clone(), link),
                 Write::Audit(event),
             ]);
-            self.dirty.remove(old);
-            marked.push(record.clone());
+            marked.push((old.clone(), record.clone()));
         }
-        for record in marked {
+        for (old, record) in marked {
+            // Whoever waits for the old record id waits for nobody now.
+            if let Some(cycle) = self.dirty.remove(&old).and_then(|dirty| dirty.cycle) {
+                self.settle(&cycle, &old, Settled::Through);
+            }
             self.await_look(&record, Dirty::now(Trigger::Manifest, now));
         }
     }

@@ -9,6 +9,9 @@ use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
 use rosterd::engine::status::SyncReport;
 use rosterd::model::account::AccountState;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
+use rosterd::model::ids::Digest;
 use rosterd::model::target::Window;
 use rosterd::model::user::RoleHeld;
 use rosterd::model::user::User;
@@ -16,6 +19,7 @@ use rosterd::model::user::Validity;
 
 use crate::support::make::documents;
 use crate::support::make::held;
+use crate::support::make::path;
 use crate::support::make::target;
 use crate::support::make::user;
 use crate::support::rig::Rig;
@@ -28,6 +32,15 @@ fn users(count: usize) -> Vec<User> {
 
 fn inactive(id: &str) -> User {
     User { active: false, ..user(id) }
+}
+
+fn named(id: &str, given_name: &str) -> User {
+    User { given_name: Some(given_name.to_owned()), ..user(id) }
+}
+
+fn decision(rig: &Rig, kind: DecisionKind, digest: Option<Digest>) -> Decision {
+    let by = "local".to_owned();
+    Decision { kind, target: Some("app".into()), record: None, digest, by, at: rig.now(), reason: None }
 }
 
 fn state(rig: &Rig, id: &str) -> AccountState {
@@ -171,6 +184,61 @@ async fn a_store_that_cannot_be_read_while_a_target_is_replaced_keeps_no_leaver_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rename_while_a_call_is_under_way_keeps_the_one_account() {
+    let rig = Rig::started(documents([user("old")], [target("app")])).await;
+    rig.target("app").inside().latency = Duration::from_secs(1);
+    rig.source.set(Ok(documents([named("old", "Ada")], [target("app")])));
+    rig.pass(Duration::from_millis(1_500)).await;
+    assert_eq!(rig.target("app").count("update"), 1, "the call is under way");
+    let renamed = User { formerly: vec!["old".into()], ..named("new", "Ada") };
+    rig.source.set(Ok(documents([renamed], [target("app")])));
+    rig.pass(Duration::from_mins(2)).await;
+    assert_eq!(state(&rig, "new"), AccountState::Active);
+    assert_eq!(rig.target("app").inside().accounts.len(), 1);
+    assert_eq!(rig.target("app").count("disable"), 0);
+    let links: Vec<_> = rig.store.open().links.keys().map(|(_, record)| record.to_string()).collect();
+    assert_eq!(links, ["new"]);
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_while_the_creation_is_under_way_makes_no_second_account() {
+    for lost in [false, true] {
+        let rig = Rig::new(documents([user("old")], [target("app")]));
+        rig.target("app").inside().latency = Duration::from_secs(2);
+        rig.target("app").inside().faults.extend(lost.then_some(Fault::LoseReply));
+        rig.engine.start(Running::Daemon).await.unwrap();
+        rig.pass(Duration::from_secs(5)).await;
+        assert_eq!(rig.target("app").count("create"), 1, "the call is under way");
+        let renamed = User { formerly: vec!["old".into()], ..user("new") };
+        rig.source.set(Ok(documents([renamed], [target("app")])));
+        rig.pass(Duration::from_mins(3)).await;
+        assert_eq!(rig.target("app").count("create"), 1, "lost: {lost}");
+        assert_eq!(state(&rig, "new"), AccountState::Active);
+        let links: Vec<_> = rig.store.open().links.keys().map(|(_, record)| record.to_string()).collect();
+        assert_eq!(links, ["new"]);
+        rig.assert_settled("app").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_does_not_reach_a_user_who_came_back_meanwhile() {
+    let mut app = target("app");
+    app.limits.narrow_inferred = vec![Window { count: Some(1), percent: None, window: Duration::from_hours(24) }];
+    let rig = Rig::started(documents([user("w"), user("x"), user("y"), user("z")], [app.clone()])).await;
+    let back = rig.target("app").by_name("y@acme.example").unwrap().id;
+    rig.declare(documents([user("w"), user("x")], [app.clone()])).await;
+    let digest = rig.status("app").holds[0].digest.clone();
+    rig.target("app").inside().latency = Duration::from_secs(1);
+    rig.declare(documents([named("w", "Ada"), user("x")], [app.clone()])).await;
+    rig.source.set(Ok(documents([named("w", "Ada"), user("x"), user("y")], [app])));
+    rig.engine.decide(decision(&rig, DecisionKind::Release, Some(digest))).await.unwrap();
+    rig.pass(Duration::from_mins(1)).await;
+    assert_eq!(rig.target("app").count(&format!("disable {back}")), 0);
+    assert_eq!(state(&rig, "y"), AccountState::Active);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_creation_that_nothing_can_prove_gets_its_caller_an_answer_and_the_user_an_account() {
     let rig = Rig::new(documents([user("a")], [target("app")]));
     rig.target("app").inside().unproven = true;
@@ -181,6 +249,21 @@ async fn a_creation_that_nothing_can_prove_gets_its_caller_an_answer_and_the_use
     answered(&rig, None).await.unwrap();
     assert_eq!(rig.target("app").inside().accounts.len(), 1);
     assert_eq!(rig.target("app").count("create"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_one_user_is_answered_when_a_listing_overtakes_the_look() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    let id = rig.target("app").by_name("u-0001@acme.example").unwrap().id;
+    rig.target("app").inside().accounts.get_mut(&id).unwrap().values.remove(&path("name.givenName"));
+    rig.target("app").inside().latency = Duration::from_secs(1);
+    let more = users(2).into_iter().chain([user("slow")]);
+    rig.source.set(Ok(documents(more, [target("app")])));
+    rig.pass(Duration::from_millis(100)).await;
+    let (one, all) = tokio::join!(answered(&rig, Some(&["u-0001"])), answered(&rig, None));
+    one.unwrap();
+    all.unwrap();
+    rig.assert_settled("app").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,4 +304,28 @@ async fn one_user_whom_nobody_can_look_up_keeps_no_listing_from_running() {
     rig.target("app").inside().bad_looks = None;
     rig.pass(Duration::from_mins(20)).await;
     assert_eq!(rig.target("app").inside().accounts.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_waits_for_another_try_outlives_a_partial_listing() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    let admin = User { roles: vec![held("staff"), held("admin")], ..user("u-0001") };
+    rig.target("app").inside().faults.extend((0..4).map(|_| Fault::Refuse(ErrorClass::Transient, None)));
+    rig.declare(documents([user("u-0000"), admin], [target("app")])).await;
+    rig.target("app").inside().partial = Some(1);
+    answered(&rig, None).await.unwrap();
+    rig.pass(Duration::from_mins(5)).await;
+    assert_eq!(rig.target("app").by_name("u-0001@acme.example").unwrap().memberships.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_is_dropped_when_it_no_longer_follows_though_nobody_watches() {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.target("app").inside().faults.extend((0..4).map(|_| Fault::Refuse(ErrorClass::Transient, None)));
+    rig.engine.start(Running::Once).await.unwrap();
+    answered(&rig, None).await.unwrap();
+    rig.source.set(Ok(documents([inactive("a")], [target("app")])));
+    rig.engine.reload().await.unwrap();
+    rig.pass(Duration::from_mins(5)).await;
+    assert_eq!(rig.target("app").inside().accounts.len(), 0);
 }

@@ -13,6 +13,7 @@ use crate::engine::queue::Entry;
 use crate::engine::shared::lock;
 use crate::engine::worker::Reply;
 use crate::engine::worker::Worker;
+use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
 use crate::engine::worker::keyed::Dirty;
 use crate::model::account::Account;
@@ -147,8 +148,15 @@ impl Worker {
             }
             let stale_entries: Vec<_> =
                 self.queue.iter().map(|(record, _)| record.clone()).filter(|record| !newer.contains(record)).collect();
+            let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
             for record in stale_entries {
-                self.withdraw(&record);
+                if plan.coverage == Coverage::Complete || planned.contains(&record) {
+                    self.withdraw(&record);
+                } else if let Some(Entry { cycle, since, attempt, .. }) = self.queue.remove(&record) {
+                    // Not seen is not settled: a look tells whether it still follows.
+                    let dirty = Dirty { cycle: Some(cycle), attempt, ..Dirty::now(Trigger::Retry, since) };
+                    self.await_look(&record, dirty);
+                }
             }
             remaining.extend(self.enqueue(cycle, &plan.changes, &seen, only.is_some()));
         }
@@ -159,7 +167,8 @@ impl Worker {
     /// Users whom the listing that just ended may show as they were before a call or a look.
     fn newer_than_listing(&self) -> BTreeSet<RecordId> {
         let known = self.touched.iter().chain(self.open.keys()).chain(self.in_flight.keys()).chain(&self.looking);
-        known.cloned().collect()
+        let renamed = self.dirty.keys().filter(|record| self.comes_after_call(record));
+        known.chain(renamed).cloned().collect()
     }
 
     /// Users whose absence the listing could not prove are looked up one by one.
@@ -221,7 +230,10 @@ impl Worker {
             self.withdraw(&record);
             let dirty = self.dirty.remove(&record);
             let attempt = dirty.as_ref().map_or(0, |dirty| dirty.attempt);
-            let since = dirty.map_or(now, |dirty| dirty.since);
+            let since = dirty.as_ref().map_or(now, |dirty| dirty.since);
+            if let Some(former) = dirty.and_then(|dirty| dirty.cycle).filter(|former| former != cycle) {
+                self.settle(&former, &record, Settled::Through);
+            }
             waiting.insert(record.clone());
             self.queue.put(record, Entry { changes, seen, cycle: cycle.clone(), attempt, due, since, exact });
         }

@@ -170,7 +170,18 @@ impl Worker {
     }
 
     fn is_busy(&self, record: &RecordId) -> bool {
-        self.in_flight.contains_key(record) || self.looking.contains(record)
+        self.in_flight.contains_key(record) || self.looking.contains(record) || self.comes_after_call(record)
+    }
+
+    /// Whether a call for an earlier record id of this user is under way, or nobody knows its end: the
+    /// account that it is about is this user's.
+    pub(super) fn comes_after_call(&self, record: &RecordId) -> bool {
+        if self.in_flight.is_empty() && self.open.is_empty() {
+            return false;
+        }
+        let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
+        let mut formerly = user.into_iter().flat_map(|user| &user.formerly);
+        formerly.any(|old| self.in_flight.contains_key(old) || self.open.contains_key(old))
     }
 
     /// Whether this user may lose something: such users are looked at first.
@@ -368,7 +379,10 @@ impl Worker {
     /// passed in slices.
     fn with_held(&self, mut plan: Plan, records: &BTreeSet<RecordId>) -> Plan {
         let held = self.standing.holds.iter().flat_map(|hold| &hold.changes);
-        plan.changes.extend(held.filter(|change| !records.contains(&change.record)).cloned());
+        // Who is to be looked at again may have come back: the hold that is made then joins the rest.
+        let stands =
+            |record: &RecordId| !records.contains(record) && !self.dirty.contains_key(record) && !self.is_busy(record);
+        plan.changes.extend(held.filter(|change| stands(&change.record)).cloned());
         plan.changes.sort_by(plan::order::compare);
         plan
     }

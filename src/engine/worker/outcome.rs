@@ -32,11 +32,13 @@ use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Trigger;
+use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::LinkedBy;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
+use crate::model::snapshot::Snapshot;
 use crate::model::target::Mark;
 use crate::retry;
 use crate::store::Write;
@@ -62,6 +64,10 @@ impl Worker {
         if intent.change.action == Action::Create {
             self.metrics.provisioned((self.shared.now() - rest.since).to_std().unwrap_or_default());
         }
+        if self.moved_on(record, &applied.account.id) {
+            self.settle(&cycle, record, Settled::Through);
+            return;
+        }
         if self.dirty.contains_key(record) {
             // Something changed while the call was under way.
             self.look_again(record, &rest, 0, Instant::now());
@@ -74,6 +80,13 @@ impl Worker {
             return;
         }
         self.confirm_end(record, intent, &rest, &account);
+    }
+
+    /// Whether the account is linked to another record id by now: a declared rename came while the
+    /// call was under way, and what waits behind it is planned anew under the new one.
+    fn moved_on(&self, record: &RecordId, account: &AccountId) -> bool {
+        let owner = self.place.as_ref().and_then(|place| place.by_account.get(account));
+        owner.is_some_and(|owner| owner != record)
     }
 
     /// Keeps the counts of the last listing true of what was made since.
@@ -138,14 +151,16 @@ impl Worker {
         let change = &intent.change;
         self.metrics.change(change.action, change.effect, change.cause, ChangeResult::Done);
         let Some(place) = self.place.as_mut() else { return };
-        let before = place.links.get(&change.record).cloned();
+        // A declared rename may have moved the link while the call was under way.
+        let owner = place.by_account.get(&account.id).unwrap_or(&change.record);
+        let before = place.links.get(owner).cloned();
         let link = link_after(change, account, before, now);
         place.put_link(link.clone());
         let seen = SeenAccount {
             account: account.id.clone(),
             user_name: account.user_name().map(str::to_owned),
             state: account.state,
-            record: Some(change.record.clone()),
+            record: Some(link.record.clone()),
         };
         let space = place.space.clone();
         self.writes.extend([
@@ -154,6 +169,10 @@ impl Worker {
             Write::Seen(space, vec![seen]),
             Write::Audit(outcome_event(intent, &OutcomeResult::Done, now)),
         ]);
+        let declared = |snapshot: &Arc<Snapshot>| snapshot.users.contains_key(&change.record);
+        if !self.snapshot.as_ref().is_some_and(declared) {
+            self.move_renamed();
+        }
     }
 
     /// Whether an account shows that a change was made.
@@ -231,6 +250,10 @@ impl Worker {
                     self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
                 }
             }
+        }
+        if intent.change.account.as_ref().is_some_and(|account| self.moved_on(record, account)) {
+            self.settle(&rest.cycle, record, Settled::Through);
+            return;
         }
         if self.dirty.contains_key(record) {
             self.look_again(record, &rest, rest.attempt, later);

@@ -50,6 +50,11 @@ impl Worker {
         let under_way = !self.cycles.is_empty() || !self.full_requests.is_empty();
         if self.running == Running::Daemon || under_way {
             self.mark(records, trigger, since);
+            return;
+        }
+        // What waits for another try was planned from old news.
+        for record in records {
+            self.withdraw(&record);
         }
     }
 
