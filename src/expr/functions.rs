@@ -9,6 +9,10 @@ use minijinja::value::ValueKind;
 use crate::expr::inputs::answered;
 use crate::expr::inputs::missing;
 
+/// Most bytes of a text that a filter makes. Steps are limited elsewhere, but a chain of `replace`
+/// multiplies with each step; no attribute of an account is nearly so long.
+const LONGEST: usize = 1 << 16;
+
 /// The tests of [`TESTS`](crate::expr::lexer::TESTS).
 pub(crate) fn add_tests(engine: &mut Environment<'static>) {
     engine.add_test("defined", |value: &Value| {
@@ -43,7 +47,7 @@ pub(crate) fn add_filters(engine: &mut Environment<'static>) {
     engine.add_filter("title", |value: Value| text("title", value, |text| Ok(titled(text))));
     engine.add_filter("ascii", |value: Value| text("ascii", value, ascii));
     engine.add_filter("replace", |value: Value, from: String, to: String| {
-        text("replace", value, |text| Ok(text.replace(&from, &to)))
+        text("replace", value, |text| replaced(text, &from, &to))
     });
     engine.add_filter("split", split);
     engine.add_filter("join", join);
@@ -92,6 +96,21 @@ fn text(filter: &str, value: Value, apply: impl FnOnce(&str) -> Result<String, E
     }
 }
 
+/// Counted before it is made: the text of the last step before a crash would be as long as memory.
+fn replaced(text: &str, from: &str, to: &str) -> Result<String, Error> {
+    let made = text.matches(from).count().saturating_mul(to.len());
+    short_enough("replace", text.len().saturating_add(made))?;
+    Ok(text.replace(from, to))
+}
+
+fn short_enough(filter: &str, bytes: usize) -> Result<(), Error> {
+    if bytes <= LONGEST {
+        return Ok(());
+    }
+    let message = format!("`{filter}` would make a text of more than {LONGEST} bytes");
+    Err(Error::new(ErrorKind::InvalidOperation, message))
+}
+
 fn items(value: &Value) -> Option<Vec<Value>> {
     if !is_list(value) {
         return None;
@@ -128,7 +147,10 @@ fn join(value: Value, separator: Option<String>) -> Result<Value, Error> {
         _ if missing(&value) => Ok(value),
         Some(items) => {
             let texts: Vec<String> = items.iter().filter(|item| !missing(item)).map(ToString::to_string).collect();
-            Ok(Value::from(texts.join(&separator.unwrap_or_default())))
+            let separator = separator.unwrap_or_default();
+            let between = separator.len().saturating_mul(texts.len());
+            short_enough("join", texts.iter().map(String::len).sum::<usize>().saturating_add(between))?;
+            Ok(Value::from(texts.join(&separator)))
         }
         None => Err(wrong("join", "lists", &value)),
     }

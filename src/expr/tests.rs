@@ -251,6 +251,19 @@ fn conditions_read_accounts_by_attribute_path() {
 }
 
 #[test]
+fn a_chain_that_multiplies_its_text_ends_in_an_error_before_memory_does() {
+    let hundred = "a".repeat(100);
+    let chain = format!(r#"|replace("a", "{hundred}")"#).repeat(6);
+    let joined = format!(r#"|split("a")|join("{hundred}")"#).repeat(6);
+    for grows in [chain, joined] {
+        let source = format!(r#"{{{{ "aaaaaaaaaa"{grows} }}}}"#);
+        let result = Template::compile(&source, &Names::mapping())
+            .and_then(|template| template.render(&Context::of_user(&ada())));
+        assert!(result.unwrap_err().message.contains("more than 65536 bytes"));
+    }
+}
+
+#[test]
 fn compiled_templates_may_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Template>();
