@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::app::AppError;
 use crate::secrets::secret::Secret;
+use crate::secrets::vault::is_loopback;
 
 /// Where the small files are.
 #[derive(Clone, Debug)]
@@ -56,9 +57,10 @@ impl Beside {
         fs::write(&path, text).map_err(|error| AppError::Beside { path, error })
     }
 
-    /// Where the daemon answers.
+    /// Where the daemon answers. A daemon listens on loopback alone, so a note that names any other
+    /// place is not its own: the folder may have come with a checkout, and tokens are sent there.
     pub fn server(&self) -> Option<String> {
-        self.note().server
+        self.note().server.filter(|server| is_loopback(server).unwrap_or(false))
     }
 
     /// The folder that was read last.
@@ -129,6 +131,19 @@ mod tests {
         assert_eq!(beside.folder(), Some(folder.path().canonicalize().unwrap()));
     }
 
+    #[test]
+    fn a_note_that_leads_away_from_this_machine_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let beside = Beside::of(&folder.path().join("rosterd.db"));
+        for server in
+            ["http://evil.example", "http://127.0.0.1@evil.example", "http:evil.example", "http://10.0.0.1:80"]
+        {
+            let text = serde_json::json!({ "server": server }).to_string();
+            fs::write(folder.path().join("rosterd.run"), text).unwrap();
+            assert_eq!(beside.server(), None, "{server}");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn the_token_is_for_its_owner_alone_even_where_a_file_was_left_open_to_all() {
@@ -137,7 +152,7 @@ mod tests {
         let path = folder.path().join("rosterd.token");
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-        Beside::of(&folder.path().join("rosterd.db")).announce("http://x", &Secret::new("t")).unwrap();
+        Beside::of(&folder.path().join("rosterd.db")).announce("http://127.0.0.1:1", &Secret::new("t")).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
