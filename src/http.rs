@@ -137,9 +137,12 @@ impl HttpClient {
     /// An address under the base; each segment is percent-encoded as one.
     ///
     /// # Errors
-    /// An empty segment, `.` and `..` would name another resource than the one meant.
+    /// An empty segment, `.` and `..` would name another resource than the one meant, and so would
+    /// one with a tab or a line break: addresses drop those.
     pub fn url(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<Url, HttpError> {
-        if let Some(bad) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
+        let misleads = |segment: &str| matches!(segment, "" | "." | "..") || segment.contains(char::is_control);
+        if let Some(bad) = segments.iter().find(|segment| misleads(segment)) {
+            let bad = bad.escape_debug();
             return Err(HttpError::refused(format!("`{bad}` cannot stand in an address; no call was made")));
         }
         let mut url = self.base.clone();
@@ -286,8 +289,9 @@ mod tests {
 
     #[test]
     fn an_id_that_would_name_another_resource_is_refused() {
-        for id in ["", ".", ".."] {
-            assert_eq!(client("http://127.0.0.1:1/scim").url(&["Users", id], &[]).unwrap_err().fault, Fault::Refused);
+        for id in ["", ".", "..", "a\tb", ".\t.", "\n", "a\r"] {
+            let made = client("http://127.0.0.1:1/scim").url(&["Users", id], &[]);
+            assert_eq!(made.map_err(|error| error.fault), Err(Fault::Refused), "{id:?}");
         }
     }
 
