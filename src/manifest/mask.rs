@@ -44,7 +44,8 @@ fn shift(old: usize, current: usize, hidden: &Range<usize>, new_start: usize) ->
 }
 
 /// Keys that hold a credential or a tree of them; lower case, letters and digits only.
-const WHOLE: [&str; 10] = ["auth", "authorization", "bearer", "key", "cookie", "pass", "pem", "pin", "pw", "pwd"];
+const WHOLE: [&str; 11] =
+    ["auth", "authorization", "bearer", "key", "cookie", "pass", "pem", "pin", "pw", "pwd", "secrets"];
 /// Ends of such keys.
 const ENDS: [&str; 9] =
     ["password", "passwd", "passphrase", "token", "secret", "apikey", "privatekey", "accesskey", "credential"];
@@ -252,6 +253,13 @@ mod tests {
     fn references_stay_readable_unless_they_look_like_the_secret_itself() {
         check("auth: { bearer: { secret: collections } }", "auth: { bearer: { secret: collections } }");
         check("auth: { bearer: { secret: \"p4ss w0rd!\" } }", "auth: { bearer: { secret: ******** } }");
+    }
+
+    #[test]
+    fn a_secret_written_where_its_binding_belongs_is_hidden() {
+        check("secrets: { crm: \"hunter2\" }", "secrets: { crm: ******** }");
+        check("secrets:\n  crm: { value: hunter2 }", "  crm: { value: ******** }");
+        check("secrets:\n  crm: { env: CRM_TOKEN }", "  crm: { env: CRM_TOKEN }");
     }
 
     #[test]
