@@ -168,6 +168,12 @@ impl Walker<'_> {
                 continue;
             }
             let (name, path, kind) = (joined(name, &own), entry.path(), entry.file_type()?);
+            if own.contains(misleads) && (is_manifest(&path) || path.is_dir()) {
+                // The name is shown wherever the file is spoken of: terminals, logs, pull requests.
+                let message = "the name holds a control character or one that turns the direction of writing";
+                self.problem(&name.replace(misleads, "\u{fffd}"), "file-name", message.to_owned(), "rename it");
+                continue;
+            }
             if kind.is_symlink() {
                 self.links.push(Link { name, path });
             } else if kind.is_dir() {
@@ -288,6 +294,10 @@ pub(crate) fn problem(name: &str, code: &'static str, message: String, hint: &st
 pub(crate) fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|found| ["yaml", "yml", "json"].iter().any(|known| found.eq_ignore_ascii_case(known)))
+}
+
+fn misleads(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn joined(folder: &str, name: &str) -> String {

@@ -349,3 +349,15 @@ async fn a_change_is_not_lost_on_a_caller_that_went_away() {
     loaded(&files).await;
     timeout(Duration::from_mins(1), files.changed()).await.expect_err("answered by the load");
 }
+
+#[tokio::test]
+async fn a_name_that_would_move_the_cursor_is_a_problem_and_is_not_repeated() {
+    let folder = TempDir::new().expect("a folder");
+    for name in ["\u{1b}[2Ja.yaml", "b\n.yaml", "\u{202e}c.yaml", "d\u{7}/e.yaml", "f\u{1b}.txt", "g.yaml"] {
+        write(folder.path(), name, "x");
+    }
+    let expected = ["g.yaml=x", "b\u{fffd}.yaml: file-name", "d\u{fffd}: file-name"];
+    let mut seen = loaded(&files_of(folder.path(), QUICK)).await;
+    seen.retain(|line| !line.starts_with('\u{fffd}'));
+    assert_eq!(seen, expected);
+}
