@@ -30,6 +30,8 @@ use crate::model::user::User;
 const LARGEST_FILE: usize = 64 << 20;
 /// Largest document: the largest honest one is a catalogue of entitlements.
 const LARGEST_DOCUMENT: usize = 4 << 20;
+/// Problems told of one file: a report of a million helps nobody and takes gigabytes.
+const MOST_PROBLEMS: usize = 1_000;
 /// Most documents of one file, and of one load.
 pub(crate) const MOST_DOCUMENTS: usize = 1_000_000;
 
@@ -131,6 +133,7 @@ pub fn parse_file(name: &str, bytes: &[u8]) -> FileDocuments {
         return found;
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut left_out = 0;
     for chunk in text::split(bytes) {
         if found.documents >= MOST_DOCUMENTS {
             let message = format!("the file has more than {MOST_DOCUMENTS} documents");
@@ -138,6 +141,11 @@ pub fn parse_file(name: &str, bytes: &[u8]) -> FileDocuments {
             break;
         }
         read_chunk(chunk, &mut found);
+        left_out += found.problems.len().saturating_sub(MOST_PROBLEMS);
+        found.problems.truncate(MOST_PROBLEMS);
+    }
+    if left_out > 0 {
+        found.refuse("more", format!("{left_out} more problems stand in this file"), "mend those told of first");
     }
     found
 }

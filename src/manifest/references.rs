@@ -118,11 +118,12 @@ pub(crate) fn of_users<'u>(
     problems: &mut Vec<Problem>,
 ) {
     let mut formers: BTreeMap<&RecordId, &User> = BTreeMap::new();
+    let mut near: BTreeMap<&RoleName, String> = BTreeMap::new();
     for user in people {
         for held in user.roles.iter().filter(|held| !roles.contains_key(&held.name) && !excused.has(held.name.as_str()))
         {
             let origin = Origin { line: held.line, ..user.origin.clone() };
-            let hint = suggest::one_of(held.name.as_str(), roles.keys().map(RoleName::as_str));
+            let hint = role_hint(&mut near, &held.name, roles);
             problems.push(combine::at(&origin, "unknown-role", format!("unknown role `{}`", held.name), hint));
         }
         if let Some(teams) = &settings.teams {
@@ -137,6 +138,23 @@ pub(crate) fn of_users<'u>(
             of_former(user, former, users, &mut formers, problems);
         }
     }
+}
+
+/// Different unknown words that a near one is looked for: each is compared with all that are known.
+const MOST_COMPARED: usize = 100;
+
+/// A hint for an unknown role. One missing file leaves each of its roles unknown to thousands of
+/// users, so a word is looked for once.
+fn role_hint<'u>(
+    near: &mut BTreeMap<&'u RoleName, String>,
+    name: &'u RoleName,
+    roles: &BTreeMap<RoleName, FoundRole>,
+) -> String {
+    if near.len() >= MOST_COMPARED && !near.contains_key(name) {
+        return "declare the role, or take it out".to_owned();
+    }
+    let hint = near.entry(name).or_insert_with(|| suggest::one_of(name.as_str(), roles.keys().map(RoleName::as_str)));
+    hint.clone()
 }
 
 fn of_former<'u>(

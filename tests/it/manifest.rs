@@ -469,3 +469,34 @@ const PIECES: [&str; 34] = [
     "{{ user.email }}",
     "password: hunter2\n",
 ];
+
+#[test]
+fn a_file_of_broken_documents_is_told_of_in_part_and_its_sound_users_still_count() {
+    let mut text = "---\nx\n".repeat(20_000);
+    text.push_str("---\napiVersion: rosterd.dev/v1\nkind: User\nmetadata: { name: u-1 }\n");
+    text.push_str("spec: { givenName: A, familyName: B, email: a@x.example, active: false, roles: [] }\n");
+    let documents = load(&[("a.yaml", text.as_bytes())], &Rules::default());
+    assert!(documents.users.contains_key(&RecordId::from("u-1")));
+    assert_eq!(documents.problems.len(), 1_001);
+    let more = documents.problems.iter().find(|problem| problem.code == "more").expect("a word about the rest");
+    assert_eq!(more.message, "19000 more problems stand in this file");
+}
+
+#[test]
+fn a_near_word_is_looked_for_once_however_many_users_name_an_unknown_role() {
+    let role = "apiVersion: rosterd.dev/v1\nkind: Role\nmetadata: { name: agent }\nspec: { grants: [] }\n";
+    let user = |number: usize, role: &str| {
+        format!(
+            "---\napiVersion: rosterd.dev/v1\nkind: User\nmetadata: {{ name: u-{number:03} }}\nspec: {{ givenName: A, \
+             familyName: B, email: u{number}@x.example, roles: [{role}] }}\n"
+        )
+    };
+    let hints = |role_of: &dyn Fn(usize) -> String| {
+        let text: String = (0..300).map(|number| user(number, &role_of(number))).collect();
+        let documents = load(&[("a.yaml", text.as_bytes()), ("b.yaml", role.as_bytes())], &Rules::default());
+        let hints = documents.problems.into_iter().map(|problem| problem.hint.unwrap_or_default());
+        hints.filter(|hint| hint == "did you mean `agent`?").count()
+    };
+    assert_eq!(hints(&|_| "agnet".to_owned()), 300);
+    assert_eq!(hints(&|number| format!("agent{number}")), 100);
+}
