@@ -8,6 +8,8 @@ mod architecture;
 #[cfg(test)]
 mod attack;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod conformance;
