@@ -58,6 +58,19 @@ impl Comparison<'_> {
         texts
     }
 
+    /// The user name that an account has, as the target compares it.
+    pub fn name_of(&self, account: &Account) -> Option<String> {
+        let name = account.values.get(&AttributePath::user_name()).filter(|name| !is_empty(name))?;
+        Some(self.comparable(&AttributePath::user_name(), name).to_string())
+    }
+
+    /// The user name that a user wants, as the target compares it.
+    pub fn wanted_name(&self, projection: &Projection) -> Option<String> {
+        let path = AttributePath::user_name();
+        let name = self.canonical(&path, projection.values.get(&path)?.value.as_ref()?);
+        Some(name).filter(|name| !is_empty(name)).map(|name| self.comparable(&path, &name).to_string())
+    }
+
     fn text(&self, key: &MatchKey, value: impl Fn(&AttributePath) -> Option<Value>) -> Option<String> {
         let parts: Option<Vec<Value>> = key
             .0

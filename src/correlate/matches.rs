@@ -7,7 +7,6 @@ use crate::correlate::keys::Comparison;
 use crate::model::account::Account;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
-use crate::model::path::AttributePath;
 use crate::model::projection::Projection;
 
 /// Users that have no link, by the values of their match keys.
@@ -18,12 +17,14 @@ pub struct Index<'a> {
     comparison: Comparison<'a>,
     /// By position of the key in `account.match`, and its text.
     users: BTreeMap<(usize, String), BTreeSet<&'a RecordId>>,
+    /// By the user name they want, which need not be a match key and is taken all the same.
+    names: BTreeMap<String, BTreeSet<&'a RecordId>>,
 }
 
 impl<'a> Index<'a> {
     /// An index without users.
     pub fn new(comparison: Comparison<'a>) -> Self {
-        Self { comparison, users: BTreeMap::new() }
+        Self { comparison, users: BTreeMap::new(), names: BTreeMap::new() }
     }
 
     /// Adds one user.
@@ -33,6 +34,15 @@ impl<'a> Index<'a> {
                 self.users.entry((position, text)).or_default().insert(&projection.record);
             }
         }
+        if let Some(name) = self.comparison.wanted_name(projection) {
+            self.names.entry(name).or_default().insert(&projection.record);
+        }
+    }
+
+    /// Who wants the user name that the account has.
+    pub fn wanting_name_of(&self, account: &Account) -> impl Iterator<Item = &'a RecordId> + use<'a, '_> {
+        let name = if self.names.is_empty() { None } else { self.comparison.name_of(account) };
+        name.and_then(|name| self.names.get(&name)).into_iter().flatten().copied()
     }
 
     /// Which users the account fits, each with the position of the first key that says so.
@@ -50,14 +60,6 @@ impl<'a> Index<'a> {
         }
         hits
     }
-}
-
-/// Whether the user wants the user name that the account has.
-pub fn wants_name_of(comparison: &Comparison<'_>, projection: &Projection, account: &Account) -> bool {
-    let path = AttributePath::user_name();
-    let wanted = projection.values.get(&path).and_then(|projected| projected.value.as_ref());
-    let held = account.values.get(&path);
-    matches!((wanted, held), (Some(wanted), Some(held)) if comparison.same(&path, wanted, held))
 }
 
 /// What the accounts that were seen say about one user.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::correlate::matches::Index;
 use crate::correlate::matches::Matches;
-use crate::correlate::matches::wants_name_of;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::history::SeenAccount;
@@ -57,8 +56,8 @@ pub struct Planner<'a> {
     linked: BTreeMap<&'a RecordId, Option<Box<Touched>>>,
     /// Unlinked accounts that fit some user.
     candidates: BTreeMap<AccountId, Arc<Account>>,
-    /// Users who want a user name that a linked account of somebody else has.
-    names_held: BTreeMap<&'a RecordId, BTreeSet<&'a AccountId>>,
+    /// Users who want a user name that some account has.
+    names_held: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
     in_view: BTreeMap<AccountId, SeenAccount>,
     partition: Partition,
 }
@@ -124,6 +123,9 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        for record in self.index.wanting_name_of(&account) {
+            self.names_held.entry(record).or_default().insert(account.id.clone());
+        }
         match owner {
             Some(link) => self.observe_linked(link, account),
             None => self.observe_unlinked(account),
@@ -131,9 +133,6 @@ impl<'a> Planner<'a> {
     }
 
     fn observe_linked(&mut self, link: &'a Link, account: Account) {
-        for record in self.index.hits(&account).into_keys() {
-            self.note_held_name(record, link, &account);
-        }
         if !self.input.concerns(&link.record) || self.doubled.contains(&link.account) {
             return;
         }
@@ -150,14 +149,6 @@ impl<'a> Planner<'a> {
                 entry.insert(unsteady.map(|touched| Box::new(Touched { unsteady: true, ..*touched })));
             }
             Entry::Occupied(_) => {}
-        }
-    }
-
-    fn note_held_name(&mut self, record: &'a RecordId, link: &'a Link, account: &Account) {
-        if let Some(Desired::Account(projection)) = self.input.desired.get(record)
-            && wants_name_of(&self.input.comparison(), projection, account)
-        {
-            self.names_held.entry(record).or_default().insert(&link.account);
         }
     }
 
@@ -275,7 +266,9 @@ impl<'a> Planner<'a> {
                     projection,
                     found: found.get(record),
                     candidates: &self.candidates,
-                    name_held_by: self.name_holder(record, decided),
+                    name_held_by: self
+                        .name_holder(record, decided)
+                        .map(|account| (account, self.owners.get(account).copied())),
                     proven: self.proves(coverage, record),
                 }
                 .decide(),
@@ -284,15 +277,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The first account of another user that has the name this user wants and keeps it: an
-    /// account that the same plan renames is renamed before anything is created.
-    fn name_holder(&self, record: &RecordId, decided: &BTreeMap<&'a RecordId, Decided>) -> Option<&'a AccountId> {
+    /// The first account that has the name this user wants and keeps it: an account that the same
+    /// plan renames is renamed before anything is created.
+    fn name_holder(&self, record: &RecordId, decided: &BTreeMap<&'a RecordId, Decided>) -> Option<&AccountId> {
         let renamed = |account: &AccountId| {
             let owner = self.owners.get(account).and_then(|link| decided.get(&link.record));
             let mut fields = owner.into_iter().flat_map(|outcome| &outcome.changes).flat_map(|change| &change.fields);
             fields.any(|field| field.path == AttributePath::user_name())
         };
-        self.names_held.get(record)?.iter().find(|account| !renamed(account)).copied()
+        self.names_held.get(record)?.iter().find(|account| !renamed(account))
     }
 
     /// Whether "not seen" means "not there" for this user.

@@ -12,6 +12,7 @@ use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
+use crate::model::link::Link;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Conflict;
@@ -33,8 +34,8 @@ pub struct Unlinked<'c> {
     pub found: Option<&'c Match<'c>>,
     /// Accounts that fit anybody.
     pub candidates: &'c BTreeMap<AccountId, Arc<Account>>,
-    /// An account of another user that has the wanted user name and keeps it.
-    pub name_held_by: Option<&'c AccountId>,
+    /// An account that has the wanted user name and keeps it, with the link of its user.
+    pub name_held_by: Option<(&'c AccountId, Option<&'c Link>)>,
     /// Whether "no other account fits" is proven.
     pub proven: bool,
 }
@@ -67,13 +68,8 @@ impl Unlinked<'_> {
                 "give the user the attribute that `account.userName` reads".to_owned(),
             );
         }
-        if let Some(holder) = self.name_held_by {
-            return self.conflict(
-                Some(holder),
-                "user-name-taken",
-                format!("account `{holder}` of another user has the user name that `{}` wants", self.projection.record),
-                "give one of the two another user name".to_owned(),
-            );
+        if let Some((holder, link)) = self.name_held_by {
+            return self.name_taken(holder, link);
         }
         let reason = "the user's roles give access and no account matches";
         let change = Change {
@@ -83,6 +79,22 @@ impl Unlinked<'_> {
             ..self.change(None, Action::Create, reason)
         };
         Decided { changes: vec![change], skips: Vec::new() }
+    }
+
+    fn name_taken(&self, holder: &AccountId, link: Option<&Link>) -> Decided {
+        let record = &self.projection.record;
+        let (whose, hint) = match link {
+            Some(_) => (" of another user", "give one of the two another user name".to_owned()),
+            None => (
+                ", which nobody declares,",
+                format!(
+                    "`rosterd link {record} {holder}` says that they belong together; else give one of the two another \
+                     user name"
+                ),
+            ),
+        };
+        let message = format!("account `{holder}`{whose} has the user name that `{record}` wants");
+        self.conflict(Some(holder), "user-name-taken", message, hint)
     }
 
     fn exists(&self, account: &Account, key: usize) -> Decided {
