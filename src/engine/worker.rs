@@ -294,10 +294,11 @@ impl Worker {
         let now = self.shared.now();
         let differ = self.table.refresh(&current.snapshot, records, now);
         self.plan_transitions(records, now);
+        // First, so that a record id left behind does not pass for a user who is gone.
+        self.move_renamed();
         if !first {
             self.mark_changed(differ, Trigger::Manifest, current.at);
         }
-        self.move_renamed();
     }
 
     /// A declared rename moves the link.

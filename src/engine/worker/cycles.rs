@@ -107,7 +107,8 @@ impl Worker {
         remaining: BTreeSet<RecordId>,
     ) {
         let Some(cycle) = self.cycles.get_mut(cycle) else { return };
-        cycle.record.coverage = Some(plan.coverage.clone());
+        // Later looks at single users say nothing about the listing that a full cycle began with.
+        cycle.record.coverage.get_or_insert_with(|| plan.coverage.clone());
         cycle.record.open += plan.holds.iter().map(|hold| hold.changes.len() as u64).sum::<u64>();
         cycle.remaining.extend(remaining);
         cycle.stale.extend(stale);
@@ -117,7 +118,9 @@ impl Worker {
         match cycle.plan.as_mut() {
             None => cycle.plan = Some(plan.clone()),
             Some(known) => {
-                known.changes.extend(plan.changes.iter().cloned());
+                // A change that is planned once more after a failed try is still one change.
+                let new: Vec<_> = plan.changes.iter().filter(|change| !known.changes.contains(change)).collect();
+                known.changes.extend(new.into_iter().cloned());
                 known.holds.extend(plan.holds.iter().cloned());
             }
         }
@@ -181,6 +184,9 @@ impl Worker {
             target = %record.space.target, cycle = %record.id, trigger = record.trigger.as_str(), full = record.full,
             result = result.as_str(), done = record.done.values().sum::<u64>(), open = record.open, "a cycle ended"
         );
+        if !failures.is_empty() {
+            self.writes.push(Write::Standing(record.space.clone(), self.standing.clone()));
+        }
         if let Some(reply) = reply {
             let plan = plan.unwrap_or_else(|| empty_plan(&record, self.handle.target.mode));
             self.replies.push((reply, SyncReport { cycle: record, plan, stale, failures }));
@@ -204,14 +210,14 @@ impl Worker {
         let error = self.store_error.as_ref().map(|(error, _)| error.as_str()).or_else(|| self.door.error());
         let mut status = lock(&self.handle.status);
         status.suspended = self.suspended();
-        if let Some(place) = &self.place {
-            status.space = Some(place.space.clone());
-        }
         status.next_run = self.next_run;
         status.running = running.cloned();
         status.waiting = waiting;
-        status.owed = owed;
         status.error = error.map(str::to_owned);
+        // Before the door first opened, what an earlier process left undone is all that is known.
+        let Some(place) = &self.place else { return };
+        status.space = Some(place.space.clone());
+        status.owed = owed;
         if status.failures != self.standing.failures {
             status.failures.clone_from(&self.standing.failures);
         }

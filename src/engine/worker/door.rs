@@ -17,6 +17,7 @@ use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::place::Place;
 use crate::metrics::OwedReason;
 use crate::model::history::Intent;
+use crate::model::history::Standing;
 use crate::model::history::Trigger;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
@@ -47,8 +48,8 @@ pub(super) enum Door {
     },
 }
 
-/// What the store knows of a place: links, causes, decisions, open intents.
-type Remembered = (BTreeMap<RecordId, Link>, Causes, Guardrail, Vec<Intent>);
+/// What the store knows of a place: links, causes, decisions, open intents, what was left undone.
+type Remembered = (BTreeMap<RecordId, Link>, Causes, Guardrail, Vec<Intent>, Standing);
 
 /// The answer of the door.
 pub(super) type ProbeDone = Result<Probe, ConnectorError>;
@@ -107,8 +108,16 @@ impl Worker {
         }
     }
 
+    /// A call found the door shut. Calls that were under way together count as one: the next word
+    /// is the door's own.
+    pub(super) fn found_shut(&mut self, error: &ConnectorError) {
+        if self.door.is_open() {
+            self.shut(error);
+        }
+    }
+
     /// The target as a whole does not answer: everything waits, and callers are told.
-    pub(super) fn shut(&mut self, error: &ConnectorError) {
+    fn shut(&mut self, error: &ConnectorError) {
         let attempt = match &self.door {
             Door::Asked { attempt } | Door::Shut { attempt, .. } => attempt.saturating_add(1),
             Door::Unknown | Door::Open => 1,
@@ -142,7 +151,7 @@ impl Worker {
             return true;
         }
         let read = self.remembered(&space).await;
-        let Some((links, causes, guardrail, open)) = self.note(read) else {
+        let Some((links, causes, guardrail, open, standing)) = self.note(read) else {
             self.door = Door::Shut {
                 attempt: 0,
                 until: Instant::now() + STORE_PAUSE,
@@ -163,6 +172,9 @@ impl Worker {
         };
         place.set_links(links);
         self.place = Some(place);
+        // What an earlier process could not do stands until a plan says otherwise. What it held is
+        // judged anew, with the accounts concerned in view.
+        self.standing = Standing { holds: Vec::new(), ..standing };
         for intent in open {
             let record = intent.change.record.clone();
             self.dirty.entry(record.clone()).or_insert_with(|| Dirty::now(Trigger::Startup, now));
@@ -178,7 +190,9 @@ impl Worker {
         let causes = look::causes(store, &self.handle.target).await?;
         let guardrail = Guardrail::of(store, space, &links).await?;
         let open = store.open_intents(space).await?;
-        Ok((links, causes, guardrail, open))
+        let standings = store.standings(&self.handle.target.name).await?;
+        let standing = standings.into_iter().find_map(|(of, standing)| (of == *space).then_some(standing));
+        Ok((links, causes, guardrail, open, standing.unwrap_or_default()))
     }
 
     /// Why narrowing that waits is not done, as far as the target as a whole is the reason.

@@ -104,7 +104,7 @@ impl Worker {
     fn not_listed(&mut self, cycle: &CycleId, trigger: Trigger, error: &ConnectorError) {
         self.metrics.retry(error.class.as_str());
         if error.class == ErrorClass::Door {
-            self.shut(error);
+            self.found_shut(error);
         }
         self.end_cycle(cycle, Some(error.message.clone()));
         if self.door.is_open() {

@@ -37,6 +37,7 @@ use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
+use crate::model::target::Ending;
 use crate::plan;
 use crate::plan::Planned;
 use crate::retry;
@@ -93,6 +94,10 @@ impl Worker {
         for record in records {
             let cycle = self.queue.remove(&record).map(|entry| entry.cycle);
             self.touched.insert(record.clone());
+            if self.surely_narrows(&record) {
+                // Owed from now on, not from when the target lets somebody look.
+                self.owed.entry(record.clone()).or_insert(since);
+            }
             self.await_look(&record, Dirty { cycle, ..Dirty::now(trigger, since) });
         }
     }
@@ -194,6 +199,21 @@ impl Worker {
             }
             Some(Desired::None(_)) | None => true,
             Some(Desired::Conflict(_)) => false,
+        }
+    }
+
+    /// Whether this user will lose something, as far as is known without a look at the account.
+    fn surely_narrows(&self, record: &RecordId) -> bool {
+        let Some(link) = self.place.as_ref().and_then(|place| place.links.get(record)) else { return false };
+        let ending = match self.table.desired().get(record) {
+            Some(Desired::None(no)) => no.ending,
+            None => self.handle.target.account.on_gone,
+            Some(Desired::Account(_) | Desired::Conflict(_)) => return self.may_narrow(record),
+        };
+        match ending {
+            Ending::Disable => !link.disabled_by_us,
+            Ending::Strip => !link.granted.is_empty(),
+            Ending::List | Ending::Keep => false,
         }
     }
 
@@ -311,7 +331,7 @@ impl Worker {
     fn not_looked(&mut self, record: &RecordId, mut dirty: Dirty, error: &ConnectorError) {
         self.metrics.retry(error.class.as_str());
         if error.class == ErrorClass::Door {
-            self.shut(error);
+            self.found_shut(error);
         }
         dirty.attempt += 1;
         let mut patience = PATIENCE;

@@ -245,7 +245,7 @@ impl Worker {
             ErrorClass::Transient | ErrorClass::Door => {
                 self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
                 if error.class == ErrorClass::Door {
-                    self.shut(error);
+                    self.found_shut(error);
                 } else if rest.attempt >= PATIENCE {
                     self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
                 }
@@ -276,6 +276,9 @@ impl Worker {
         if let Some(account) = made.cloned() {
             self.remember_done(&intent, &account);
             self.forget_open(record);
+            if let Some(cycle) = &dirty.cycle {
+                self.settle(cycle, record, Settled::Done(intent.change.action));
+            }
             return true;
         }
         let visible = self.handle.connector.capabilities().visible_within;
