@@ -5,6 +5,20 @@
 
 // `cfg(test)` tells clippy that helpers here are test code too.
 #[cfg(test)]
+mod adoption;
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod groups;
+#[cfg(test)]
+mod kinds;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,119 @@
+//! The program as a daemon, and what it tells while something is wrong.
+
+use std::fs;
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Child;
+use tokio::time::Instant;
+
+use crate::world::World;
+
+/// Long enough for the slowest thing here on a machine that is busy with others.
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+
+/// How often a condition is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// A running daemon. It ends when this is dropped.
+pub(crate) struct Daemon {
+    url: String,
+    client: reqwest::Client,
+    _process: Child,
+}
+
+impl Daemon {
+    /// Starts one on the manifests of `world` and waits until it is ready.
+    pub(crate) async fn of(world: &World) -> Self {
+        let log = world.folder.path().join("log");
+        let mut command = world.command(&["run"]);
+        command.stdout(Stdio::null()).stderr(File::create(&log).expect("a log"));
+        let mut process = command.spawn().expect("it runs");
+        let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().expect("a client");
+        let note = world.folder.path().join("state/rosterd.run");
+        let url = eventually("the daemon is ready", async || {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            assert!(process.try_wait().expect("a process").is_none(), "the daemon ended: {log}");
+            let note: Value = serde_json::from_str(&fs::read_to_string(&note).ok()?).ok()?;
+            let url = note["server"].as_str()?.to_owned();
+            let ready = client.get(format!("{url}/readyz")).send().await.ok()?;
+            ready.status().is_success().then_some(url)
+        })
+        .await;
+        Self { url, client, _process: process }
+    }
+
+    async fn text(&self, path: &str) -> String {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        let status = answer.status();
+        let text = answer.text().await.expect("a body");
+        assert!(status.is_success(), "{path}: {status} {text}");
+        text
+    }
+
+    /// What `status` shows of one target.
+    pub(crate) async fn target(&self, name: &str) -> Value {
+        let text = self.text(&format!("/api/v1/targets/{name}")).await;
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// What `explain` says of a user in a target.
+    pub(crate) async fn explain(&self, record: &str, target: &str) -> Value {
+        let text = self.text(&format!("/api/v1/explain/{record}?target={target}")).await;
+        let reply: Value = serde_json::from_str(&text).expect("JSON");
+        reply["items"][0].clone()
+    }
+
+    /// The sum of the time series whose labels include these, of which there is at least one.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let text = self.text("/metrics").await;
+        let fits = |line: &&str| {
+            let named = line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+            named && labels.iter().all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
+        };
+        let values: Vec<u64> = text.lines().filter(fits).map(value).collect();
+        assert!(!values.is_empty(), "there is no {name} of {labels:?}");
+        values.into_iter().sum()
+    }
+
+    /// Waits until SCIMMY holds so many accounts.
+    pub(crate) async fn has(&self, world: &World, count: usize) {
+        eventually(&format!("{count} accounts are there"), async || {
+            let rows = world.server.admin("GET", "/users", None).await;
+            (rows.as_array().map(Vec::len) == Some(count)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a target has nothing left to do, and nothing is wrong with it.
+    pub(crate) async fn is_through(&self, target: &str) {
+        eventually(&format!("{target} is through"), async || {
+            let status = self.target(target).await;
+            let idle = status["waiting"] == 0 && status["running"].is_null() && status["error"].is_null();
+            (idle && status["failures"] == serde_json::json!({}) && !status["last_cycle"].is_null()).then_some(())
+        })
+        .await;
+    }
+}
+
+fn value(line: &str) -> u64 {
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+}
+
+/// Asks until there is an answer.
+///
+/// # Panics
+/// After [`LIMIT`].
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let limit = Instant::now() + LIMIT;
+    let mut asks = tokio::time::interval(ASK_EVERY);
+    loop {
+        asks.tick().await;
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < limit, "it was waited in vain until {what}");
+    }
+}
