@@ -140,28 +140,37 @@ impl Worker {
         let mut remaining = BTreeSet::new();
         if self.may_write() {
             self.look_first(cycle, &plan, only.is_some(), &mut remaining);
-            let now = self.shared.now();
-            for record in &newer {
-                if !self.unprovable.contains(record) && !self.dirty.contains_key(record) {
-                    self.await_look(record, Dirty::now(Trigger::Manifest, now));
-                }
-            }
-            let stale_entries: Vec<_> =
-                self.queue.iter().map(|(record, _)| record.clone()).filter(|record| !newer.contains(record)).collect();
-            let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
-            for record in stale_entries {
-                if plan.coverage == Coverage::Complete || planned.contains(&record) {
-                    self.withdraw(&record);
-                } else if let Some(Entry { cycle, since, attempt, .. }) = self.queue.remove(&record) {
-                    // Not seen is not settled: a look tells whether it still follows.
-                    let dirty = Dirty { cycle: Some(cycle), attempt, ..Dirty::now(Trigger::Retry, since) };
-                    self.await_look(&record, dirty);
-                }
-            }
+            self.look_at_newer(&newer);
+            self.review_queue(&plan, &newer);
             remaining.extend(self.enqueue(cycle, &plan.changes, &seen, only.is_some()));
         }
         self.planned_in(cycle, &plan, stale, remaining);
         self.end_if_idle(cycle);
+    }
+
+    /// Looks again at users of whom the listing may show yesterday's news.
+    fn look_at_newer(&mut self, newer: &BTreeSet<RecordId>) {
+        let now = self.shared.now();
+        let noted = |record: &&RecordId| self.unprovable.contains(*record) || self.dirty.contains_key(*record);
+        let unnoted: Vec<_> = newer.iter().filter(|record| !noted(record)).collect();
+        for record in unnoted {
+            self.await_look(record, Dirty::now(Trigger::Manifest, now));
+        }
+    }
+
+    /// Takes back what waits from an earlier plan: the new one speaks for those it saw, and a look
+    /// tells whether the rest still follows.
+    fn review_queue(&mut self, plan: &Plan, newer: &BTreeSet<RecordId>) {
+        let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
+        let waiting = self.queue.iter().map(|(record, _)| record.clone());
+        for record in waiting.filter(|record| !newer.contains(record)).collect::<Vec<_>>() {
+            if plan.coverage == Coverage::Complete || planned.contains(&record) {
+                self.withdraw(&record);
+            } else if let Some(Entry { cycle, since, attempt, .. }) = self.queue.remove(&record) {
+                let dirty = Dirty { cycle: Some(cycle), attempt, ..Dirty::now(Trigger::Retry, since) };
+                self.await_look(&record, dirty);
+            }
+        }
     }
 
     /// Users whom the listing that just ended may show as they were before a call or a look.
