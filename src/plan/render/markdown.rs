@@ -8,7 +8,7 @@ use crate::plan::render::words;
 /// they hold record ids, account ids and field names, and no value that is personal. Sensitive
 /// values never stand in them.
 pub fn markdown(plan: &Plan, show_personal: bool) -> String {
-    let mut lines = vec![format!("### Plan for {}", words::heading(plan)), String::new()];
+    let mut lines = vec![format!("### Plan for {}", escaped(&words::heading(plan))), String::new()];
     lines.push(format!("Mode {}; {}.", words::mode(plan), escaped(&words::coverage(&plan.coverage))));
     lines.push(String::new());
     lines.push(format!("**{}**", words::totals(plan)));
@@ -68,15 +68,20 @@ fn row(cells: &[&str]) -> String {
 }
 
 /// Text must not be able to end its cell, open a link or an element, or mention anybody. In code
-/// spans nothing but the cell's end means anything.
+/// spans nothing but the cell's end means anything, so what is one must be beyond doubt: values
+/// come from targets, and backticks that pair up otherwise than here would bare them.
 fn escaped(text: &str) -> String {
+    let text = with_single_pairs(text);
     let mut escaped = String::with_capacity(text.len());
     let mut code = false;
     for character in text.chars() {
         code ^= character == '`';
         match character {
+            // A backslash before it, which stands for itself in code, would take the escape away.
+            '|' if escaped.ends_with('\\') => escaped.push('\u{a6}'),
             '|' => escaped.push_str("\\|"),
             '\n' | '\r' => escaped.push(' '),
+            '\\' if !code => escaped.push_str("&#92;"),
             '<' if !code => escaped.push_str("&lt;"),
             '>' if !code => escaped.push_str("&gt;"),
             '[' if !code => escaped.push_str("\\["),
@@ -85,4 +90,46 @@ fn escaped(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// The text with backticks only where one opens a span and the next one closes it: no runs of
+/// several, which pair with runs of their own length, and none left over (`CommonMark` 6.1).
+fn with_single_pairs(text: &str) -> String {
+    let single: Vec<char> = {
+        let letters: Vec<char> = text.chars().collect();
+        let ticks = |at: Option<usize>| at.and_then(|at| letters.get(at)) == Some(&'`');
+        let alone = |at: usize| !ticks(at.checked_sub(1)) && !ticks(Some(at + 1));
+        letters
+            .iter()
+            .enumerate()
+            .map(|(at, letter)| if *letter == '`' && !alone(at) { '\'' } else { *letter })
+            .collect()
+    };
+    let count = single.iter().filter(|letter| **letter == '`').count();
+    let last = single.iter().rposition(|letter| *letter == '`').filter(|_| count % 2 == 1);
+    single.into_iter().enumerate().map(|(at, letter)| if Some(at) == last { '\'' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_of_a_target_can_end_the_code_that_it_stands_in() {
+        for id in ["a` ``` <b> @all", "a` `` <b> @all", "a`<b>@all", "a\\` <b> @all", "a``<b>@all``"] {
+            let cell = escaped(&format!("`{id}`"));
+            let mut outside = String::new();
+            cell.split('`').step_by(2).for_each(|part| outside.push_str(part));
+            assert!(!outside.contains(['<', '@', '\\']), "{cell}");
+            assert!(!cell.contains("``") && cell.matches('`').count().is_multiple_of(2), "{cell}");
+        }
+    }
+
+    #[test]
+    fn no_value_of_a_target_can_end_its_cell() {
+        for text in ["a|b", "`a|b`", "a\\|b", "`a\\|b`", "`a||b`", "`\\\\|`"] {
+            let cell = escaped(text).replace("\\\\", "");
+            assert!(!cell.replace("\\|", "").contains('|'), "{text}: {cell}");
+        }
+    }
 }
