@@ -273,7 +273,8 @@ pub async fn plan(
     Ok(guardrail.guard(shared, &view.target, planned.plan, (populated, |_| 0)).await?)
 }
 
-fn no_snapshot(shared: &Shared) -> EngineError {
+/// Why there is nothing to plan from.
+pub fn no_snapshot(shared: &Shared) -> EngineError {
     let status = shared.source_status();
     let why = status.error.or_else(|| status.problems.first().cloned());
     EngineError::NoSnapshot(why.unwrap_or_else(|| "the source was not read yet".to_owned()))

@@ -64,6 +64,11 @@ impl Pace {
         Ok(())
     }
 
+    /// Until when no call may leave, where the target said so.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
     /// No call before `until`: the target said so.
     pub fn pause(&mut self, until: Instant) {
         self.paused_until = self.paused_until.max(Some(until));

@@ -52,6 +52,7 @@ use crate::engine::worker::full::FullDone;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::LooksDone;
+use crate::engine::worker::keyed::PATIENCE;
 use crate::engine::worker::place::Place;
 use crate::metrics::TargetMetrics;
 use crate::model::account::Account;
@@ -137,6 +138,14 @@ pub(super) struct Worker {
     /// Told after the next commit, so that a caller finds in the store what it was told.
     replies: Vec<(Reply, SyncReport)>,
     store_error: Option<(String, Instant)>,
+    /// Times in a row that the store did not answer.
+    store_failures: u32,
+    /// Decisions and causes were not read since somebody said that they changed.
+    unread: bool,
+    /// Listings that failed in a row.
+    failed_listings: u32,
+    /// When the target is listed again after one that failed, and what that one said.
+    list_after: Option<(Instant, String)>,
 }
 
 /// Starts the worker of `handle`, after its predecessor has ended.
@@ -199,6 +208,10 @@ impl Worker {
             writes: Vec::new(),
             replies: Vec::new(),
             store_error: None,
+            store_failures: 0,
+            unread: false,
+            failed_listings: 0,
+            list_after: None,
         };
         if running == Running::Daemon {
             worker.full_requests.push(FullRequest::of(Trigger::Startup));
@@ -213,6 +226,7 @@ impl Worker {
             while let Ok(message) = commands.try_recv() {
                 self.receive(message).await;
             }
+            self.ask_store_again().await;
             if !stopping {
                 self.on_time();
                 self.knock();
@@ -234,7 +248,8 @@ impl Worker {
     /// Waits for the first thing to happen, and takes it in.
     async fn wait(&mut self, commands: &mut mpsc::UnboundedReceiver<Message>, stopping: bool) {
         let cancel = self.handle.cancel.clone();
-        let wake = self.next_wake();
+        // Who stops begins nothing that could be due.
+        let wake = if stopping { Instant::now() + STORE_PAUSE } else { self.next_wake() };
         tokio::select! {
             biased;
             () = cancel.cancelled(), if !stopping => {}
@@ -255,7 +270,7 @@ impl Worker {
     async fn receive(&mut self, message: Message) {
         match message {
             Message::Snapshot(changed) => {
-                self.reload_causes().await;
+                self.read_again().await;
                 self.refresh(changed.as_ref());
             }
             Message::Sync(request, trigger, reply) => self.asked(request, trigger, reply),
@@ -269,11 +284,13 @@ impl Worker {
 
     /// Queues what a caller asks for.
     fn asked(&mut self, request: SyncRequest, trigger: Trigger, reply: Reply) {
-        if self.suspended() {
-            let name = &self.handle.target.name;
-            let message = format!("target `{name}` is suspended; `rosterd resume {name}` lets it run");
+        let refusal = match &self.snapshot {
+            None => Some(look::no_snapshot(&self.shared)),
+            Some(_) => self.suspended().then(|| EngineError::Target(self.is_suspended())),
+        };
+        if let Some(refusal) = refusal {
             // A caller that went away needs no answer.
-            drop(reply.send(Err(EngineError::Target(message))));
+            drop(reply.send(Err(refusal)));
             return;
         }
         self.door.retry_now();
@@ -348,6 +365,25 @@ impl Worker {
         self.handle.target.mode == Mode::Enforce && !self.suspended()
     }
 
+    fn is_suspended(&self) -> String {
+        let name = &self.handle.target.name;
+        format!("target `{name}` is suspended; `rosterd resume {name}` lets it run")
+    }
+
+    /// Answers whoever waits for a cycle of this target: it cannot go on by itself.
+    fn turn_away(&mut self, why: &str) {
+        let (asked, own): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.full_requests).into_iter().partition(|request| request.reply.is_some());
+        self.full_requests = own;
+        for reply in asked.into_iter().filter_map(|request| request.reply) {
+            drop(reply.send(Err(EngineError::Target(why.to_owned()))));
+        }
+        let cycles = self.cycles.iter().filter(|(_, cycle)| cycle.has_caller());
+        for cycle in cycles.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.end_cycle(&cycle, Some(why.to_owned()));
+        }
+    }
+
     fn suspended(&self) -> bool {
         self.handle.target.mode == Mode::Suspended || self.place.as_ref().is_some_and(|place| place.guardrail.suspended)
     }
@@ -368,22 +404,52 @@ impl Worker {
 
     /// Reads this target's decisions again, and acts on them.
     async fn decided(&mut self) {
-        let Some(place) = self.place.as_mut() else {
+        if self.place.is_none() {
             self.door.retry_now();
             return;
-        };
-        let store = Arc::clone(&self.shared.store);
-        let read = place.guardrail.decided(&*store, &place.space.target).await;
-        self.note(read);
+        }
+        self.read_again().await;
         if self.running == Running::Daemon {
             self.full_requests.push(FullRequest::of(Trigger::Decision));
         }
     }
 
-    async fn reload_causes(&mut self) {
-        let read = look::causes(&*self.shared.store, &self.handle.target).await;
-        if let (Some(causes), Some(place)) = (self.note(read), self.place.as_mut()) {
+    /// Reads decisions and causes again. While the store does not tell them, no look and no call
+    /// is begun: a person may have said stop.
+    async fn read_again(&mut self) {
+        let Some(mut guardrail) = self.place.as_ref().map(|place| place.guardrail.clone()) else { return };
+        let (store, target) = (Arc::clone(&self.shared.store), Arc::clone(&self.handle.target));
+        let read = async {
+            guardrail.decided(&*store, &target.name).await?;
+            Ok((guardrail, look::causes(&*store, &target).await?))
+        };
+        let read = read.await;
+        let read = self.note(read);
+        self.unread = read.is_none();
+        if let (Some((guardrail, causes)), Some(place)) = (read, self.place.as_mut()) {
+            place.guardrail = guardrail;
             place.causes = Arc::new(causes);
+        }
+        if self.suspended() {
+            self.turn_away(&self.is_suspended());
+        }
+    }
+
+    /// Whether the store is left alone for a moment, or has not told what it must.
+    fn store_is_away(&self) -> bool {
+        self.unread || self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now())
+    }
+
+    /// Takes up what the store did not do.
+    async fn ask_store_again(&mut self) {
+        let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
+        if self.unread && !paused {
+            self.read_again().await;
+        }
+        if self.store_failures >= PATIENCE
+            && let Some((error, _)) = self.store_error.clone()
+        {
+            self.turn_away(&error);
         }
     }
 
@@ -400,11 +466,13 @@ impl Worker {
         match result {
             Ok(value) => {
                 self.store_error = None;
+                self.store_failures = 0;
                 Some(value)
             }
             Err(error) => {
                 tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
                 self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
+                self.store_failures = self.store_failures.saturating_add(1);
                 None
             }
         }

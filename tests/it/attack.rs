@@ -8,6 +8,8 @@ use rosterd::engine::EngineError;
 use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
 use rosterd::engine::status::SyncReport;
+use rosterd::manifest::Documents;
+use rosterd::manifest::Problem;
 use rosterd::model::account::AccountState;
 use rosterd::model::decision::Decision;
 use rosterd::model::decision::DecisionKind;
@@ -43,6 +45,20 @@ fn decision(rig: &Rig, kind: DecisionKind, digest: Option<Digest>) -> Decision {
     Decision { kind, target: Some("app".into()), record: None, digest, by, at: rig.now(), reason: None }
 }
 
+fn broken(mut documents: Documents) -> Documents {
+    documents.problems.push(Problem {
+        file: "other.yaml".to_owned(),
+        line: 1,
+        column: 1,
+        code: "syntax",
+        message: "half a file".to_owned(),
+        hint: None,
+        snippet: None,
+        conflict_of: None,
+    });
+    documents
+}
+
 fn state(rig: &Rig, id: &str) -> AccountState {
     rig.target("app").by_name(&format!("{id}@acme.example")).unwrap().state
 }
@@ -53,6 +69,22 @@ async fn answered(rig: &Rig, records: Option<&[&str]>) -> Result<SyncReport, Eng
     let request = SyncRequest { records, only: None };
     let answer = tokio::time::timeout(Duration::from_mins(20), rig.engine.sync(&"app".into(), request)).await;
     answer.expect("whoever asks for a cycle gets an answer")
+}
+
+/// Runs `body` on a paused clock of its own. A worker that spins never lets that clock move, which
+/// only a real one can tell.
+fn without_spinning<F>(body: impl FnOnce() -> F + Send + 'static)
+where
+    F: Future<Output = ()>,
+{
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(body());
+        ended.send(()).unwrap();
+    });
+    let end = end.recv_timeout(Duration::from_secs(20));
+    assert_eq!(end, Ok(()), "a worker with nothing to do sleeps");
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,6 +299,31 @@ async fn a_caller_of_one_user_is_answered_when_a_listing_overtakes_the_look() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_suspension_answers_whoever_waits_for_a_cycle() {
+    let rig = Rig::started(documents(users(3), [target("app")])).await;
+    rig.target("app").inside().latency = Duration::from_secs(5);
+    let suspend = async {
+        rig.pass(Duration::from_secs(1)).await;
+        rig.engine.decide(decision(&rig, DecisionKind::Suspend, None)).await.unwrap();
+    };
+    let (one, all, ()) = tokio::join!(answered(&rig, Some(&["u-0001"])), answered(&rig, None), suspend);
+    for answer in [one, all] {
+        let words = answer.map_or_else(|error| error.to_string(), |report| report.cycle.error.unwrap_or_default());
+        assert!(words.contains("rosterd resume app"), "{words}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_told_that_no_snapshot_was_ever_accepted() {
+    let rig = Rig::new(broken(documents(users(3), [target("app")])));
+    rig.engine.start(Running::Daemon).await.unwrap();
+    let error = answered(&rig, None).await.unwrap_err().to_string();
+    assert!(error.contains("half a file"), "{error}");
+    rig.declare(documents(users(3), [target("app")])).await;
+    assert_eq!(rig.target("app").inside().accounts.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_is_answered_whatever_a_write_keeps_meeting() {
     for class in ErrorClass::ALL {
         let rig = Rig::started(documents([], [target("app")])).await;
@@ -289,6 +346,90 @@ async fn a_caller_is_answered_whatever_a_look_keeps_meeting() {
         rig.target("app").inside().bad_looks = Some(class);
         drop(answered(&rig, Some(&["a"])).await);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_answered_while_the_store_takes_nothing() {
+    let rig = Rig::started(documents(users(3), [target("app")])).await;
+    let id = rig.target("app").by_name("u-0001@acme.example").unwrap().id;
+    rig.target("app").inside().accounts.get_mut(&id).unwrap().values.remove(&path("name.givenName"));
+    rig.store.open().full = true;
+    drop(answered(&rig, None).await);
+    drop(answered(&rig, Some(&["u-0001"])).await);
+    rig.store.open().unreadable = true;
+    drop(answered(&rig, None).await);
+    drop(answered(&rig, Some(&["u-0001"])).await);
+    rig.store.open().full = false;
+    rig.store.open().unreadable = false;
+    rig.pass(Duration::from_secs(10)).await;
+    rig.assert_settled("app").await;
+}
+
+#[test]
+fn a_shut_door_that_nobody_waits_at_is_left_alone() {
+    without_spinning(|| async {
+        let rig = Rig::started(documents([user("a")], [target("app")])).await;
+        rig.target("app").inside().shut = true;
+        let report = rig.sync("app").await.unwrap();
+        assert!(report.cycle.error.unwrap().contains("401"));
+        rig.pass(Duration::from_hours(1)).await;
+        rig.target("app").inside().shut = false;
+        rig.assert_settled("app").await;
+    });
+}
+
+#[test]
+fn a_worker_that_stops_sleeps_until_its_last_call_ends() {
+    without_spinning(|| async {
+        let until = Some(noon() + chrono::Duration::milliseconds(5_500));
+        let leaver = User { valid: Validity { from: None, until }, ..user("leaver") };
+        let rig = Rig::new(documents([user("a"), leaver], [target("app")]));
+        rig.target("app").inside().latency = Duration::from_secs(2);
+        rig.engine.start(Running::Daemon).await.unwrap();
+        rig.pass(Duration::from_secs(5)).await;
+        rig.engine.stop().await;
+        let store = rig.store.open();
+        assert_eq!(store.intents.len(), store.outcomes.len());
+    });
+}
+
+#[test]
+fn a_suspension_counts_although_the_store_cannot_be_read_just_then() {
+    without_spinning(|| async {
+        let rig = Rig::started(documents([user("a")], [target("app")])).await;
+        rig.store.open().unreadable = true;
+        rig.engine.decide(decision(&rig, DecisionKind::Suspend, None)).await.unwrap();
+        rig.pass(Duration::from_secs(10)).await;
+        rig.store.open().unreadable = false;
+        rig.declare(documents([inactive("a")], [target("app")])).await;
+        rig.pass(Duration::from_secs(10)).await;
+        assert_eq!(rig.target("app").count("disable"), 0, "a person said so");
+        assert!(rig.status("app").suspended);
+    });
+}
+
+#[test]
+fn a_store_that_cannot_be_read_does_not_make_one_listing_after_the_other() {
+    without_spinning(|| async {
+        let rig = Rig::started(documents([user("a")], [target("app")])).await;
+        rig.store.open().unreadable = true;
+        rig.target("app").inside().calls.clear();
+        drop(answered(&rig, None).await);
+        rig.pass(Duration::from_secs(10)).await;
+        assert!(rig.target("app").count("list") <= 12, "{}", rig.target("app").count("list"));
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_keeps_failing_is_asked_for_ever_more_rarely() {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.target("app").inside().bad_lists = Some(ErrorClass::Transient);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.pass(Duration::from_hours(2)).await;
+    assert!(rig.target("app").count("list") <= 40, "{}", rig.target("app").count("list"));
+    rig.target("app").inside().bad_lists = None;
+    rig.pass(Duration::from_mins(16)).await;
+    assert_eq!(state(&rig, "a"), AccountState::Active);
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,8 +68,7 @@ impl Worker {
     }
 
     fn may_call(&self) -> bool {
-        let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
-        self.may_write() && self.door.is_open() && !paused
+        self.may_write() && self.door.is_open() && !self.store_is_away()
     }
 
     /// Sends what is due, as far as slots and rate allow: intents first, in one commit.

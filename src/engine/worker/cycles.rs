@@ -208,6 +208,7 @@ impl Worker {
         let running =
             self.cycles.values().map(|cycle| &cycle.record).max_by_key(|record| (record.full, record.started));
         let error = self.store_error.as_ref().map(|(error, _)| error.as_str()).or_else(|| self.door.error());
+        let error = error.or_else(|| self.list_after.as_ref().map(|(_, error)| error.as_str()));
         let mut status = lock(&self.handle.status);
         status.suspended = self.suspended();
         status.next_run = self.next_run;

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use crate::connector::ConnectorError;
 use crate::connector::Probe;
-use crate::engine::EngineError;
 use crate::engine::guardrail::Guardrail;
 use crate::engine::look;
 use crate::engine::look::Causes;
@@ -66,7 +65,7 @@ impl Door {
         matches!(self, Self::Open)
     }
 
-    pub(super) fn next_try(&self) -> Option<Instant> {
+    fn next_try(&self) -> Option<Instant> {
         match self {
             Self::Shut { until, .. } => Some(*until),
             Self::Unknown | Self::Asked { .. } | Self::Open => None,
@@ -84,7 +83,7 @@ impl Door {
 impl Worker {
     /// Asks the door where there is something to do behind it.
     pub(super) fn knock(&mut self) {
-        let wanted = !self.full_requests.is_empty() || !self.dirty.is_empty() || !self.queue.is_empty();
+        let wanted = self.is_wanted();
         let attempt = match &self.door {
             Door::Unknown if wanted => 0,
             Door::Shut { attempt, until, .. } if wanted && *until <= Instant::now() => *attempt,
@@ -95,6 +94,15 @@ impl Worker {
         self.probing.spawn(async move { connector.probe().await });
     }
 
+    fn is_wanted(&self) -> bool {
+        !self.full_requests.is_empty() || !self.dirty.is_empty() || !self.queue.is_empty()
+    }
+
+    /// When the door is knocked at again; never where nobody waits behind it.
+    pub(super) fn next_knock(&self) -> Option<Instant> {
+        self.door.next_try().filter(|_| self.is_wanted())
+    }
+
     /// Takes the door's answer in.
     pub(super) async fn probed(&mut self, done: ProbeDone) {
         match done {
@@ -102,6 +110,9 @@ impl Worker {
                 if self.enter(probe).await {
                     self.door = Door::Open;
                     self.queue.wake(Instant::now());
+                }
+                if self.suspended() {
+                    self.turn_away(&self.is_suspended());
                 }
             }
             Err(error) => self.shut(&error),
@@ -126,20 +137,7 @@ impl Worker {
         tracing::error!(%target, attempt, %error, "the target does not let us in");
         let delay = retry::delay(attempt, error.retry_after, !self.owed.is_empty(), seed(target.as_str()));
         self.door = Door::Shut { attempt, until: Instant::now() + delay, error: error.message.clone() };
-        for request in std::mem::take(&mut self.full_requests) {
-            let trigger = request.trigger;
-            let Some(reply) = request.reply else {
-                self.full_requests.push(request);
-                continue;
-            };
-            drop(reply.send(Err(EngineError::Target(error.message.clone()))));
-            tracing::info!(%target, trigger = trigger.as_str(), "the cycle that was asked for could not run");
-        }
-        let asked: Vec<_> =
-            self.cycles.iter().filter(|(_, cycle)| cycle.has_caller()).map(|(id, _)| id.clone()).collect();
-        for cycle in asked {
-            self.end_cycle(&cycle, Some(error.message.clone()));
-        }
+        self.turn_away(&error.message);
     }
 
     /// Learns where we are, and what is remembered of the place. `false`: the store did not answer.

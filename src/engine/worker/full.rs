@@ -61,7 +61,8 @@ impl Worker {
     /// Starts the listing of the next full cycle, once open intents are resolved.
     pub(super) fn start_full(&mut self) {
         let free = self.full.is_empty() && self.door.is_open() && self.looked_at_open();
-        if !free || self.full_requests.is_empty() || self.suspended() || self.snapshot.is_none() {
+        let later = self.next_listing().is_none_or(|at| at > Instant::now());
+        if !free || later || self.store_is_away() || self.suspended() || self.snapshot.is_none() {
             return;
         }
         let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
@@ -83,6 +84,16 @@ impl Worker {
             });
             FullDone { cycle, trigger, only, result }
         });
+    }
+
+    /// When the next full cycle may list; `None` where nothing asks for one. A person's does not
+    /// wait for listings that failed before, only for what the target said.
+    pub(super) fn next_listing(&self) -> Option<Instant> {
+        let patient = self.full_requests.iter().all(|request| request.reply.is_none());
+        let later = self.list_after.as_ref().map(|(until, _)| *until).filter(|_| patient);
+        let paused = lock(&self.pace).paused_until();
+        let due = later.max(paused).unwrap_or_else(Instant::now);
+        (!self.full_requests.is_empty()).then_some(due)
     }
 
     /// Takes the plan of a listing in.
@@ -108,12 +119,16 @@ impl Worker {
         }
         self.end_cycle(cycle, Some(error.message.clone()));
         if self.door.is_open() {
+            self.failed_listings = self.failed_listings.saturating_add(1);
             let seed = door::seed(self.handle.target.name.as_str());
-            let delay = retry::delay(1, error.retry_after, !self.owed.is_empty(), seed);
-            lock(&self.pace).pause(Instant::now() + delay);
-            self.door = door::Door::Shut { attempt: 1, until: Instant::now() + delay, error: error.message.clone() };
+            let until = Instant::now() + retry::delay(self.failed_listings, error.retry_after, false, seed);
+            if error.class == ErrorClass::RateLimited {
+                lock(&self.pace).pause(until);
+            }
+            // Looks and calls of single users go on meanwhile, removals among them.
+            self.list_after = Some((until, error.message.clone()));
         }
-        // It stays due: the door opens again before it runs.
+        // It stays due.
         if trigger != Trigger::Manual {
             self.full_requests.push(FullRequest::of(trigger));
         }
@@ -121,6 +136,7 @@ impl Worker {
 
     async fn take_plan(&mut self, cycle: &CycleId, planned: Planned, only: Option<&[Change]>) {
         let Planned { mut plan, seen, in_view } = planned;
+        (self.failed_listings, self.list_after) = (0, None);
         self.note_accounts(&plan, in_view);
         // What happened meanwhile is newer than the listing: those users are looked at again.
         self.resolve_by_listing(&plan);

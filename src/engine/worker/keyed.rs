@@ -171,7 +171,7 @@ impl Worker {
 
     fn may_look(&self) -> bool {
         let known = self.place.as_ref().is_some_and(|place| place.guardrail.known || place.listed);
-        self.door.is_open() && known && !self.suspended() && self.looks.len() < 2
+        self.door.is_open() && known && !self.suspended() && !self.store_is_away() && self.looks.len() < 2
     }
 
     fn is_busy(&self, record: &RecordId) -> bool {

@@ -9,6 +9,7 @@ use chrono::Utc;
 use tokio::time::Instant;
 
 use crate::engine::shared::Running;
+use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::full::FullRequest;
 use crate::model::history::Trigger;
@@ -110,7 +111,12 @@ impl Worker {
         let by_clock = [next_second, self.next_run].into_iter().flatten().min();
         let by_clock = by_clock.map(|at| now + (at - wall).to_std().unwrap_or_default());
         let store = self.store_error.as_ref().map(|(_, until)| *until);
-        let due = [by_clock, self.next_look(), self.next_call(), self.door.next_try(), store];
+        // A store error whose time is over matters only where something waits for the store.
+        let store = store.filter(|until| *until > now || !self.writes.is_empty());
+        let store = store.or_else(|| self.unread.then_some(now + STORE_PAUSE));
+        // One that may begin has begun, or waits for something that wakes the worker.
+        let listing = self.next_listing().filter(|at| *at > now);
+        let due = [by_clock, self.next_look(), self.next_call(), self.next_knock(), store, listing];
         due.into_iter().flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
     }
 }
