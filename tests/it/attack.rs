@@ -10,6 +10,7 @@ use rosterd::engine::SyncRequest;
 use rosterd::engine::status::SyncReport;
 use rosterd::manifest::Documents;
 use rosterd::manifest::Problem;
+use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
 use rosterd::model::decision::Decision;
 use rosterd::model::decision::DecisionKind;
@@ -430,6 +431,38 @@ async fn a_listing_that_keeps_failing_is_asked_for_ever_more_rarely() {
     rig.target("app").inside().bad_lists = None;
     rig.pass(Duration::from_mins(16)).await;
     assert_eq!(state(&rig, "a"), AccountState::Active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_arriving_at_a_door_long_shut_leaves_within_a_minute_of_its_opening() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    rig.target("app").inside().shut = true;
+    rig.declare(documents([user("u-0000"), named("u-0001", "Ada")], [target("app")])).await;
+    rig.pass(Duration::from_hours(3)).await;
+    rig.declare(documents([inactive("u-0000"), named("u-0001", "Ada")], [target("app")])).await;
+    let owed = rig.status("app").owed;
+    assert_eq!(
+        owed.iter().map(|owed| (owed.record.as_str(), owed.reason)).collect::<Vec<_>>(),
+        [("u-0000", OwedReason::Error)]
+    );
+    rig.target("app").inside().shut = false;
+    rig.pass(Duration::from_secs(61)).await;
+    assert_eq!(state(&rig, "u-0000"), AccountState::Disabled);
+    assert_eq!(rig.status("app").owed, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaver_is_shown_as_owed_while_the_target_is_suspended() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    rig.engine.decide(decision(&rig, DecisionKind::Suspend, None)).await.unwrap();
+    rig.declare(documents([inactive("u-0000"), user("u-0001")], [target("app")])).await;
+    let owed = rig.status("app").owed;
+    assert_eq!(
+        owed.iter().map(|owed| (owed.record.as_str(), owed.reason)).collect::<Vec<_>>(),
+        [("u-0000", OwedReason::Mode)]
+    );
+    rig.declare(documents(users(2), [target("app")])).await;
+    assert_eq!(rig.status("app").owed, [], "the leaver is back");
 }
 
 #[tokio::test(start_paused = true)]

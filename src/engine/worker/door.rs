@@ -42,6 +42,8 @@ pub(super) enum Door {
         attempt: u32,
         /// When to ask again.
         until: Instant,
+        /// When the target lets itself be asked.
+        earliest: Instant,
         /// What it said, with what to do.
         error: String,
     },
@@ -58,6 +60,13 @@ impl Door {
     pub(super) fn retry_now(&mut self) {
         if let Self::Shut { until, .. } = self {
             *until = Instant::now();
+        }
+    }
+
+    /// A removal waits: it is tried at least once a minute.
+    pub(super) fn hasten(&mut self) {
+        if let Self::Shut { until, earliest, .. } = self {
+            *until = (*until).min(Instant::now() + retry::LONGEST_NARROWING).max(*earliest);
         }
     }
 
@@ -136,7 +145,9 @@ impl Worker {
         let target = &self.handle.target.name;
         tracing::error!(%target, attempt, %error, "the target does not let us in");
         let delay = retry::delay(attempt, error.retry_after, !self.owed.is_empty(), seed(target.as_str()));
-        self.door = Door::Shut { attempt, until: Instant::now() + delay, error: error.message.clone() };
+        let now = Instant::now();
+        let earliest = now + error.retry_after.unwrap_or_default();
+        self.door = Door::Shut { attempt, until: now + delay, earliest, error: error.message.clone() };
         self.turn_away(&error.message);
     }
 
@@ -153,6 +164,7 @@ impl Worker {
             self.door = Door::Shut {
                 attempt: 0,
                 until: Instant::now() + STORE_PAUSE,
+                earliest: Instant::now(),
                 error: "the store does not answer".to_owned(),
             };
             return false;

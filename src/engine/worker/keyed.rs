@@ -97,6 +97,12 @@ impl Worker {
             if self.surely_narrows(&record) {
                 // Owed from now on, not from when the target lets somebody look.
                 self.owed.entry(record.clone()).or_insert(since);
+                self.door.hasten();
+            } else if matches!(self.table.desired().get(&record), Some(Desired::Account(_)))
+                && !self.in_flight.contains_key(&record)
+            {
+                // Access is back: nothing is owed, though nobody may be able to look.
+                self.owed.remove(&record);
             }
             self.await_look(&record, Dirty { cycle, ..Dirty::now(trigger, since) });
         }
