@@ -62,6 +62,11 @@ enum Verdict {
     Unproven(String),
 }
 
+/// Five times the largest target that rosterd is made for; the ids alone are then 40 MB.
+const MOST_ACCOUNTS: u64 = 5_000_000;
+/// Accounts beyond the stated total that may be joiners while the list is read.
+const SLACK: u64 = 10_000;
+
 impl Scim {
     /// Sends every account to `sink` and says what the listing proves.
     ///
@@ -106,6 +111,12 @@ impl Scim {
             let fresh = tally.take(&page);
             let went_on = !fresh.is_empty();
             self.hand_over(fresh, sink, &mut tally).await?;
+            if tally.runs_away() {
+                tally.broken_off = Some("more accounts came than any list of this size can hold".to_owned());
+            }
+            if tally.broken_off.is_some() {
+                return Ok(tally);
+            }
             if !went_on || page.total == Some(0) {
                 tally.went_in_circles = !page.rows.is_empty() && !was_full;
                 return Ok(tally);
@@ -173,6 +184,12 @@ impl Tally {
     /// Whether as many accounts were seen as the target says there are.
     fn is_full(&self) -> bool {
         self.total().is_some_and(|total| total == self.ids.len() as u64)
+    }
+
+    /// Whether the list goes on past all reason: a target that makes up ids would never end it.
+    fn runs_away(&self) -> bool {
+        let most = self.total().map_or(MOST_ACCOUNTS, |total| total.saturating_add(SLACK).min(MOST_ACCOUNTS));
+        self.ids.len() as u64 > most
     }
 
     fn verdict(&self) -> Verdict {
@@ -255,5 +272,14 @@ mod tests {
         check(&[(&["a", "b"], Some(4)), (&["b", "c"], Some(4)), (&[], Some(4))], "moved: accounts repeat");
         check(&[(&["a"], Some(4)), (&[], Some(4))], "moved: the list ended early: 1 of 4");
         check(&[(&["a"], Some(2)), (&["b"], Some(3)), (&[], Some(3))], "moved: the stated total changed");
+    }
+
+    #[test]
+    fn a_list_that_goes_on_past_all_reason_is_ended() {
+        let tally =
+            |total, seen| Tally { totals: BTreeSet::from([total]), ids: (0..seen).collect(), ..Tally::default() };
+        assert!(!tally(Some(100), 10_100).runs_away());
+        assert!(tally(Some(100), 10_101).runs_away());
+        assert!(!tally(None, 10_101).runs_away(), "without a stated total only the absolute bound ends it");
     }
 }
