@@ -8,56 +8,28 @@ use rosterd::engine::EngineError;
 use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
 use rosterd::engine::status::SyncReport;
-use rosterd::manifest::Documents;
-use rosterd::manifest::Problem;
 use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
-use rosterd::model::decision::Decision;
 use rosterd::model::decision::DecisionKind;
-use rosterd::model::ids::Digest;
 use rosterd::model::target::Window;
 use rosterd::model::user::RoleHeld;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 
+use crate::support::make::broken;
 use crate::support::make::documents;
 use crate::support::make::held;
+use crate::support::make::inactive;
 use crate::support::make::path;
 use crate::support::make::target;
 use crate::support::make::user;
+use crate::support::make::users;
 use crate::support::rig::Rig;
 use crate::support::rig::noon;
 use crate::support::target::Fault;
 
-fn users(count: usize) -> Vec<User> {
-    (0..count).map(|number| user(&format!("u-{number:04}"))).collect()
-}
-
-fn inactive(id: &str) -> User {
-    User { active: false, ..user(id) }
-}
-
 fn named(id: &str, given_name: &str) -> User {
     User { given_name: Some(given_name.to_owned()), ..user(id) }
-}
-
-fn decision(rig: &Rig, kind: DecisionKind, digest: Option<Digest>) -> Decision {
-    let by = "local".to_owned();
-    Decision { kind, target: Some("app".into()), record: None, digest, by, at: rig.now(), reason: None }
-}
-
-fn broken(mut documents: Documents) -> Documents {
-    documents.problems.push(Problem {
-        file: "other.yaml".to_owned(),
-        line: 1,
-        column: 1,
-        code: "syntax",
-        message: "half a file".to_owned(),
-        hint: None,
-        snippet: None,
-        conflict_of: None,
-    });
-    documents
 }
 
 fn state(rig: &Rig, id: &str) -> AccountState {
@@ -265,7 +237,7 @@ async fn a_release_does_not_reach_a_user_who_came_back_meanwhile() {
     rig.target("app").inside().latency = Duration::from_secs(1);
     rig.declare(documents([named("w", "Ada"), user("x")], [app.clone()])).await;
     rig.source.set(Ok(documents([named("w", "Ada"), user("x"), user("y")], [app])));
-    rig.engine.decide(decision(&rig, DecisionKind::Release, Some(digest))).await.unwrap();
+    rig.engine.decide(rig.decision(DecisionKind::Release, Some(digest))).await.unwrap();
     rig.pass(Duration::from_mins(1)).await;
     assert_eq!(rig.target("app").count(&format!("disable {back}")), 0);
     assert_eq!(state(&rig, "y"), AccountState::Active);
@@ -305,7 +277,7 @@ async fn a_suspension_answers_whoever_waits_for_a_cycle() {
     rig.target("app").inside().latency = Duration::from_secs(5);
     let suspend = async {
         rig.pass(Duration::from_secs(1)).await;
-        rig.engine.decide(decision(&rig, DecisionKind::Suspend, None)).await.unwrap();
+        rig.engine.decide(rig.decision(DecisionKind::Suspend, None)).await.unwrap();
     };
     let (one, all, ()) = tokio::join!(answered(&rig, Some(&["u-0001"])), answered(&rig, None), suspend);
     for answer in [one, all] {
@@ -399,7 +371,7 @@ fn a_suspension_counts_although_the_store_cannot_be_read_just_then() {
     without_spinning(|| async {
         let rig = Rig::started(documents([user("a")], [target("app")])).await;
         rig.store.open().unreadable = true;
-        rig.engine.decide(decision(&rig, DecisionKind::Suspend, None)).await.unwrap();
+        rig.engine.decide(rig.decision(DecisionKind::Suspend, None)).await.unwrap();
         rig.pass(Duration::from_secs(10)).await;
         rig.store.open().unreadable = false;
         rig.declare(documents([inactive("a")], [target("app")])).await;
@@ -454,7 +426,7 @@ async fn a_removal_arriving_at_a_door_long_shut_leaves_within_a_minute_of_its_op
 #[tokio::test(start_paused = true)]
 async fn a_leaver_is_shown_as_owed_while_the_target_is_suspended() {
     let rig = Rig::started(documents(users(2), [target("app")])).await;
-    rig.engine.decide(decision(&rig, DecisionKind::Suspend, None)).await.unwrap();
+    rig.engine.decide(rig.decision(DecisionKind::Suspend, None)).await.unwrap();
     rig.declare(documents([inactive("u-0000"), user("u-0001")], [target("app")])).await;
     let owed = rig.status("app").owed;
     assert_eq!(

@@ -6,8 +6,6 @@ use std::time::Duration;
 use rosterd::connector::ErrorClass;
 use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
-use rosterd::manifest::Documents;
-use rosterd::manifest::Problem;
 use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
 use rosterd::model::decision::Decision;
@@ -24,26 +22,16 @@ use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 use rosterd::source::SourceError;
 
+use crate::support::make::broken;
 use crate::support::make::documents;
 use crate::support::make::held;
+use crate::support::make::inactive;
 use crate::support::make::path;
 use crate::support::make::target;
 use crate::support::make::user;
+use crate::support::make::users;
 use crate::support::rig::Rig;
 use crate::support::target::Fault;
-
-fn users(count: usize) -> Vec<User> {
-    (0..count).map(|number| user(&format!("u-{number:04}"))).collect()
-}
-
-fn inactive(id: &str) -> User {
-    User { active: false, ..user(id) }
-}
-
-fn decision(rig: &Rig, kind: DecisionKind, digest: Option<rosterd::model::ids::Digest>) -> Decision {
-    let by = "local".to_owned();
-    Decision { kind, target: Some("app".into()), record: None, digest, by, at: rig.now(), reason: None }
-}
 
 #[tokio::test(start_paused = true)]
 async fn declared_users_become_accounts_and_a_second_cycle_changes_nothing() {
@@ -156,7 +144,7 @@ async fn an_existing_account_is_refused_and_everybody_else_goes_on() {
     let hold = &status.holds[0];
     assert_eq!(hold.limit, HoldKind::FirstContact, "a target that holds accounts is shown first");
     assert_eq!(rig.target("app").count("create"), 0);
-    let enforce = decision(&rig, DecisionKind::Enforce, Some(hold.digest.clone()));
+    let enforce = rig.decision(DecisionKind::Enforce, Some(hold.digest.clone()));
     rig.engine.decide(enforce).await.unwrap();
     rig.rest().await;
     assert_eq!(rig.target("app").inside().accounts.len(), 20);
@@ -190,7 +178,7 @@ async fn a_decision_about_another_digest_is_refused() {
     rig.target("app").put("somebody@else.example", AccountState::Active);
     rig.engine.start(Running::Daemon).await.unwrap();
     rig.rest().await;
-    let stale = decision(&rig, DecisionKind::Enforce, Some("0000".into()));
+    let stale = rig.decision(DecisionKind::Enforce, Some("0000".into()));
     let error = rig.engine.decide(stale).await.unwrap_err().to_string();
     assert!(error.contains("rosterd holds list"), "{error}");
     assert_eq!(rig.target("app").count("create"), 0);
@@ -206,7 +194,7 @@ async fn an_asked_for_account_is_linked_by_a_person_and_never_doubled() {
     rig.rest().await;
     assert!(rig.status("app").conflicts[&"u-0000".into()].contains("rosterd link u-0000"));
     let digest = rig.status("app").holds[0].digest.clone();
-    rig.engine.decide(decision(&rig, DecisionKind::Enforce, Some(digest))).await.unwrap();
+    rig.engine.decide(rig.decision(DecisionKind::Enforce, Some(digest))).await.unwrap();
     rig.rest().await;
     rig.engine.link(&"app".into(), &"u-0000".into(), &id, "local").await.unwrap();
     rig.rest().await;
@@ -230,7 +218,7 @@ async fn a_trusted_key_adopts_and_a_mail_address_does_not() {
     rig.engine.start(Running::Daemon).await.unwrap();
     rig.rest().await;
     let digest = rig.status("app").holds[0].digest.clone();
-    rig.engine.decide(decision(&rig, DecisionKind::Enforce, Some(digest))).await.unwrap();
+    rig.engine.decide(rig.decision(DecisionKind::Enforce, Some(digest))).await.unwrap();
     rig.rest().await;
     assert_eq!(rig.target("app").inside().accounts[&trusted].user_name(), Some("u-0000@acme.example"));
     assert_eq!(rig.target("app").inside().accounts.len(), 2, "nobody is created twice");
@@ -347,7 +335,7 @@ async fn a_rule_that_takes_away_from_many_is_held_and_released_for_its_digest() 
     let status = rig.status("app");
     assert_eq!((status.holds.len(), status.holds[0].changes.len()), (1, 10));
     assert!(status.owed.iter().all(|owed| owed.reason == OwedReason::Hold) && status.owed.len() == 10);
-    let release = decision(&rig, DecisionKind::Release, Some(status.holds[0].digest.clone()));
+    let release = rig.decision(DecisionKind::Release, Some(status.holds[0].digest.clone()));
     rig.engine.decide(release).await.unwrap();
     rig.rest().await;
     assert_eq!(rig.target("app").count("disable"), 10);
@@ -445,20 +433,6 @@ async fn a_role_taken_away_takes_the_group_away_first_in_line() {
     rig.assert_settled("app").await;
 }
 
-fn broken(mut documents: Documents) -> Documents {
-    documents.problems.push(Problem {
-        file: "other.yaml".to_owned(),
-        line: 1,
-        column: 1,
-        code: "syntax",
-        message: "half a file".to_owned(),
-        hint: None,
-        snippet: None,
-        conflict_of: None,
-    });
-    documents
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_broken_folder_takes_nothing_away_and_keeps_no_leaver_in() {
     let rig = Rig::started(documents(users(10), [target("app")])).await;
@@ -489,7 +463,7 @@ async fn a_source_cut_by_half_is_held_until_accepted_for_its_digest() {
     assert_eq!(rig.target("app").count("disable"), 0);
     let shrink = rig.engine.source().shrink.expect("held");
     assert!(rig.metrics.encode().contains("rosterd_shrink_held{source=\"memory\"} 1"));
-    let accept = Decision { target: None, ..decision(&rig, DecisionKind::AcceptShrink, Some(shrink.digest)) };
+    let accept = Decision { target: None, ..rig.decision(DecisionKind::AcceptShrink, Some(shrink.digest)) };
     rig.engine.decide(accept).await.unwrap();
     rig.rest().await;
     assert_eq!(rig.target("app").count("disable"), 10);
@@ -564,12 +538,12 @@ async fn stopping_finishes_the_calls_in_flight_and_starts_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_suspended_target_is_left_alone_until_it_is_resumed() {
     let rig = Rig::started(documents([user("a")], [target("app")])).await;
-    rig.engine.decide(decision(&rig, DecisionKind::Suspend, None)).await.unwrap();
+    rig.engine.decide(rig.decision(DecisionKind::Suspend, None)).await.unwrap();
     rig.rest().await;
     rig.declare(documents([inactive("a")], [target("app")])).await;
     assert_eq!(rig.target("app").count("disable"), 0);
     assert!(rig.sync("app").await.unwrap_err().to_string().contains("rosterd resume app"));
-    rig.engine.decide(decision(&rig, DecisionKind::Resume, None)).await.unwrap();
+    rig.engine.decide(rig.decision(DecisionKind::Resume, None)).await.unwrap();
     rig.rest().await;
     assert_eq!(rig.target("app").count("disable"), 1);
 }
@@ -654,7 +628,7 @@ async fn a_saved_plan_makes_only_what_still_follows() {
     rig.target("app").put("U-0001@acme.example", AccountState::Active);
     rig.engine.sync(&"app".into(), SyncRequest { records: None, only: Some(saved.changes.clone()) }).await.unwrap();
     let held = rig.status("app").holds[0].digest.clone();
-    rig.engine.decide(decision(&rig, DecisionKind::Enforce, Some(held))).await.unwrap();
+    rig.engine.decide(rig.decision(DecisionKind::Enforce, Some(held))).await.unwrap();
     let request = SyncRequest { records: None, only: Some(saved.changes) };
     let report = rig.engine.sync(&"app".into(), request).await.unwrap();
     assert_eq!(report.cycle.done.get("create"), Some(&2));

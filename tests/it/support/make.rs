@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rosterd::manifest::Documents;
+use rosterd::manifest::Problem;
 use rosterd::model::account::Membership;
 use rosterd::model::node::Node;
 use rosterd::model::origin::Origin;
@@ -159,4 +160,29 @@ pub(crate) fn documents(users: impl IntoIterator<Item = User>, targets: impl Int
         problems: Vec::new(),
         digest: digest.into(),
     }
+}
+
+/// Users `u-0000`, `u-0001`, ...
+pub(crate) fn users(count: usize) -> Vec<User> {
+    (0..count).map(|number| user(&format!("u-{number:04}"))).collect()
+}
+
+/// A user who may not be anywhere any more.
+pub(crate) fn inactive(id: &str) -> User {
+    User { active: false, ..user(id) }
+}
+
+/// The same documents beside half a file.
+pub(crate) fn broken(mut documents: Documents) -> Documents {
+    documents.problems.push(Problem {
+        file: "other.yaml".to_owned(),
+        line: 1,
+        column: 1,
+        code: "syntax",
+        message: "half a file".to_owned(),
+        hint: None,
+        snippet: None,
+        conflict_of: None,
+    });
+    documents
 }

@@ -18,6 +18,9 @@ use rosterd::engine::status::SyncReport;
 use rosterd::engine::status::TargetStatus;
 use rosterd::manifest::Documents;
 use rosterd::metrics::Metrics;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
+use rosterd::model::ids::Digest;
 use rosterd::model::ids::TargetName;
 
 use crate::support::source::MemorySource;
@@ -119,5 +122,11 @@ impl Rig {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// What a person at the machine decides about `app`.
+    pub(crate) fn decision(&self, kind: DecisionKind, digest: Option<Digest>) -> Decision {
+        let by = "local".to_owned();
+        Decision { kind, target: Some("app".into()), record: None, digest, by, at: self.now(), reason: None }
     }
 }
