@@ -167,10 +167,10 @@ fn consent(plans: &[Plan], yes: bool) -> Result<(), Failure> {
     }
     let many = words::count(u64::try_from(narrowing).unwrap_or(u64::MAX), "change");
     if !output::can_ask() {
-        return Err(Failure::new(format!("{many} of this plan take access away, and nobody can be asked here"))
+        return Err(Failure::new(format!("this plan takes access away ({many}), and nobody can be asked here"))
             .hint("look at it with `rosterd plan`, then say `--yes`"));
     }
-    if output::ask(&format!("{many} of this plan take access away. Apply it?")) {
+    if output::ask(&format!("This plan takes access away ({many}). Apply it?")) {
         return Ok(());
     }
     Err(Failure::new("nothing was applied"))

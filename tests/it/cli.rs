@@ -191,7 +191,7 @@ fn taking_access_away_off_a_terminal_needs_a_yes() {
     place.run(&["apply", "-f", "m"]).ends(DONE);
     place.write("m/u1.yaml", &person("u1", false));
     let refused = place.run(&["apply", "-f", "m"]).ends(ERROR);
-    assert!(refused.err.contains("1 change of this plan take access away"), "{refused:?}");
+    assert!(refused.err.contains("this plan takes access away (1 change)"), "{refused:?}");
     refused.hints("--yes");
     let list = |state| place.run(&["accounts", "crm", "--state", state, "--output", "json"]).ends(DONE).json();
     assert_eq!(list("inactive"), serde_json::json!([]));
