@@ -145,7 +145,7 @@ impl Queue {
     pub fn narrowing_units(&self, cause: Cause, counts: impl Fn(&RecordId) -> bool) -> u64 {
         let entries = self.entries.iter().filter(|(record, _)| counts(record));
         let changes = entries.flat_map(|(_, entry)| &entry.changes);
-        changes.filter(|change| change.cause == Some(cause)).map(units).sum()
+        changes.filter(|change| change.cause == Some(cause)).map(Change::narrowing_units).sum()
     }
 
     /// Makes everything due now: the door is open again.
@@ -157,12 +157,6 @@ impl Queue {
             }
         }
     }
-}
-
-/// What a narrowing counts for: an account is one, and so is each entitlement taken from a
-/// living one.
-pub fn units(change: &Change) -> u64 {
-    if change.active == Some(false) { 1 } else { change.revoke.len() as u64 }
 }
 
 #[cfg(test)]

@@ -174,6 +174,16 @@ impl Change {
         self.grant.iter().map(|entry| entry.membership.clone()).collect()
     }
 
+    /// What a limit on narrowing counts: an account is one, and so is each entitlement taken from
+    /// a living one; what narrows nothing is none.
+    pub fn narrowing_units(&self) -> u64 {
+        if self.cause.is_none() {
+            return 0;
+        }
+        let whole = self.active == Some(false) || matches!(self.action, Action::Disable | Action::Delete);
+        if whole { 1 } else { self.revoke.len() as u64 }
+    }
+
     /// Memberships taken away.
     pub fn revoked(&self) -> BTreeSet<Membership> {
         self.revoke.iter().map(|entry| entry.membership.clone()).collect()

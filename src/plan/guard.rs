@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::change::Effect;
@@ -53,15 +52,6 @@ pub fn guard(mut plan: Plan, guards: &Guards<'_>) -> Plan {
     plan
 }
 
-/// How much a change takes away: an account is one, and so is each entitlement.
-pub fn units(change: &Change) -> u64 {
-    match change.action {
-        Action::Disable | Action::Delete => 1,
-        Action::Narrow => change.revoke.len() as u64,
-        Action::Create | Action::Adopt | Action::Update | Action::Reactivate | Action::Restore => 0,
-    }
-}
-
 fn first_contact(changes: Vec<Change>, digest: Digest, target: &TargetName) -> Hold {
     let reason = format!(
         "`{target}` has accounts and rosterd remembers none of them; `rosterd enforce {target} {digest}` lets these {} changes through",
@@ -76,7 +66,7 @@ fn narrowing(plan: &mut Plan, cause: Cause, guards: &Guards<'_>) {
         Cause::Explicit => (HoldKind::NarrowExplicit, &guards.limits.narrow_explicit),
         Cause::Inferred => (HoldKind::NarrowInferred, &guards.limits.narrow_inferred),
     };
-    let asked = Asked { units: set.iter().map(units).sum(), people: people(&set) };
+    let asked = Asked { units: set.iter().map(Change::narrowing_units).sum(), people: people(&set) };
     let Some(over) = windows.iter().find_map(|window| over(window, cause, &asked, guards)) else { return };
     // What a held person should get instead of what they keep waits too: nobody ends up with
     // both halves of a swap.

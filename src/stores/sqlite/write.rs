@@ -8,9 +8,7 @@ use chrono::Utc;
 use sqlx::Connection;
 use sqlx::SqliteConnection;
 
-use crate::model::change::Action;
 use crate::model::change::Cause;
-use crate::model::change::Change;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
@@ -242,9 +240,10 @@ async fn intents(db: &mut SqliteConnection, keys: &Keys, writes: &[IntentWrite])
 async fn open_intent(db: &mut SqliteConnection, keys: &Keys, intent: &Intent) -> Result<(), Fault> {
     let space = intern(db, &intent.space).await?;
     let body = keys.seal(&intent_context(intent.id.as_str()), &serde_json::to_vec(intent)?)?;
+    let units = i64::try_from(intent.change.narrowing_units()).unwrap_or(i64::MAX);
     let sql = "INSERT INTO intent (id, space, record, cause, units, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let query = sqlx::query(sql).bind(intent.id.as_str()).bind(space).bind(intent.change.record.as_str());
-    let query = query.bind(intent.change.cause.map(Cause::as_str)).bind(units(&intent.change));
+    let query = query.bind(intent.change.cause.map(Cause::as_str)).bind(units);
     query.bind(nanos(intent.at)).bind(body).execute(db).await?;
     Ok(())
 }
@@ -262,15 +261,6 @@ pub(super) fn outcome_context(id: &str) -> String {
 /// What a sealed standing plan is bound to.
 pub(super) fn standing_context(space: i64) -> String {
     format!("store standing {space}")
-}
-
-/// What a narrowing counts for its limit: one account, or each entitlement taken away.
-fn units(change: &Change) -> i64 {
-    if change.cause.is_none() {
-        return 0;
-    }
-    let whole = matches!(change.action, Action::Disable | Action::Delete) || change.active == Some(false);
-    if whole { 1 } else { i64::try_from(change.revoke.len()).unwrap_or(i64::MAX) }
 }
 
 /// A cause stands as it was first seen until it is forgotten.

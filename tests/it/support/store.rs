@@ -141,7 +141,7 @@ impl Store for MemoryStore {
             let nothing = matches!(outcome, Some(OutcomeResult::Nothing(_) | OutcomeResult::Refused(_)));
             intent.space == *space && intent.at >= since && intent.change.cause == Some(cause) && !nothing
         });
-        Ok(counted.map(|intent| rosterd::engine::queue::units(&intent.change)).sum())
+        Ok(counted.map(|intent| intent.change.narrowing_units()).sum())
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {
