@@ -97,7 +97,16 @@ pub fn skip(reason: &SkipReason) -> String {
 pub fn release(target: &TargetName, hold: &Hold) -> String {
     match hold.limit {
         HoldKind::FirstContact => format!("rosterd enforce {target} {}", hold.digest),
-        HoldKind::NarrowInferred | HoldKind::NarrowExplicit => format!("rosterd holds release {}", hold.digest),
+        HoldKind::NarrowInferred
+        | HoldKind::NarrowExplicit
+        | HoldKind::Widen
+        | HoldKind::Adopt
+        | HoldKind::Privileged
+        | HoldKind::Update
+        | HoldKind::Clear
+        | HoldKind::Delete
+        | HoldKind::Seats
+        | HoldKind::Freeze => format!("rosterd holds release {}", hold.digest),
     }
 }
 

@@ -53,7 +53,19 @@ impl Guardrail {
                 (DecisionKind::Release, Some(digest)) => drop(self.released.insert(digest)),
                 (DecisionKind::Suspend, _) => self.suspended = true,
                 (DecisionKind::Resume, _) => self.suspended = false,
-                (DecisionKind::Enforce | DecisionKind::Release | DecisionKind::AcceptShrink, _) => {}
+                (
+                    DecisionKind::Enforce
+                    | DecisionKind::Release
+                    | DecisionKind::AcceptShrink
+                    | DecisionKind::Loosen
+                    | DecisionKind::Revoke
+                    | DecisionKind::Restore
+                    | DecisionKind::Stop
+                    | DecisionKind::Start
+                    | DecisionKind::Link
+                    | DecisionKind::Regain,
+                    _,
+                ) => {}
             }
         }
         Ok(())

@@ -198,7 +198,7 @@ impl Shared {
 
 /// The audit event of a decision.
 pub(crate) fn decision_event(decision: &Decision) -> AuditEvent {
-    let Decision { kind, target, record, digest, by, at, reason } = decision;
+    let Decision { kind, target, record, digest, by, at, reason, until, account, halts } = decision;
     let mut details = BTreeMap::new();
     if let Some(digest) = digest {
         details.insert("digest".to_owned(), digest.as_str().into());
@@ -206,17 +206,19 @@ pub(crate) fn decision_event(decision: &Decision) -> AuditEvent {
     if let Some(reason) = reason {
         details.insert("reason".to_owned(), reason.as_str().into());
     }
+    if let Some(until) = until {
+        details.insert("until".to_owned(), until.to_rfc3339().into());
+    }
+    if let Some(account) = account {
+        details.insert("account".to_owned(), account.as_str().into());
+    }
+    if let Some(halts) = halts {
+        details.insert("halts".to_owned(), format!("{halts:?}").to_lowercase().into());
+    }
     AuditEvent {
         at: *at,
         target: target.clone(),
-        kind: match kind {
-            DecisionKind::Enforce => "enforce",
-            DecisionKind::Release => "release",
-            DecisionKind::AcceptShrink => "accept-shrink",
-            DecisionKind::Suspend => "suspend",
-            DecisionKind::Resume => "resume",
-        }
-        .to_owned(),
+        kind: kind.as_str().to_owned(),
         actor: by.clone(),
         record: record.clone(),
         cycle: None,

@@ -5,6 +5,7 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
@@ -26,6 +27,43 @@ pub struct Decision {
     pub at: DateTime<Utc>,
     /// Why, in the person's words.
     pub reason: Option<String>,
+    /// When it ends by itself (`revoke --until`).
+    #[serde(default)]
+    pub until: Option<DateTime<Utc>>,
+    /// About which account.
+    #[serde(default)]
+    pub account: Option<AccountId>,
+    /// How much a [`DecisionKind::Stop`] halts.
+    #[serde(default)]
+    pub halts: Option<Halts>,
+}
+
+impl Decision {
+    /// A decision about nothing yet: callers fill in what it is about.
+    pub fn new(kind: DecisionKind, by: impl Into<String>, at: DateTime<Utc>) -> Self {
+        Self {
+            kind,
+            target: None,
+            record: None,
+            digest: None,
+            by: by.into(),
+            at,
+            reason: None,
+            until: None,
+            account: None,
+            halts: None,
+        }
+    }
+}
+
+/// How much a stop halts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Halts {
+    /// Everything but what takes access away.
+    Widening,
+    /// Every call that changes a target.
+    All,
 }
 
 /// What was decided.
@@ -42,4 +80,38 @@ pub enum DecisionKind {
     Suspend,
     /// It goes on.
     Resume,
+    /// What a target's document loosens (limits, mode, protected names) acts, for its digest.
+    Loosen,
+    /// A user has no access anywhere, whatever the documents say.
+    Revoke,
+    /// A revocation is taken back.
+    Restore,
+    /// Calls halt everywhere.
+    Stop,
+    /// They go on.
+    Start,
+    /// An existing account is a user's.
+    Link,
+    /// What another hand ended is given back.
+    Regain,
+}
+
+impl DecisionKind {
+    /// The word used in the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Release => "release",
+            Self::AcceptShrink => "accept-shrink",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Loosen => "loosen",
+            Self::Revoke => "revoke",
+            Self::Restore => "restore",
+            Self::Stop => "stop",
+            Self::Start => "start",
+            Self::Link => "link",
+            Self::Regain => "regain",
+        }
+    }
 }

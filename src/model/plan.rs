@@ -119,19 +119,55 @@ pub enum HoldKind {
     NarrowInferred,
     /// `narrow.explicit`
     NarrowExplicit,
+    /// `widen`
+    Widen,
+    /// `widen`, of adoptions.
+    Adopt,
+    /// `privileged`
+    Privileged,
+    /// `update`
+    Update,
+    /// One attribute cleared on many accounts.
+    Clear,
+    /// `delete`: a person for each.
+    Delete,
+    /// `seats`
+    Seats,
+    /// `freeze`: a time without widening and updates.
+    Freeze,
     /// First contact with a target that holds accounts.
     FirstContact,
 }
 
 impl HoldKind {
     /// Every kind, for metrics that show zero.
-    pub const ALL: [Self; 3] = [Self::NarrowInferred, Self::NarrowExplicit, Self::FirstContact];
+    pub const ALL: [Self; 11] = [
+        Self::NarrowInferred,
+        Self::NarrowExplicit,
+        Self::Widen,
+        Self::Adopt,
+        Self::Privileged,
+        Self::Update,
+        Self::Clear,
+        Self::Delete,
+        Self::Seats,
+        Self::Freeze,
+        Self::FirstContact,
+    ];
 
     /// The word used in plans and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NarrowInferred => "narrow.inferred",
             Self::NarrowExplicit => "narrow.explicit",
+            Self::Widen => "widen",
+            Self::Adopt => "adopt",
+            Self::Privileged => "privileged",
+            Self::Update => "update",
+            Self::Clear => "clear",
+            Self::Delete => "delete",
+            Self::Seats => "seats",
+            Self::Freeze => "freeze",
             Self::FirstContact => "first-contact",
         }
     }

@@ -31,7 +31,7 @@ struct Matter {
 async fn decided(api: &Api, caller: Caller, kind: DecisionKind, matter: Matter) -> Result<Json<Decision>, Refusal> {
     let Matter { target, digest, reason } = matter;
     let reason = checked_reason(reason)?;
-    let decision = Decision { kind, target, record: None, digest, by: caller.actor, at: api.clock.now(), reason };
+    let decision = Decision { target, digest, reason, ..Decision::new(kind, caller.actor, api.clock.now()) };
     api.engine.decide(decision.clone()).await?;
     Ok(Json(decision))
 }

@@ -18,6 +18,7 @@ use rosterd::model::change::Effect;
 use rosterd::model::change::EntitlementChange;
 use rosterd::model::decision::Decision;
 use rosterd::model::decision::DecisionKind;
+use rosterd::model::decision::Halts;
 use rosterd::model::history::CycleRecord;
 use rosterd::model::history::CycleResult;
 use rosterd::model::history::Intent;
@@ -385,13 +386,13 @@ pub(crate) async fn a_cause_stands_as_first_seen_until_it_is_forgotten(store: &i
 
 pub(crate) async fn decisions_come_back_oldest_first(store: &impl Store) {
     let decision = |kind: DecisionKind| Decision {
-        kind,
         target: Some("crm".into()),
-        record: None,
         digest: Some("d".into()),
-        by: "token:ops".to_owned(),
-        at: at(1),
         reason: Some("seen".to_owned()),
+        until: Some(at(2)),
+        account: Some("a1".into()),
+        halts: Some(Halts::All),
+        ..Decision::new(kind, "token:ops", at(1))
     };
     let kinds = [DecisionKind::Suspend, DecisionKind::Resume, DecisionKind::Enforce];
     for kind in kinds {

@@ -126,7 +126,6 @@ impl Rig {
 
     /// What a person at the machine decides about `app`.
     pub(crate) fn decision(&self, kind: DecisionKind, digest: Option<Digest>) -> Decision {
-        let by = "local".to_owned();
-        Decision { kind, target: Some("app".into()), record: None, digest, by, at: self.now(), reason: None }
+        Decision { target: Some("app".into()), digest, ..Decision::new(kind, "local", self.now()) }
     }
 }
