@@ -19,9 +19,9 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// A running daemon. It ends when this is dropped.
 pub(crate) struct Daemon {
-    url: String,
+    pub(crate) url: String,
     client: reqwest::Client,
-    _process: Child,
+    pub(crate) process: Child,
 }
 
 impl Daemon {
@@ -42,7 +42,12 @@ impl Daemon {
             ready.status().is_success().then_some(url)
         })
         .await;
-        Self { url, client, _process: process }
+        Self { url, client, process }
+    }
+
+    /// Ends it without a word, and is back when it is gone.
+    pub(crate) async fn ends(mut self) {
+        self.process.kill().await.expect("it is killed");
     }
 
     async fn text(&self, path: &str) -> String {

@@ -7,11 +7,15 @@
 #[cfg(test)]
 mod adoption;
 #[cfg(test)]
+mod chance;
+#[cfg(test)]
 mod daemon;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod groups;
+#[cfg(test)]
+mod kill;
 #[cfg(test)]
 mod kinds;
 #[cfg(test)]

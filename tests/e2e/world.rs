@@ -132,7 +132,7 @@ impl World {
         Some(Self::around(Server::scimmy(knobs).await?, Kind::Scimmy))
     }
 
-    fn around(server: Server, kind: Kind) -> Self {
+    pub(crate) fn around(server: Server, kind: Kind) -> Self {
         let world = Self { server, kind, folder: TempDir::new().expect("a folder") };
         for folder in ["m", "targets", "state"] {
             fs::create_dir(world.folder.path().join(folder)).expect("a folder");
@@ -154,6 +154,14 @@ impl World {
                 "secrets": { "crm": { "file": "crm.token", "origins": origins.collect::<Vec<_>>() } },
             }),
         );
+    }
+
+    /// Changes what stands in `rosterd.yaml`.
+    pub(crate) fn settings(&self, change: impl FnOnce(&mut Value)) {
+        let text = fs::read_to_string(self.folder.path().join("rosterd.yaml")).expect("settings");
+        let mut settings = serde_json::from_str(&text).expect("JSON");
+        change(&mut settings);
+        self.write_json("rosterd.yaml", &settings);
     }
 
     /// Gives everybody an account in another target as well.
