@@ -7,6 +7,7 @@ pub mod account;
 pub mod audit;
 pub mod change;
 pub mod decision;
+pub mod hand;
 pub mod history;
 pub mod ids;
 pub mod link;

@@ -18,6 +18,8 @@ use crate::model::audit::AuditEvent;
 use crate::model::audit::ChainedEvent;
 use crate::model::change::Cause;
 use crate::model::decision::Decision;
+use crate::model::hand::Hand;
+use crate::model::hand::Hands;
 use crate::model::history::CycleRecord;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
@@ -45,6 +47,8 @@ pub enum Write {
     Link(Space, Link),
     /// A link is forgotten.
     Unlink(Space, RecordId),
+    /// What other hands did at one account; replaces the former, and a blank one forgets it.
+    Hand(Space, AccountId, Hand),
     /// A call is about to be made.
     Intent(Intent),
     /// An intent is closed.
@@ -158,6 +162,8 @@ pub trait Store: Send + Sync {
     async fn links(&self, space: &Space) -> Result<BTreeMap<RecordId, Link>, StoreError>;
     /// The link of one record.
     async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError>;
+    /// What is remembered of other hands in a space, by account.
+    async fn hands(&self, space: &Space) -> Result<Hands, StoreError>;
     /// Every space of a target that has links or intents.
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError>;
     /// Intents without an outcome, oldest first.

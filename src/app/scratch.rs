@@ -17,6 +17,7 @@ use chrono::Utc;
 use crate::model::audit::ChainedEvent;
 use crate::model::change::Cause;
 use crate::model::decision::Decision;
+use crate::model::hand::Hands;
 use crate::model::history::CycleRecord;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
@@ -73,6 +74,7 @@ impl Store for Scratch {
                 Write::Cause(key, cause) => drop(noted.causes.insert(key, cause)),
                 Write::Link(..)
                 | Write::Unlink(..)
+                | Write::Hand(..)
                 | Write::Intent(_)
                 | Write::Outcome(..)
                 | Write::Decision(_)
@@ -95,6 +97,10 @@ impl Store for Scratch {
 
     async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError> {
         self.inner.link(space, record).await
+    }
+
+    async fn hands(&self, space: &Space) -> Result<Hands, StoreError> {
+        self.inner.hands(space).await
     }
 
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {

@@ -15,6 +15,7 @@ mod batch;
 mod chains;
 mod fault;
 mod file;
+mod hands;
 mod heads;
 mod lock;
 mod read;
@@ -42,6 +43,7 @@ use tokio::task::spawn_blocking;
 use crate::model::audit::ChainedEvent;
 use crate::model::change::Cause;
 use crate::model::decision::Decision;
+use crate::model::hand::Hands;
 use crate::model::history::CycleRecord;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
@@ -206,6 +208,11 @@ impl Store for SqliteStore {
     async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError> {
         let (space, record) = (space.clone(), record.clone());
         self.read(async move |_, db| read::link(db, &space, &record).await).await
+    }
+
+    async fn hands(&self, space: &Space) -> Result<Hands, StoreError> {
+        let space = space.clone();
+        self.read(async move |inner, db| hands::read(db, &inner.keys, &space).await).await
     }
 
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {

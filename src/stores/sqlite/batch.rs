@@ -11,6 +11,7 @@ use chrono::Utc;
 use crate::model::audit::AuditEvent;
 use crate::model::change::Cause;
 use crate::model::decision::Decision;
+use crate::model::hand::Hand;
 use crate::model::history::CycleRecord;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
@@ -30,6 +31,7 @@ use crate::store::Write;
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) links: Vec<(Space, LinkWrite)>,
+    pub(super) hands: Vec<(Space, AccountId, Hand)>,
     pub(super) intents: Vec<IntentWrite>,
     pub(super) snapshots: Vec<AcceptedSnapshot>,
     pub(super) causes: Vec<(CauseKey, Option<Cause>)>,
@@ -76,6 +78,7 @@ impl Batch {
         match write {
             Write::Link(space, link) => self.links.push((space, LinkWrite::Set(link))),
             Write::Unlink(space, record) => self.links.push((space, LinkWrite::Drop(record))),
+            Write::Hand(space, account, hand) => self.hands.push((space, account, hand)),
             Write::Intent(intent) => self.intents.push(IntentWrite::Open(Box::new(intent))),
             Write::Outcome(id, result, at) => self.intents.push(IntentWrite::Close(id, result, at)),
             Write::Snapshot(accepted) => self.snapshots.push(accepted),

@@ -39,7 +39,7 @@ type IntentRow = (String, Vec<u8>, Option<String>, Option<Vec<u8>>);
 type SeenRow = (String, Option<String>, String, Option<String>);
 
 /// The number of a space; `None` where nothing was ever remembered of it.
-async fn known(db: &mut SqliteConnection, space: &Space) -> Result<Option<i64>, Fault> {
+pub(super) async fn known(db: &mut SqliteConnection, space: &Space) -> Result<Option<i64>, Fault> {
     let sql = "SELECT id FROM space WHERE target = $1 AND environment = $2 AND realm = $3";
     let query = sqlx::query_scalar(sql).bind(space.target.as_str()).bind(space.environment.as_str());
     Ok(query.bind(space.realm.as_str()).fetch_optional(db).await?)
@@ -269,7 +269,7 @@ fn parsed<T: DeserializeOwned>(rows: &[String]) -> Result<Vec<T>, Fault> {
     rows.iter().map(|text| Ok(serde_json::from_str(text)?)).collect()
 }
 
-fn opened<T: DeserializeOwned>(keys: &Keys, context: &str, sealed: &[u8]) -> Result<T, Fault> {
+pub(super) fn opened<T: DeserializeOwned>(keys: &Keys, context: &str, sealed: &[u8]) -> Result<T, Fault> {
     Ok(serde_json::from_slice(&keys.open(context, sealed)?)?)
 }
 

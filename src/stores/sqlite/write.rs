@@ -32,6 +32,7 @@ use crate::stores::sqlite::chains;
 use crate::stores::sqlite::chains::Chains;
 use crate::stores::sqlite::chains::Export;
 use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::hands;
 use crate::stores::sqlite::lock::Lease;
 use crate::stores::sqlite::snapshots;
 
@@ -67,6 +68,7 @@ impl Writer {
         let mut tx = self.db.begin_with("BEGIN IMMEDIATE").await?;
         check_fence(&mut tx, fence).await?;
         links(&mut tx, &batch.links).await?;
+        hands::write(&mut tx, &inner.keys, &batch.hands).await?;
         intents(&mut tx, &inner.keys, &batch.intents).await?;
         causes(&mut tx, &batch.causes).await?;
         for decision in &batch.decisions {

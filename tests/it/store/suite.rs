@@ -19,6 +19,8 @@ use rosterd::model::change::EntitlementChange;
 use rosterd::model::decision::Decision;
 use rosterd::model::decision::DecisionKind;
 use rosterd::model::decision::Halts;
+use rosterd::model::hand::Hand;
+use rosterd::model::hand::Hands;
 use rosterd::model::history::CycleRecord;
 use rosterd::model::history::CycleResult;
 use rosterd::model::history::Intent;
@@ -31,6 +33,7 @@ use rosterd::model::link::Link;
 use rosterd::model::link::LinkedBy;
 use rosterd::model::link::Space;
 use rosterd::model::origin::Origin;
+use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
 use rosterd::model::plan::Skip;
 use rosterd::model::plan::SkipReason;
@@ -65,6 +68,7 @@ macro_rules! store_suite {
             a_cause_stands_as_first_seen_until_it_is_forgotten,
             decisions_come_back_oldest_first,
             a_standing_plan_replaces_the_former,
+            what_other_hands_did_is_remembered_by_account_until_it_is_blank,
             accounts_are_listed_by_state_link_and_page,
             a_complete_listing_forgets_the_accounts_outside_it,
             cycles_come_back_newest_first_in_pages,
@@ -408,6 +412,30 @@ pub(crate) async fn a_standing_plan_replaces_the_former(store: &impl Store) {
     commit(store, vec![Write::Standing(space(), Standing::default()), Write::Standing(space(), full.clone())]).await;
     assert_eq!(store.standing(&space()).await.unwrap(), Some(full));
     assert_eq!(store.standing(&elsewhere()).await.unwrap(), None);
+}
+
+pub(crate) async fn what_other_hands_did_is_remembered_by_account_until_it_is_blank(store: &impl Store) {
+    assert_eq!(store.hands(&space()).await.unwrap(), Hands::new());
+    let title = AttributePath::parse("title").unwrap();
+    let full = Hand {
+        given_up: [(title.clone(), "Boss".into())].into(),
+        agreed: [(title, serde_json::Value::Null)].into(),
+        ended_over: Some(AccountState::Locked),
+        deleted_by_us: true,
+        missing_since: Some(at(3)),
+        missing: true,
+        regain: true,
+    };
+    let other = Hand { regain: true, ..Hand::default() };
+    let first = Write::Hand(space(), "a-1".into(), other.clone());
+    let writes = [(space(), "a-1", full.clone()), (space(), "a-2", other.clone()), (elsewhere(), "a-1", other.clone())];
+    let writes = writes.into_iter().map(|(space, account, hand)| Write::Hand(space, account.into(), hand));
+    commit(store, std::iter::once(first).chain(writes).collect()).await;
+    let known = Hands::from([("a-1".into(), full), ("a-2".into(), other.clone())]);
+    assert_eq!(store.hands(&space()).await.unwrap(), known);
+    commit(store, vec![Write::Hand(space(), "a-1".into(), Hand::default())]).await;
+    assert_eq!(store.hands(&space()).await.unwrap(), Hands::from([("a-2".into(), other.clone())]));
+    assert_eq!(store.hands(&elsewhere()).await.unwrap(), Hands::from([("a-1".into(), other)]));
 }
 
 pub(crate) async fn accounts_are_listed_by_state_link_and_page(store: &impl Store) {

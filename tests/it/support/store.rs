@@ -12,6 +12,8 @@ use rosterd::model::audit::AuditEvent;
 use rosterd::model::audit::ChainedEvent;
 use rosterd::model::change::Cause;
 use rosterd::model::decision::Decision;
+use rosterd::model::hand::Hand;
+use rosterd::model::hand::Hands;
 use rosterd::model::history::CycleRecord;
 use rosterd::model::history::Intent;
 use rosterd::model::history::OutcomeResult;
@@ -36,6 +38,7 @@ use rosterd::store::Write;
 #[derive(Default)]
 pub(crate) struct Inside {
     pub(crate) links: BTreeMap<(Space, RecordId), Link>,
+    pub(crate) hands: BTreeMap<(Space, AccountId), Hand>,
     pub(crate) intents: Vec<Intent>,
     pub(crate) outcomes: BTreeMap<IntentId, OutcomeResult>,
     pub(crate) events: Vec<AuditEvent>,
@@ -74,6 +77,8 @@ impl Inside {
         match write {
             Write::Link(space, link) => drop(self.links.insert((space, link.record.clone()), link)),
             Write::Unlink(space, record) => drop(self.links.remove(&(space, record))),
+            Write::Hand(space, account, hand) if hand.is_blank() => drop(self.hands.remove(&(space, account))),
+            Write::Hand(space, account, hand) => drop(self.hands.insert((space, account), hand)),
             Write::Intent(intent) => self.intents.push(intent),
             Write::Outcome(id, outcome, _) => drop(self.outcomes.insert(id, outcome)),
             Write::Snapshot(snapshot) => self.snapshots.push(snapshot),
@@ -118,6 +123,12 @@ impl Store for MemoryStore {
 
     async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError> {
         Ok(self.open().links.get(&(space.clone(), record.clone())).cloned())
+    }
+
+    async fn hands(&self, space: &Space) -> Result<Hands, StoreError> {
+        let inside = self.open();
+        let mine = inside.hands.iter().filter(|((at, _), _)| at == space);
+        Ok(mine.map(|((_, account), hand)| (account.clone(), hand.clone())).collect())
     }
 
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {

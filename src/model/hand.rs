@@ -1,0 +1,48 @@
+//! What is remembered of other hands at one account.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use chrono::Utc;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::model::account::AccountState;
+use crate::model::ids::AccountId;
+use crate::model::path::AttributePath;
+
+/// What other hands did at one linked account, as far as a later plan must know it.
+///
+/// Most accounts have none: a blank one is not stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hand {
+    /// Attributes that the target keeps for itself, each with the value that it did not keep
+    /// (null: it was to be cleared). Another wanted value is tried again.
+    pub given_up: BTreeMap<AttributePath, Value>,
+    /// Of attributes with `drift: accept`: the declared value that the target last had. While it
+    /// stays declared, what the target holds instead is accepted.
+    pub agreed: BTreeMap<AttributePath, Value>,
+    /// The state in which another hand held the account when rosterd ended it: that state was not
+    /// rosterd's doing and does not end with rosterd's.
+    pub ended_over: Option<AccountState>,
+    /// Whether rosterd itself deleted the account, so that it may be had back (L17).
+    pub deleted_by_us: bool,
+    /// When a look first found the account missing.
+    pub missing_since: Option<DateTime<Utc>>,
+    /// Whether a second look, later than `visibleWithin`, found it missing too.
+    pub missing: bool,
+    /// A person gave the account back: acts once.
+    pub regain: bool,
+}
+
+impl Hand {
+    /// Whether there is nothing to remember.
+    pub fn is_blank(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Hands by account.
+pub type Hands = BTreeMap<AccountId, Hand>;
