@@ -131,9 +131,24 @@ pub enum StoreError {
     /// The fence is no longer the current one.
     #[error("{0}")]
     Fenced(String),
-    /// It cannot be read or written; the text says what to do.
+    /// It is away: it cannot be read or written now, and the same writes may go through later. The
+    /// text says what to do.
     #[error("{0}")]
     Unavailable(String),
+    /// It is there and refuses these writes: they contradict what it holds, and would again.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl StoreError {
+    /// Whether the store is away, as against there and refusing: what it once recorded as owed may
+    /// go on from a journal only then (L9).
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Held(_) | Self::Fenced(_) | Self::Refused(_) => false,
+        }
+    }
 }
 
 /// Which accounts of a list.

@@ -68,6 +68,7 @@ impl From<StoreError> for Refusal {
             StoreError::Held(_) => "store-held",
             StoreError::Fenced(_) => "store-fenced",
             StoreError::Unavailable(_) => "store-unavailable",
+            StoreError::Refused(_) => "store-refused",
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string())
             .hint("nothing was changed; ask again once the store answers (`/readyz` tells)")

@@ -18,6 +18,7 @@ mod file;
 mod hands;
 mod heads;
 mod lock;
+mod present;
 mod read;
 mod snapshots;
 mod write;
@@ -64,6 +65,7 @@ use crate::store::StoreError;
 use crate::store::Token;
 use crate::store::Write;
 use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::present::Present;
 use crate::stores::sqlite::write::Writer;
 
 /// Readers beside the one writer: enough for the engine and a page at the same time.
@@ -82,6 +84,7 @@ struct Inner {
     /// Random id of this store, part of what audit heads sign.
     id: String,
     heads: PathBuf,
+    present: Present,
     /// Said once at the start and by every check of the audit log of this process.
     audit_note: Option<String>,
     /// `None` once the store is closed, as are the readers.
@@ -108,6 +111,7 @@ impl SqliteStore {
             keys: opened.keys,
             id: opened.id,
             heads: opened.heads,
+            present: opened.present,
             audit_note: opened.audit_note,
             writer: Mutex::new(Some(opened.writer)),
             readers: opened.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
@@ -148,7 +152,9 @@ impl SqliteStore {
             handle.block_on(async {
                 let mut reader = inner.reader().await?;
                 let reader = reader.as_mut().ok_or_else(closed)?;
-                job(&inner, reader).await.map_err(|fault| fault.into_error(&inner.path))
+                let told = |fault: Fault| fault.into_error(&inner.path);
+                inner.present.check().map_err(told)?;
+                job(&inner, reader).await.map_err(told)
             })
         };
         spawn_blocking(work).await.map_err(|error| stopped(&error))?
@@ -164,7 +170,12 @@ impl SqliteStore {
             handle.block_on(async {
                 let mut writer = inner.writer.lock().await;
                 let writer = writer.as_mut().ok_or_else(closed)?;
-                job(&inner, writer).await.map_err(|fault| fault.into_error(&inner.path))
+                let told = |fault: Fault| fault.into_error(&inner.path);
+                inner.present.check().map_err(told)?;
+                let done = job(&inner, writer).await.map_err(told)?;
+                // What went to a deleted file while it was written is not kept either.
+                inner.present.check().map_err(told)?;
+                Ok(done)
             })
         };
         spawn_blocking(work).await.map_err(|error| stopped(&error))?

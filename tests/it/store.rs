@@ -2,4 +2,5 @@
 
 pub(crate) mod suite;
 
+mod faults;
 mod sqlite;

@@ -5,6 +5,11 @@ use std::path::Path;
 use crate::secrets::keys::KeysError;
 use crate::store::StoreError;
 
+/// What is said of a file that is no longer where it was opened.
+pub(super) const GONE: &str = "was deleted or replaced while rosterd runs, so nothing can be remembered and nobody is \
+     given access: put that very file back (`mv`), or stop rosterd, put back the newest copy and start it again; \
+     without any copy a fresh store begins with every target at first contact (`rosterd enforce TARGET`)";
+
 /// An error inside the store, before it is put into words.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
@@ -26,6 +31,11 @@ impl Fault {
         Self::Plain(StoreError::Unavailable(text.into()))
     }
 
+    /// A sentence of our own about writes that contradict what the store holds.
+    pub(super) fn refuse(text: impl Into<String>) -> Self {
+        Self::Plain(StoreError::Refused(text.into()))
+    }
+
     /// The sentence for a person: what is wrong with which file, and what to do.
     pub(super) fn into_error(self, path: &Path) -> StoreError {
         let file = path.display();
@@ -43,11 +53,17 @@ impl Fault {
     }
 }
 
-/// The primary result code of SQLite (<https://www.sqlite.org/rescode.html>) in words.
+/// `SQLITE_READONLY_DBMOVED`: the file was moved or deleted since it was opened.
+const MOVED: i32 = 1032;
+
+/// The result code of SQLite (<https://www.sqlite.org/rescode.html>) in words.
 fn of_sqlite(error: &sqlx::Error) -> String {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    let primary = code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-    match primary {
+    let code = code.and_then(|code| code.parse::<i32>().ok());
+    if code == Some(MOVED) {
+        return GONE.to_owned();
+    }
+    match code.map(|code| code & 0xff) {
         Some(5 | 6) => "is locked by another program that opened the file; close that program and try again".to_owned(),
         Some(8) => "cannot be written; let the user that runs rosterd write the file and its folder".to_owned(),
         Some(10) => format!("cannot be read or written: the disk failed ({error}); check the disk"),

@@ -20,6 +20,8 @@ use crate::stores::sqlite::chains;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::heads;
 use crate::stores::sqlite::lock::Lease;
+use crate::stores::sqlite::present::Present;
+use crate::stores::sqlite::present::beside;
 use crate::stores::sqlite::write::Writer;
 
 /// First bytes of every SQLite file (<https://www.sqlite.org/fileformat.html>, section 1.3).
@@ -36,6 +38,7 @@ pub(super) struct Opened {
     pub(super) keys: Arc<Keys>,
     pub(super) id: String,
     pub(super) heads: PathBuf,
+    pub(super) present: Present,
     pub(super) audit_note: Option<String>,
     pub(super) writer: Writer,
     pub(super) readers: Vec<SqliteConnection>,
@@ -60,7 +63,8 @@ pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<
     }
     let mut writer = Writer::new(db, lease, chains, audit.export);
     writer.export_heads(&id, &heads);
-    Ok(Opened { keys, id, heads, audit_note: audit.note, writer, readers, fence, warnings: audit.warnings })
+    let present = Present::of(&path);
+    Ok(Opened { keys, id, heads, present, audit_note: audit.note, writer, readers, fence, warnings: audit.warnings })
 }
 
 /// Makes the file, for its owner alone, before SQLite would make it for everybody; the files that
@@ -76,7 +80,7 @@ fn make_private(path: &Path) -> Result<(), Fault> {
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .synchronous(SqliteSynchronous::Full)
@@ -106,11 +110,39 @@ fn look(path: &Path) -> Result<(), Fault> {
     }
     let mut start = Vec::new();
     fs::File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut start)?;
-    if start.is_empty() || start == MAGIC {
+    if start.is_empty() {
         return Ok(());
+    }
+    if start == MAGIC {
+        return whole(path, meta.len());
     }
     Err(Fault::say(format!(
         "the store `{shown}` is not a database; name another file under `store`, or move this one away"
+    )))
+}
+
+/// Whether the file is as long as its header says
+/// (<https://www.sqlite.org/fileformat.html>, section 1.3): page size at 16, pages at 28. What a
+/// write-ahead log still holds need not be in the file yet.
+fn whole(path: &Path, length: u64) -> Result<(), Fault> {
+    if fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0) {
+        return Ok(());
+    }
+    let mut header = [0_u8; 32];
+    let read = fs::File::open(path)?.read_exact(&mut header);
+    let [.., p0, p1, _, _, _, _, _, _, _, _, _, _, n0, n1, n2, n3] = header;
+    // A page size of 65,536 is written as 1.
+    let page = match u16::from_be_bytes([p0, p1]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    if read.is_ok() && u64::from(u32::from_be_bytes([n0, n1, n2, n3])) * page <= length {
+        return Ok(());
+    }
+    Err(Fault::say(format!(
+        "the store `{}` was cut off: it is shorter than it says; put back a copy of the file, or move it away to start \
+         anew (every target is at first contact then)",
+        path.display()
     )))
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use chrono::DateTime;
 use chrono::Utc;
+use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::SqliteConnection;
 
@@ -32,6 +33,7 @@ use crate::stores::sqlite::chains;
 use crate::stores::sqlite::chains::Chains;
 use crate::stores::sqlite::chains::Export;
 use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::file;
 use crate::stores::sqlite::hands;
 use crate::stores::sqlite::lock::Lease;
 use crate::stores::sqlite::snapshots;
@@ -64,6 +66,26 @@ impl Writer {
 
     /// All of `writes` or nothing.
     pub(super) async fn commit(&mut self, inner: &Inner, writes: Vec<Write>, fence: Fence) -> Result<(), Fault> {
+        let done = self.try_commit(inner, writes, fence).await;
+        if let Err(Fault::Sql(_)) = &done {
+            self.renew(inner).await;
+        }
+        done
+    }
+
+    /// Opens the file anew. Where the disk is full SQLite rolls a transaction back by itself, and
+    /// the driver would believe for ever that it is still inside.
+    async fn renew(&mut self, inner: &Inner) {
+        let Ok(db) = file::options(&inner.path).connect().await else { return };
+        // Another file may stand there by now: that one is not to be written.
+        let unused = match inner.present.check() {
+            Ok(()) => std::mem::replace(&mut self.db, db),
+            Err(_) => db,
+        };
+        drop(unused.close().await);
+    }
+
+    async fn try_commit(&mut self, inner: &Inner, writes: Vec<Write>, fence: Fence) -> Result<(), Fault> {
         let batch = Batch::of(writes);
         let mut tx = self.db.begin_with("BEGIN IMMEDIATE").await?;
         check_fence(&mut tx, fence).await?;
@@ -197,14 +219,14 @@ async fn taken(db: &mut SqliteConnection, space: &Space, id: i64, links: &[&Link
         let query = sqlx::query_scalar(sql).bind(id).bind(account.as_str()).bind(record.as_str());
         let holder: Option<String> = query.fetch_optional(&mut *db).await?;
         if let Some(holder) = holder {
-            return Ok(Fault::say(format!(
+            return Ok(Fault::refuse(format!(
                 "account `{account}` of `{}` is linked to another user already, to `{holder}`, so it was not linked to \
                  `{record}`; unlink that one first",
                 space.target
             )));
         }
     }
-    Ok(Fault::say(format!("two users were to be linked to one account of `{}`; nothing was written", space.target)))
+    Ok(Fault::refuse(format!("two users were to be linked to one account of `{}`; nothing was written", space.target)))
 }
 
 /// The word in the table.
@@ -231,7 +253,7 @@ async fn intents(db: &mut SqliteConnection, keys: &Keys, writes: &[IntentWrite])
                 let sql = "UPDATE intent SET outcome = $2, outcome_text = $3, outcome_at = $4 WHERE id = $1";
                 let query = sqlx::query(sql).bind(id.as_str()).bind(word).bind(text).bind(nanos(*at));
                 if query.execute(&mut *db).await?.rows_affected() == 0 {
-                    return Err(Fault::say(format!("no intent `{id}` was recorded, so it cannot be closed")));
+                    return Err(Fault::refuse(format!("no intent `{id}` was recorded, so it cannot be closed")));
                 }
             }
         }

@@ -24,19 +24,19 @@ use crate::store::suite::space;
 use crate::store::suite::store_suite;
 use crate::store::suite::user;
 
-async fn fresh() -> (SqliteStore, TempDir) {
+pub(crate) async fn fresh() -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await.unwrap();
     (store, folder)
 }
 
 /// The store of a folder, under the keys of that folder.
-async fn open(folder: &Path) -> Result<SqliteStore, StoreError> {
+pub(crate) async fn open(folder: &Path) -> Result<SqliteStore, StoreError> {
     let (keys, _) = Keys::load_or_make(&folder.join("rosterd.keys")).unwrap();
     SqliteStore::open(folder.join("rosterd.db"), Arc::new(keys), "test").await
 }
 
-async fn refusal(folder: &Path) -> String {
+pub(crate) async fn refusal(folder: &Path) -> String {
     match open(folder).await {
         Ok(_) => panic!("the store was opened"),
         Err(error) => error.to_string(),
@@ -44,18 +44,18 @@ async fn refusal(folder: &Path) -> String {
 }
 
 /// What another hand does to the file.
-async fn tamper(folder: &Path, sql: &'static str) {
+pub(crate) async fn tamper(folder: &Path, sql: &'static str) {
     let url = format!("sqlite://{}", folder.join("rosterd.db").display());
     let mut db = SqliteConnection::connect(&url).await.unwrap();
     sqlx::raw_sql(sql).execute(&mut db).await.unwrap();
     db.close().await.unwrap();
 }
 
-async fn commit(store: &SqliteStore, writes: Vec<Write>) {
+pub(crate) async fn commit(store: &SqliteStore, writes: Vec<Write>) {
     store.commit(writes, store.fence()).await.unwrap();
 }
 
-async fn five_events(store: &SqliteStore) {
+pub(crate) async fn five_events(store: &SqliteStore) {
     for kind in ["one", "two", "three", "four", "five"] {
         commit(store, vec![Write::Audit(event(kind, Some("crm")))]).await;
     }
@@ -272,7 +272,7 @@ async fn other_keys_do_not_open_the_store() {
 }
 
 #[track_caller]
-fn assert_found(found: &[String], expected: &str) {
+pub(crate) fn assert_found(found: &[String], expected: &str) {
     assert!(found.iter().any(|text| text.contains(expected)), "{expected:?} is not in {found:?}");
 }
 

@@ -248,10 +248,10 @@ pub(crate) async fn a_link_is_found_in_its_space_alone(store: &impl Store) {
 pub(crate) async fn an_account_is_linked_to_one_user(store: &impl Store) {
     commit(store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
     let refused = store.commit(vec![Write::Link(space(), link("u-2", "a-1"))], store.fence()).await;
-    let Err(StoreError::Unavailable(text)) = refused else { panic!("{refused:?}") };
+    let Err(StoreError::Refused(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("account `a-1` of `crm` is linked to another user already, to `u-1`"), "{text}");
     let both = ["u-3", "u-4"].map(|record| Write::Link(space(), link(record, "a-3")));
-    let Err(StoreError::Unavailable(text)) = store.commit(both.into(), store.fence()).await else { panic!("taken") };
+    let Err(StoreError::Refused(text)) = store.commit(both.into(), store.fence()).await else { panic!("taken") };
     assert!(text.contains("two users were to be linked to one account"), "{text}");
     commit(store, vec![Write::Unlink(space(), "u-1".into()), Write::Link(space(), link("u-2", "a-1"))]).await;
     assert_eq!(store.links(&space()).await.unwrap().len(), 1);
@@ -265,7 +265,7 @@ pub(crate) async fn a_commit_is_all_or_nothing(store: &impl Store) {
         Write::Audit(event("link", Some("crm"))),
         unknown,
     ];
-    let Err(StoreError::Unavailable(text)) = store.commit(writes, store.fence()).await else { panic!("taken") };
+    let Err(StoreError::Refused(text)) = store.commit(writes, store.fence()).await else { panic!("taken") };
     assert!(text.contains("no intent `nobody`"), "{text}");
     assert_eq!(store.links(&space()).await.unwrap(), BTreeMap::new());
     assert_eq!(store.snapshot().await.unwrap(), None);

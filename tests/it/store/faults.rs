@@ -1,0 +1,184 @@
+//! What becomes of a SQLite store whose disk or file fails it in mid-run: a clear word, nothing
+//! half-written, and on it goes when the fault is over.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use rosterd::model::account::AccountState;
+use rosterd::model::history::SeenAccount;
+use rosterd::store::Store;
+use rosterd::store::StoreError;
+use rosterd::store::Write;
+use rosterd::stores::sqlite::SqliteStore;
+use sqlx::Connection;
+use sqlx::SqliteConnection;
+
+use crate::store::sqlite::commit;
+use crate::store::sqlite::five_events;
+use crate::store::sqlite::fresh;
+use crate::store::sqlite::open;
+use crate::store::sqlite::refusal;
+use crate::store::sqlite::tamper;
+use crate::store::suite::event;
+use crate::store::suite::link;
+use crate::store::suite::space;
+
+/// What a commit is told while the store is away.
+async fn away(store: &SqliteStore) -> String {
+    let write = Write::Link(space(), link("u-9", "a-9"));
+    let error = store.commit(vec![write], store.fence()).await.expect_err("it was committed");
+    assert!(error.is_away(), "{error:?}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_file_deleted_in_mid_run_is_noticed_by_the_next_read_and_the_next_commit() {
+    let (store, folder) = fresh().await;
+    commit(&store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
+    fs::remove_file(folder.path().join("rosterd.db")).unwrap();
+    let text = away(&store).await;
+    assert!(text.contains("was deleted or replaced") && text.contains("rosterd enforce TARGET"), "{text}");
+    let read = store.links(&space()).await.unwrap_err();
+    assert!(read.is_away() && read.to_string().contains("was deleted or replaced"), "{read}");
+}
+
+#[tokio::test]
+async fn a_copy_put_in_the_files_place_in_mid_run_is_not_taken_for_it() {
+    let (store, folder) = fresh().await;
+    let path = folder.path().join("rosterd.db");
+    commit(&store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
+    fs::copy(&path, folder.path().join("copy")).unwrap();
+    fs::rename(folder.path().join("copy"), &path).unwrap();
+    assert!(away(&store).await.contains("was deleted or replaced"));
+}
+
+#[tokio::test]
+async fn a_store_whose_write_ahead_log_was_deleted_takes_nothing_more() {
+    let (store, folder) = fresh().await;
+    fs::remove_file(folder.path().join("rosterd.db-wal")).unwrap();
+    assert!(away(&store).await.contains("rosterd.db-wal"));
+}
+
+#[tokio::test]
+async fn a_folder_moved_away_and_put_back_is_gone_on_with() {
+    let (store, folder) = fresh().await;
+    let (here, there) = (folder.path().join("state"), folder.path().join("elsewhere"));
+    fs::create_dir(&here).unwrap();
+    let inside = open(&here).await.unwrap();
+    fs::rename(&here, &there).unwrap();
+    assert!(away(&inside).await.contains("was deleted or replaced"));
+    fs::rename(&there, &here).unwrap();
+    commit(&inside, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
+    assert_eq!(inside.links(&space()).await.unwrap().len(), 1);
+    drop(store);
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_off_gets_a_clear_word() {
+    let (store, folder) = fresh().await;
+    five_events(&store).await;
+    store.close().await;
+    let file = fs::OpenOptions::new().write(true).open(folder.path().join("rosterd.db")).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 4096).unwrap();
+    let text = refusal(folder.path()).await;
+    assert!(text.contains("was cut off") && text.contains("put back a copy"), "{text}");
+}
+
+/// Overwrites all pages but the first of a file that is open.
+fn overwrite(path: &Path) {
+    use std::os::unix::fs::FileExt;
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
+    file.write_all_at(&vec![0xa5; length - 4096], 4096).unwrap();
+}
+
+#[tokio::test]
+async fn bytes_overwritten_in_mid_file_get_a_clear_word_from_reads_and_commits() {
+    let (store, folder) = fresh().await;
+    commit(&store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
+    store.close().await;
+    let store = open(folder.path()).await.unwrap();
+    tamper(folder.path(), "PRAGMA wal_checkpoint(TRUNCATE)").await;
+    overwrite(&folder.path().join("rosterd.db"));
+    let read = store.tokens().await.unwrap_err();
+    assert!(read.to_string().contains("is damaged") && read.to_string().contains("put back a copy"), "{read}");
+    assert!(away(&store).await.contains("is damaged"));
+    let verdict = store.verify_audit().await.unwrap_err();
+    assert!(verdict.is_away(), "{verdict}");
+}
+
+#[tokio::test]
+async fn a_file_that_another_program_locks_gets_a_clear_word_and_is_gone_on_with_when_it_lets_go() {
+    let (store, folder) = fresh().await;
+    let url = format!("sqlite://{}", folder.path().join("rosterd.db").display());
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    let locked = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let text = away(&store).await;
+    assert!(text.contains("is locked by another program") && text.contains("close that program"), "{text}");
+    locked.rollback().await.unwrap();
+    commit(&store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
+}
+
+/// A file system of its own, which ends with the test; `None`, said on standard error, where this
+/// user may mount none.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(kilobytes: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={kilobytes}k");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        if mounted.is_ok_and(|done| done.status.success()) {
+            return Some(Self(folder));
+        }
+        // Not `eprintln!`: the test runner would swallow it, and a skip must be seen.
+        let said = b"skipped: a full disk needs a small file system, and only the superuser may mount one\n";
+        std::io::stderr().write_all(said).unwrap();
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: SQLite's thread may hold the file for a moment yet.
+        Command::new("umount").arg("--lazy").arg(self.0.path()).status().ok();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_gets_a_clear_word_loses_nothing_and_is_gone_on_with_once_there_is_room() {
+    let Some(disk) = SmallDisk::new(1024) else { return };
+    let folder = disk.0.path();
+    let store = open(folder).await.unwrap();
+    let rows = |from: usize| {
+        let row = |number: usize| SeenAccount {
+            account: format!("a-{number}").into(),
+            user_name: Some("x".repeat(200)),
+            state: AccountState::Active,
+            record: None,
+        };
+        Write::Seen(space(), (from..from + 200).map(row).collect())
+    };
+    commit(&store, vec![rows(0), Write::Audit(event("before", Some("crm")))]).await;
+    fs::write(folder.join("ballast"), vec![0; 512 * 1024]).unwrap();
+    let mut from = 200;
+    let text = loop {
+        let writes = vec![rows(from), Write::Audit(event("during", Some("crm")))];
+        match store.commit(writes, store.fence()).await {
+            Ok(()) => from += 200,
+            Err(error) => break error,
+        }
+        assert!(from < 20_000, "the disk never filled up");
+    };
+    assert!(
+        matches!(&text, StoreError::Unavailable(text) if text.contains("the disk is full; free some space")),
+        "{text}"
+    );
+    let filter = rosterd::store::AccountFilter { limit: usize::MAX, ..rosterd::store::AccountFilter::default() };
+    assert_eq!(store.seen(&space(), &filter).await.unwrap().len(), from, "half a commit was kept");
+    fs::remove_file(folder.join("ballast")).unwrap();
+    commit(&store, vec![rows(from), Write::Audit(event("after", Some("crm")))]).await;
+    assert_eq!(store.verify_audit().await.unwrap(), Vec::<String>::new());
+}
