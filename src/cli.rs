@@ -103,6 +103,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Link { user, account, target } => decide::link(global, user, account, target.as_deref()).await,
         Command::Enforce { target, digest } => decide::enforce(global, target, digest).await,
         Command::AcceptShrink { digest } => decide::accept_shrink(global, digest).await,
+        Command::TrustClock { reason } => decide::trust_clock(global, reason.as_deref()).await,
         Command::Holds(HoldsCommand::List) => lists::holds(global).await,
         Command::Holds(HoldsCommand::Release { digest, reason }) => {
             decide::release(global, digest, reason.as_deref()).await

@@ -20,6 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::DateTime;
+use chrono::Utc;
 use tokio::sync::mpsc;
 
 use crate::model::account::Account;
@@ -186,6 +188,12 @@ pub trait Connector: Send + Sync {
 
     /// A desired value in the form in which the target gives it back. Pure.
     fn canonicalize(&self, path: &AttributePath, value: &serde_json::Value) -> serde_json::Value;
+
+    /// What time it is at the target, by its last answer and what passed since; `None` where it does
+    /// not tell. A witness of the clock, never a source of time.
+    fn time(&self) -> Option<DateTime<Utc>> {
+        None
+    }
 
     /// Reach, rights, realm, who we are. Asserts that the credential is taken: a list read
     /// without one may be a subset.

@@ -13,6 +13,7 @@ pub mod pace;
 pub mod queue;
 pub mod shared;
 pub mod status;
+pub mod time;
 pub mod worker;
 
 use std::collections::BTreeSet;
@@ -118,7 +119,7 @@ impl Engine {
 
     /// Everything that `status` shows.
     pub fn status(&self) -> Status {
-        Status { source: self.source(), targets: self.shared.target_statuses() }
+        Status { source: self.source(), targets: self.shared.target_statuses(), clock: self.shared.clock_doubt() }
     }
 
     /// The accepted snapshot.
@@ -177,6 +178,13 @@ impl Engine {
             Some(target) => self.send(&target, Message::Decided),
             None => intake::reload(&self.shared).await,
         }
+    }
+
+    /// Believes the clock as it is: a person's word, whatever speaks against it.
+    pub async fn trust_clock(&self, event: AuditEvent) -> Result<(), EngineError> {
+        self.audit(event).await?;
+        self.shared.trust_clock();
+        Ok(())
     }
 
     /// Links a user to an existing account: a person's word.

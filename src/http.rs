@@ -12,10 +12,14 @@ pub mod fault;
 pub mod pace;
 
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytes::BytesMut;
+use chrono::DateTime;
+use chrono::Utc;
 use reqwest::Method;
 use reqwest::Url;
 use reqwest::header;
@@ -23,6 +27,7 @@ use reqwest::redirect::Policy;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::clock::guard::Reading;
 use crate::http::answer::Answer;
 use crate::http::fault::HttpError;
 use crate::secrets::secret::Secret;
@@ -61,6 +66,8 @@ pub struct HttpClient {
     answer_limit: usize,
     observer: Observer,
     clock: Arc<dyn Clock>,
+    /// The `Date` of the last answer, and when it came.
+    heard: Mutex<Option<Reading>>,
 }
 
 /// One call.
@@ -121,7 +128,14 @@ impl HttpClient {
         }
         let client =
             builder.build().map_err(|error| HttpError::door(format!("no HTTPS client can be made: {error}")))?;
-        Ok(Self { client, base, bearer, answer_limit, observer, clock })
+        Ok(Self { client, base, bearer, answer_limit, observer, clock, heard: Mutex::default() })
+    }
+
+    /// What time it is over there: the `Date` of the last answer, carried on by the steady clock.
+    pub fn time(&self) -> Option<DateTime<Utc>> {
+        let heard = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let steady = self.clock.steady();
+        heard.is_fresh(steady).then(|| heard.carried(steady))
     }
 
     /// The base address.
@@ -198,6 +212,10 @@ impl HttpClient {
         let response = request.send().await.map_err(|error| fault::of_call(call.operation, call.writes(), &error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
+        if let Some(wall) = pace::date(&headers) {
+            let heard = Reading { wall, steady: self.clock.steady() };
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
+        }
         let body = self.read(response, call).await?;
         let retry_after = pace::wait(&headers, self.clock.now());
         let secret = self.bearer.clone();

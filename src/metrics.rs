@@ -49,6 +49,8 @@ pub struct Metrics {
     pub manifest_errors: IntGauge,
     /// 1 while the configuration in use is the newest one that was read, 0 after a failed reload.
     pub config_last_reload_success: IntGauge,
+    /// 1 while the wall clock is believed, 0 while end dates and deletions wait for it.
+    pub clock_trusted: IntGauge,
     sources: Mutex<BTreeMap<String, Arc<SourceMetrics>>>,
     targets: Mutex<BTreeMap<TargetName, Registered>>,
 }
@@ -80,6 +82,10 @@ impl Metrics {
             manifest_errors: families.int_gauge("rosterd_manifest_errors", "Problems found by the newest load."),
             config_last_reload_success: families
                 .int_gauge("rosterd_config_last_reload_success", "1 if the newest configuration is in use, else 0."),
+            clock_trusted: families.int_gauge(
+                "rosterd_clock_trusted",
+                "1 while the machine's clock is believed, 0 while end dates and deletions wait for it.",
+            ),
             sources: Mutex::default(),
             targets: Mutex::default(),
             registry,

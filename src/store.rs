@@ -170,6 +170,11 @@ pub trait Store: Send + Sync {
     /// The fence of this process.
     fn fence(&self) -> Fence;
 
+    /// What the store's own clock shows; `None` where it has none but this machine's.
+    async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(None)
+    }
+
     /// Remembers all of `writes`, in order, or nothing.
     async fn commit(&self, writes: Vec<Write>, fence: Fence) -> Result<(), StoreError>;
 

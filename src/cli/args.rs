@@ -154,6 +154,12 @@ pub enum Command {
         /// The digest that `status` showed
         digest: String,
     },
+    /// Say that the machine's clock is right, though something speaks against it
+    TrustClock {
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Changes that a limit holds
     #[command(subcommand)]
     Holds(HoldsCommand),

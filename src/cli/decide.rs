@@ -74,6 +74,15 @@ pub async fn accept_shrink(global: &Global, digest: &str) -> Result<Exit, Failur
     told(global, &result?, "the manifests are accepted; limits still apply to what follows from them")
 }
 
+/// `trust-clock`
+pub async fn trust_clock(global: &Global, reason: Option<&str>) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let body = ReasonBody { reason: reason.map(str::to_owned) };
+    let result = say(&session, &["clock", "trust"], &body).await;
+    session.close().await;
+    told(global, &result?, "the clock is believed as it is; end dates and deletions act again")
+}
+
 /// `holds release`
 pub async fn release(global: &Global, digest: &str, reason: Option<&str>) -> Result<Exit, Failure> {
     let session = session::open(global, None, Purpose::Act).await?;

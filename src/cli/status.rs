@@ -22,6 +22,9 @@ use crate::model::plan::Hold;
 /// Everything, for people.
 pub fn text(status: &Status) -> String {
     let mut out = source(&status.source);
+    if let Some(doubt) = &status.clock {
+        put(&mut out, format_args!("{} {}\n", styled(BAD, "clock:"), plain(doubt)));
+    }
     out.push('\n');
     out.push_str(&table(&status.targets).text());
     for target in &status.targets {

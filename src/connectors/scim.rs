@@ -20,6 +20,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::DateTime;
+use chrono::Utc;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc;
@@ -209,6 +211,10 @@ impl Connector for Scim {
             call_limit: self.profile.call_limit,
             reactivates: self.profile.reactivates,
         }
+    }
+
+    fn time(&self) -> Option<DateTime<Utc>> {
+        self.wire.http.time()
     }
 
     fn canonicalize(&self, path: &AttributePath, value: &Value) -> Value {

@@ -69,7 +69,7 @@ pub async fn explain(shared: &Shared, record: &RecordId, target: &TargetName) ->
 fn desired_of(shared: &Shared, handle: &Handle, record: &RecordId) -> Option<Desired> {
     let snapshot = shared.snapshot()?;
     let mut table = Table::new(Arc::clone(&handle.projector));
-    table.refresh(&snapshot, None, shared.now());
+    table.refresh(&snapshot, None, shared.judged());
     table.desired().get(record).cloned()
 }
 

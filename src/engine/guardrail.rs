@@ -80,7 +80,7 @@ impl Guardrail {
         plan: Plan,
         (populated, queued): (bool, impl Fn(Cause) -> u64),
     ) -> Result<Plan, StoreError> {
-        let now = shared.now();
+        let now = shared.judged();
         let mut narrowed: BTreeMap<(Cause, Duration), u64> = BTreeMap::new();
         let by_cause =
             [(Cause::Inferred, &target.limits.narrow_inferred), (Cause::Explicit, &target.limits.narrow_explicit)];

@@ -20,6 +20,7 @@ use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::ShrinkHold;
 use crate::engine::status::TargetStatus;
+use crate::engine::time;
 use crate::engine::worker;
 use crate::engine::worker::Message;
 use crate::manifest;
@@ -48,6 +49,7 @@ type Causes = BTreeMap<(RecordId, TargetName, Option<EntitlementName>), Option<C
 
 /// Loads once, starts the workers, and watches where `running` says so.
 pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError> {
+    time::begin(shared).await?;
     if let Some(stored) = shared.store.snapshot().await? {
         let mut status = lock(&shared.source_status);
         status.generation = stored.generation;
@@ -65,6 +67,7 @@ pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineE
     }
     load(shared, running).await?;
     if running == Running::Daemon {
+        shared.tasks.spawn(time::watch(Arc::clone(shared)));
         let watched = Arc::clone(shared);
         shared.tasks.spawn(async move { watch(&watched).await });
     }
@@ -114,7 +117,7 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let (projectors, broken) = projectors(&documents.targets);
     let blocking = documents.problems.iter().filter(|problem| problem.conflict_of.is_none()).count() + broken.len();
     let current = shared.current.load_full();
-    let now = shared.now();
+    let now = shared.judged();
     let since = now - Duration::hours(24);
     let highest = shared.store.highest_level(since).await?;
     let shrink_accepted = accepted_shrinks(shared).await?;

@@ -253,7 +253,7 @@ pub async fn causes(store: &dyn Store, target: &Target) -> Result<Causes, StoreE
 /// What users of `snapshot` should have in the target of `handle`.
 pub fn desired(shared: &Shared, handle: &Handle, snapshot: &Snapshot) -> BTreeMap<RecordId, Desired> {
     let mut table = Table::new(Arc::clone(&handle.projector));
-    table.refresh(snapshot, None, shared.now());
+    table.refresh(snapshot, None, shared.judged());
     table.desired().clone()
 }
 

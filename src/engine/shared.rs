@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwapOption;
 use chrono::DateTime;
@@ -14,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::clock::guard::Guard;
+use crate::clock::guard::Reading;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::Sender;
@@ -109,6 +112,10 @@ pub struct Shared {
     pub(crate) handles: Mutex<BTreeMap<TargetName, Handle>>,
     /// Workers that were told to end, by target.
     pub(crate) leaving: Mutex<BTreeMap<TargetName, CancellationToken>>,
+    /// Whether the clock is believed.
+    pub(crate) guard: Mutex<Guard>,
+    /// What workers were told of that last.
+    pub(crate) clock_was_trusted: AtomicBool,
     /// Loads are judged one after another.
     pub(crate) intake: tokio::sync::Mutex<()>,
 }
@@ -121,6 +128,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { store, clock, metrics, source, connectors, max_shrink_percent } = parts;
+        let guard = Mutex::new(Guard::new(Reading::of(&*clock)));
         let source_status = SourceStatus { name: source.name().to_owned(), ..SourceStatus::default() };
         Self {
             store,
@@ -135,13 +143,10 @@ impl Shared {
             source_status: Mutex::new(source_status),
             handles: Mutex::new(BTreeMap::new()),
             leaving: Mutex::new(BTreeMap::new()),
+            guard,
+            clock_was_trusted: AtomicBool::new(true),
             intake: tokio::sync::Mutex::new(()),
         }
-    }
-
-    /// The time.
-    pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
     }
 
     /// The snapshot that plans start from.

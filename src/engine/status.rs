@@ -32,6 +32,9 @@ pub struct Status {
     pub source: SourceStatus,
     /// Every target, by name.
     pub targets: Vec<TargetStatus>,
+    /// Why the machine's clock is not believed, with what to do; `None` where it is.
+    #[serde(default)]
+    pub clock: Option<String>,
 }
 
 /// Where desired users come from.

@@ -308,7 +308,7 @@ impl Worker {
         let first = self.snapshot.is_none();
         let records = if first { None } else { changed };
         self.snapshot = Some(Arc::clone(&current.snapshot));
-        let now = self.shared.now();
+        let now = self.shared.judged();
         let differ = self.table.refresh(&current.snapshot, records, now);
         self.plan_transitions(records, now);
         // First, so that a record id left behind does not pass for a user who is gone.
@@ -323,7 +323,7 @@ impl Worker {
     /// An account whose creation is under way, or whose end nobody knows, is moved when it is known.
     fn move_renamed(&mut self) {
         let (Some(snapshot), Some(place)) = (self.snapshot.clone(), self.place.as_mut()) else { return };
-        let now = self.shared.clock.now();
+        let now = self.shared.now();
         let mut marked = Vec::new();
         for (record, user) in snapshot.users.iter().filter(|(_, user)| !user.formerly.is_empty()) {
             let old = user.formerly.iter().find(|old| {

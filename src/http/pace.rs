@@ -28,6 +28,12 @@ pub fn wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     })
 }
 
+/// What the answer says the time is; `None` where a cache answered (RFC 9111 section 5.1).
+pub fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let fresh = headers.get("age").is_none();
+    headers.get("date").filter(|_| fresh).and_then(|value| value.to_str().ok()).map(str::trim).and_then(http_date)
+}
+
 fn seconds(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let number: f64 = text.parse().ok()?;
     let whole = Duration::try_from_secs_f64(number.ceil()).ok()?;

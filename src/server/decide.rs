@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::engine::status::SourceStatus;
+use crate::engine::status::Status;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
 use crate::model::ids::Digest;
@@ -89,6 +90,18 @@ pub(crate) async fn accept_shrink(
 ) -> Result<Json<Decision>, Refusal> {
     let matter = Matter { target: None, digest: Some(digest), reason };
     decided(&api, caller, DecisionKind::AcceptShrink, matter).await
+}
+
+/// `POST /api/v1/clock/trust`
+pub(crate) async fn trust_clock(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Body(ReasonBody { reason }): Body<ReasonBody>,
+) -> Result<Json<Status>, Refusal> {
+    let reason = checked_reason(reason)?.map(|reason| ("reason".to_owned(), reason.into()));
+    let event = api.event(&caller, "trust-clock", None, reason.into_iter().collect());
+    api.engine.trust_clock(event).await?;
+    Ok(Json(api.engine.status()))
 }
 
 /// `POST /api/v1/source/reload`

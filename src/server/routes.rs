@@ -122,6 +122,7 @@ fn writes() -> Vec<Route> {
         post("/api/v1/targets/{target}/enforce", Reaches::Path, decide::enforce),
         post("/api/v1/holds/{digest}/release", Reaches::Asked, decide::release),
         post("/api/v1/source/accept-shrink", Reaches::Everything, decide::accept_shrink),
+        post("/api/v1/clock/trust", Reaches::Everything, decide::trust_clock),
         post("/api/v1/source/reload", Reaches::Everything, decide::reload).weight(Weight::Look),
         post("/api/v1/tokens", Reaches::Everything, tokens::create).right(Right::Admin).kind(Kind::WriteOnce),
         Route::new(Method::DELETE, "/api/v1/tokens/{name}", Reaches::Everything, tokens::revoke).right(Right::Admin),

@@ -154,7 +154,7 @@ pub(crate) async fn owed(
 
 /// `GET /api/v1/holds`
 pub(crate) async fn holds(State(api): State<Arc<Api>>, caller: Caller) -> Json<Holds> {
-    let Status { source, targets } = seen_by(&api, &caller);
+    let Status { source, targets, clock: _ } = seen_by(&api, &caller);
     let mut items: Vec<TargetHold> = Vec::new();
     for TargetStatus { name, holds, .. } in targets {
         items.extend(holds.into_iter().map(|hold| TargetHold { target: name.clone(), hold }));

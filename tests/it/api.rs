@@ -149,6 +149,7 @@ async fn every_write_is_audited_with_who_asked_for_it() {
         ("/api/v1/targets/crm/suspend", json!({ "reason": "upgrade" }), "suspend"),
         ("/api/v1/targets/crm/resume", json!({}), "resume"),
         ("/api/v1/source/reload", json!({}), "reload"),
+        ("/api/v1/clock/trust", json!({ "reason": "the time server was wrong" }), "trust-clock"),
     ];
     for (uri, body, kind) in writes {
         let answer = rig.post(uri, &operator, &[], &body).await;

@@ -114,6 +114,8 @@ impl Worker {
 
     /// Takes the door's answer in.
     pub(super) async fn probed(&mut self, done: ProbeDone) {
+        // Before anything is planned: the answer may show that the clock is wrong.
+        self.shared.hear_targets();
         match done {
             Ok(probe) => {
                 if self.enter(probe).await {

@@ -152,7 +152,7 @@ impl Worker {
             return;
         }
         let Some(cycle) = self.begin_cycle(trigger, false, records.clone(), Some(reply)) else { return };
-        self.mark(records.iter().cloned(), trigger, self.shared.clock.now());
+        self.mark(records.iter().cloned(), trigger, self.shared.now());
         for record in records {
             if let Some(former) = self.dirty.get_mut(record).and_then(|dirty| dirty.cycle.replace(cycle.clone())) {
                 self.settle(&former, record, Settled::Through);

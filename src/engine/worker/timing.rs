@@ -61,16 +61,16 @@ impl Worker {
 
     /// Acts on whatever the clock says: schedules, and validity that begins or ends.
     pub(super) fn on_time(&mut self) {
-        let now = self.shared.now();
+        let (now, judged) = (self.shared.now(), self.shared.judged());
         let mut arrived = BTreeMap::new();
-        while let Some((at, record)) = self.transitions.first().cloned().filter(|(at, _)| *at <= now) {
+        while let Some((at, record)) = self.transitions.first().cloned().filter(|(at, _)| *at <= judged) {
             self.transitions.pop_first();
             arrived.insert(record, at);
         }
         if let Some(snapshot) = self.snapshot.clone().filter(|_| !arrived.is_empty()) {
             let records: BTreeSet<_> = arrived.keys().cloned().collect();
-            let differ = self.table.refresh(&snapshot, Some(&records), now);
-            self.plan_transitions(Some(&records), now);
+            let differ = self.table.refresh(&snapshot, Some(&records), judged);
+            self.plan_transitions(Some(&records), judged);
             for record in differ {
                 let since = arrived.get(&record).copied().unwrap_or(now);
                 self.mark_changed([record], Trigger::Validity, since);
@@ -107,7 +107,8 @@ impl Worker {
     pub(super) fn next_wake(&self) -> Instant {
         let now = Instant::now();
         let wall = self.shared.now();
-        let next_second = self.transitions.first().map(|(at, _)| *at);
+        // While the clock is doubted none arrives; a message tells when it is believed again.
+        let next_second = self.transitions.first().map(|(at, _)| *at).filter(|_| self.shared.clock_is_trusted());
         let by_clock = [next_second, self.next_run].into_iter().flatten().min();
         let by_clock = by_clock.map(|at| now + (at - wall).to_std().unwrap_or_default());
         let store = self.store_error.as_ref().map(|(_, until)| *until);

@@ -77,7 +77,7 @@ fn fresh() -> String {
 fn sample(rule: &Rule) -> (Value, u16) {
     match (rule.method.as_str(), rule.path) {
         ("GET", _) => (Value::Null, 200),
-        ("POST", "/api/v1/plan" | "/api/v1/source/reload") => (json!({}), 200),
+        ("POST", "/api/v1/plan" | "/api/v1/source/reload" | "/api/v1/clock/trust") => (json!({}), 200),
         ("POST", path) if path.ends_with("/sync") || path.ends_with("/suspend") || path.ends_with("/resume") => {
             (json!({}), 200)
         }
@@ -171,6 +171,7 @@ fn the_table_says_who_may_do_what() {
     POST /api/v1/targets/{target}/enforce needs operator, reaches Path
     POST /api/v1/holds/{digest}/release needs operator, reaches Asked
     POST /api/v1/source/accept-shrink needs operator, reaches Everything
+    POST /api/v1/clock/trust needs operator, reaches Everything
     POST /api/v1/source/reload needs operator, reaches Everything
     POST /api/v1/tokens needs admin, reaches Everything
     DELETE /api/v1/tokens/{name} needs admin, reaches Everything

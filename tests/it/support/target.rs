@@ -8,6 +8,8 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::DateTime;
+use chrono::Utc;
 use rosterd::connector::Applied;
 use rosterd::connector::Capabilities;
 use rosterd::connector::Connector;
@@ -69,6 +71,8 @@ pub(crate) struct Inside {
     pub(crate) partial: Option<usize>,
     /// Look-ups prove nothing.
     pub(crate) unproven: bool,
+    /// What its answers say the time is: what it was at an instant.
+    pub(crate) time: Option<(DateTime<Utc>, Instant)>,
     /// How long each call takes.
     pub(crate) latency: Duration,
     next: u64,
@@ -216,6 +220,10 @@ impl Connector for MemoryTarget {
             call_limit: Duration::from_secs(10),
             reactivates: true,
         }
+    }
+
+    fn time(&self) -> Option<DateTime<Utc>> {
+        self.inside().time.map(|(at, since)| at + since.elapsed())
     }
 
     fn canonicalize(&self, _: &AttributePath, value: &Value) -> Value {

@@ -1,0 +1,122 @@
+//! The engine's time: the clock as far as it is believed (L16).
+//!
+//! Everybody in the engine asks [`Shared::now`] or [`Shared::judged`], never the clock. What targets
+//! and the store say of the time is heard regularly, and whenever a target answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::clock::guard::Guard;
+use crate::clock::guard::Reading;
+use crate::clock::guard::Time;
+use crate::engine::shared::Shared;
+use crate::engine::shared::lock;
+use crate::engine::worker::Message;
+use crate::store::StoreError;
+
+/// How often the clock is looked at when nobody asks for the time.
+const EVERY: Duration = Duration::from_secs(5);
+
+impl Shared {
+    /// The time, for records, waits and schedules. It goes on while the clock is doubted, by the
+    /// time that passed.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.time().now
+    }
+
+    /// The time by which validity, deletions and windows are judged. It stands still while the clock
+    /// is doubted: then nothing ends by itself.
+    pub fn judged(&self) -> DateTime<Utc> {
+        self.time().judged
+    }
+
+    /// Whether the clock is believed. While it is not, nothing is deleted.
+    pub fn clock_is_trusted(&self) -> bool {
+        self.time().trusted
+    }
+
+    /// Why the clock is not believed, and what to do; `None` where it is.
+    pub(crate) fn clock_doubt(&self) -> Option<String> {
+        self.time();
+        let doubt = lock(&self.guard).doubt()?;
+        Some(format!(
+            "{doubt}; end dates and deletions wait until it is right again, or until a person says that it is: \
+             set the clock, or `rosterd trust-clock`"
+        ))
+    }
+
+    fn time(&self) -> Time {
+        lock(&self.guard).read(Reading::of(&*self.clock))
+    }
+
+    /// Hears what targets say of the time, and acts where that changes what is believed.
+    pub(crate) fn hear_targets(&self) {
+        let said = lock(&self.handles).values().filter_map(|handle| handle.connector.time()).collect();
+        lock(&self.guard).targets_say(said, Reading::of(&*self.clock));
+        self.judge_clock();
+    }
+
+    /// Tells everybody where the clock is believed no more, or again.
+    fn judge_clock(&self) {
+        let trusted = self.time().trusted;
+        self.metrics.clock_trusted.set(i64::from(trusted));
+        let before = self.clock_was_trusted.swap(trusted, std::sync::atomic::Ordering::SeqCst);
+        if before == trusted {
+            return;
+        }
+        match self.clock_doubt() {
+            Some(doubt) => tracing::error!(%doubt, "the clock is not believed"),
+            None => tracing::warn!("the clock is believed again"),
+        }
+        let senders: Vec<_> = lock(&self.handles).values().map(|handle| handle.sender.clone()).collect();
+        for sender in senders {
+            // Whoever ended has nothing to judge any more.
+            drop(sender.send(Message::Snapshot(None)));
+        }
+    }
+
+    /// A person says that the clock is right as it is.
+    pub(crate) fn trust_clock(&self) {
+        lock(&self.guard).trust(Reading::of(&*self.clock));
+        self.judge_clock();
+    }
+}
+
+/// Learns from the store what time it is at least.
+pub async fn begin(shared: &Shared) -> Result<(), StoreError> {
+    // Nothing was judged by an earlier reading.
+    *lock(&shared.guard) = Guard::new(Reading::of(&*shared.clock));
+    let cycle = shared.store.cycles(None, None, 1).await?.into_iter().next();
+    let snapshot = shared.store.snapshot().await?.map(|snapshot| snapshot.at);
+    let recorded = cycle.map(|cycle| cycle.ended.unwrap_or(cycle.started));
+    if let Some(at) = recorded.max(snapshot) {
+        lock(&shared.guard).not_before(at, Reading::of(&*shared.clock));
+    }
+    ask_store(shared).await?;
+    shared.judge_clock();
+    Ok(())
+}
+
+async fn ask_store(shared: &Shared) -> Result<(), StoreError> {
+    if let Some(at) = shared.store.time().await? {
+        lock(&shared.guard).store_says(at, Reading::of(&*shared.clock));
+    }
+    Ok(())
+}
+
+/// Looks at the clock until the engine stops.
+pub async fn watch(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.cancel.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        if let Err(error) = ask_store(&shared).await {
+            tracing::debug!(%error, "the store does not say what time it is");
+        }
+        shared.hear_targets();
+    }
+}

@@ -1,0 +1,148 @@
+//! A clock that is set takes nobody's access away and empties no window (L16).
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rosterd::engine::Running;
+use rosterd::model::account::AccountState;
+use rosterd::model::plan::HoldKind;
+use rosterd::model::target::Schedule;
+use rosterd::model::target::Window;
+use rosterd::model::user::User;
+use rosterd::model::user::Validity;
+use tokio::time::Instant;
+
+use crate::support::make::documents;
+use crate::support::make::inactive;
+use crate::support::make::target;
+use crate::support::make::user;
+use crate::support::make::users;
+use crate::support::rig::Rig;
+use crate::support::rig::noon;
+
+/// A user whose access ends so long after noon.
+fn until(id: &str, after: TimeDelta) -> User {
+    User { valid: Validity { from: None, until: Some(noon() + after) }, ..user(id) }
+}
+
+fn active(rig: &Rig) -> usize {
+    rig.target("app").inside().accounts.values().filter(|account| account.state == AccountState::Active).count()
+}
+
+fn trusted(rig: &Rig) -> bool {
+    rig.metrics.clock_trusted.get() == 1
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_forward_ends_nobodys_access_until_that_second_really_comes() {
+    let leavers = (0..20).map(|number| until(&format!("u-{number:04}"), TimeDelta::hours(6)));
+    let rig = Rig::started(documents(leavers, [target("app")])).await;
+    assert!(trusted(&rig) && active(&rig) == 20);
+    rig.clock.step(TimeDelta::days(365));
+    rig.pass(Duration::from_hours(1)).await;
+    rig.sync("app").await.unwrap();
+    assert_eq!(active(&rig), 20, "not even a cycle that a person asks for acts on it");
+    assert!(!trusted(&rig));
+    let words = rig.engine.status().clock.unwrap();
+    assert!(words.contains("set forward by 31536000 s") && words.contains("rosterd trust-clock"), "{words}");
+    rig.clock.step(TimeDelta::days(-365));
+    rig.pass(Duration::from_hours(4)).await;
+    assert_eq!((active(&rig), trusted(&rig)), (20, true), "right again by itself");
+    assert_eq!(rig.engine.status().clock, None);
+    rig.pass(Duration::from_mins(61)).await;
+    assert_eq!(active(&rig), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_date_that_comes_while_the_clock_is_doubted_acts_when_it_is_right_again() {
+    let rig = Rig::started(documents([until("a", TimeDelta::hours(1))], [target("app")])).await;
+    rig.clock.step(TimeDelta::days(-30));
+    rig.pass(Duration::from_hours(2)).await;
+    assert_eq!(active(&rig), 1);
+    rig.clock.step(TimeDelta::days(30));
+    rig.pass(Duration::from_secs(10)).await;
+    assert_eq!(active(&rig), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_document_says_and_schedules_go_on_while_the_clock_is_doubted() {
+    let mut app = target("app");
+    app.schedule = Some(Schedule::Every(Duration::from_hours(1)));
+    let rig = Rig::started(documents([user("a"), user("b")], [app.clone()])).await;
+    rig.clock.step(TimeDelta::days(-365));
+    rig.pass(Duration::from_secs(10)).await;
+    assert!(!trusted(&rig));
+    rig.declare(documents([user("a"), inactive("b")], [app])).await;
+    assert_eq!(active(&rig), 1, "a narrowing that a document states acts");
+    rig.target("app").inside().calls.clear();
+    rig.pass(Duration::from_hours(5)).await;
+    let listed = rig.target("app").count("list");
+    assert!((4..=6).contains(&listed), "listed {listed} times in five hours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_forward_empties_no_window_of_a_limit() {
+    let mut app = target("app");
+    app.limits.narrow_inferred = vec![Window { count: Some(5), percent: None, window: Duration::from_hours(24) }];
+    let gone = |count: usize| users(40).into_iter().skip(count).collect::<Vec<_>>();
+    let rig = Rig::started(documents(gone(0), [app.clone()])).await;
+    for already in 1..=5 {
+        rig.declare(documents(gone(already), [app.clone()])).await;
+        rig.pass(Duration::from_secs(5)).await;
+    }
+    assert_eq!(active(&rig), 35);
+    for days in [2, -2] {
+        rig.clock.step(TimeDelta::days(days));
+        rig.pass(Duration::from_secs(10)).await;
+        rig.declare(documents(gone(6), [app.clone()])).await;
+        rig.pass(Duration::from_mins(5)).await;
+        assert_eq!(active(&rig), 35, "after a step of {days} days");
+        let holds = rig.status("app").holds;
+        assert_eq!(holds.first().map(|hold| hold.limit), Some(HoldKind::NarrowInferred));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_most_targets_contradict_ends_nobodys_access() {
+    let end = TimeDelta::days(10);
+    let rig = Rig::started(documents([until("a", end)], [target("app")])).await;
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    // Restarted with a clock that is a month ahead; the target knows better.
+    let next = Rig::over(documents([until("a", end)], [target("app")]), targets, store);
+    next.clock.step(TimeDelta::days(30));
+    next.target("app").inside().time = Some((noon(), Instant::now()));
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.pass(Duration::from_hours(1)).await;
+    assert_eq!((active(&next), trusted(&next)), (1, false));
+    let words = next.engine.status().clock.unwrap();
+    assert!(words.contains("later than most targets say"), "{words}");
+    next.clock.step(TimeDelta::days(-30));
+    next.pass(Duration::from_secs(10)).await;
+    assert!(trusted(&next), "put right, and the target agrees");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_behind_what_the_store_recorded_is_doubted_until_a_person_says_otherwise() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    let next = Rig::over(documents([user("a")], [target("app")]), targets, store);
+    next.clock.step(TimeDelta::days(-1));
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    assert!(!trusted(&next));
+    assert!(next.engine.status().clock.unwrap().contains("earlier than the store says"));
+    let event = rosterd::model::audit::AuditEvent {
+        at: next.now(),
+        target: None,
+        kind: "trust-clock".to_owned(),
+        actor: "alice".to_owned(),
+        record: None,
+        cycle: None,
+        details: std::collections::BTreeMap::new(),
+    };
+    next.engine.trust_clock(event).await.unwrap();
+    next.pass(Duration::from_hours(2)).await;
+    assert!(trusted(&next));
+}
