@@ -4,6 +4,7 @@
 //! owns that target's queue, links and calls; workers never wait for one another (L15). A trigger
 //! carries a key, never the news: a worker reads the newest snapshot again before each call.
 
+pub mod bounded;
 pub mod explain;
 pub mod guardrail;
 pub mod intake;

@@ -12,6 +12,9 @@ pub const LONGEST: Duration = Duration::from_mins(15);
 /// a minute for as long as it takes.
 pub const LONGEST_NARROWING: Duration = Duration::from_mins(1);
 
+/// The longest wait before the door of a target that keeps failing is knocked at again.
+pub const LONGEST_AT_A_DOOR: Duration = Duration::from_hours(1);
+
 /// From this attempt on every wait has reached its cap: 2^12 s is more than an hour.
 const CAPPED_FROM: u32 = 12;
 
@@ -22,7 +25,16 @@ const CAPPED_FROM: u32 = 12;
 /// the target asked for and is never undercut, not even by a narrowing: a target that says when
 /// it takes calls again takes none before.
 pub fn delay(attempt: u32, retry_after: Option<Duration>, narrowing: bool, seed: u64) -> Duration {
-    let cap = if narrowing { LONGEST_NARROWING } else { LONGEST };
+    wait(attempt, retry_after, if narrowing { LONGEST_NARROWING } else { LONGEST }, seed)
+}
+
+/// The wait before a target that keeps failing as a whole is tried again: the same, up to an hour
+/// where no narrowing waits behind it.
+pub fn knock(attempt: u32, retry_after: Option<Duration>, narrowing: bool, seed: u64) -> Duration {
+    wait(attempt, retry_after, if narrowing { LONGEST_NARROWING } else { LONGEST_AT_A_DOOR }, seed)
+}
+
+fn wait(attempt: u32, retry_after: Option<Duration>, cap: Duration, seed: u64) -> Duration {
     // The jitter doubles at most, so half the cap leaves room for it at the cap too.
     let ladder = ExponentialBuilder::new()
         .with_max_delay(cap / 2)
@@ -50,6 +62,16 @@ mod tests {
                 let wait = delay(attempt, None, false, seed);
                 assert!(wait >= LONGEST / 2 && wait <= LONGEST, "attempt {attempt}: {wait:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_door_is_knocked_at_ever_more_rarely_up_to_an_hour_and_each_minute_for_a_narrowing() {
+        assert!(knock(1, None, false, 3) < Duration::from_secs(2));
+        for attempt in [12, 13, 500, u32::MAX] {
+            let wait = knock(attempt, None, false, 3);
+            assert!(wait >= LONGEST_AT_A_DOOR / 2 && wait <= LONGEST_AT_A_DOOR, "attempt {attempt}: {wait:?}");
+            assert!(knock(attempt, None, true, 3) <= LONGEST_NARROWING);
         }
     }
 

@@ -13,6 +13,7 @@ use crate::cli::words::len;
 use crate::cli::words::moment;
 use crate::cli::words::moment_or;
 use crate::cli::words::put;
+use crate::engine::status::Quarantine;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::Status;
 use crate::engine::status::TargetStatus;
@@ -146,13 +147,19 @@ fn source(source: &SourceStatus) -> String {
 /// What somebody must look at in one target.
 fn matters(target: &TargetStatus) -> String {
     let mut out = String::new();
-    let TargetStatus { name, conflicts, holds, failures, owed, error, suspended, .. } = target;
+    let TargetStatus { name, conflicts, holds, failures, owed, error, suspended, quarantine, .. } = target;
     let mut line = |word: String, rest: String| {
         let gap = if word.is_empty() { "" } else { " " };
         put(&mut out, format_args!("{} {word}{gap}{rest}\n", styled(STRONG, name)));
     };
     if let Some(error) = error {
         line(styled(BAD, "does not answer:"), plain(error));
+    }
+    if let Some(Quarantine { since, failures, next_try }) = quarantine {
+        let next = next_try.map_or_else(|| "now".to_owned(), moment);
+        let failed = count(u64::from(*failures), "failure");
+        let rest = format!("since {}, after {failed}; next try {next}, or `rosterd resume {name}`", moment(*since));
+        line(styled(BAD, "is in quarantine:"), rest);
     }
     if *suspended {
         line(styled(WAITS, "is suspended:"), format!("it goes on with `rosterd resume {name}`"));

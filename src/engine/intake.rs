@@ -13,6 +13,7 @@ use crate::accept;
 use crate::accept::Verdict;
 use crate::connector::Connector;
 use crate::engine::EngineError;
+use crate::engine::bounded::Bounded;
 use crate::engine::shared::Current;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Running;
@@ -316,6 +317,7 @@ fn hire(
 ) {
     let target = Arc::clone(projector.target());
     let name = target.name.clone();
+    let connector = Arc::new(Bounded::new(connector, shared.metrics.target(&name)));
     let (sender, commands) = mpsc::unbounded_channel();
     let (cancel, ended) = (shared.cancel.child_token(), CancellationToken::new());
     let status = Arc::new(Mutex::new(status));

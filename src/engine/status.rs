@@ -110,6 +110,21 @@ pub struct TargetStatus {
     pub owed: Vec<Owed>,
     /// Why the target as a whole does not answer, with what to do.
     pub error: Option<String>,
+    /// Set while the target keeps failing and is tried ever more rarely.
+    #[serde(default)]
+    pub quarantine: Option<Quarantine>,
+}
+
+/// A target that keeps failing: nothing queued is lost, and it is back as soon as it answers or a
+/// person says `rosterd resume TARGET`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it is tried again; `None` where it is being tried, or nothing waits for it.
+    pub next_try: Option<DateTime<Utc>>,
 }
 
 /// A narrowing that is due and not confirmed.

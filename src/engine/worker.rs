@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::EngineError;
 use crate::engine::SyncRequest;
+use crate::engine::bounded::caught;
 use crate::engine::intake::Changed;
 use crate::engine::look;
 use crate::engine::look::View;
@@ -144,6 +145,10 @@ pub(super) struct Worker {
     unread: bool,
     /// Listings that failed in a row.
     failed_listings: u32,
+    /// Since when the target is tried ever more rarely, because it keeps failing.
+    quarantined: Option<DateTime<Utc>>,
+    /// Whether a place that was not entered yet may owe a narrowing: the store has links of the target.
+    may_owe: bool,
     /// When the target is listed again after one that failed, and what that one said.
     list_after: Option<(Instant, String)>,
 }
@@ -156,14 +161,20 @@ pub fn spawn(
     after: Option<CancellationToken>,
     running: Running,
 ) {
-    let worker = Worker::new(shared, handle.clone(), running);
-    shared.tasks.spawn(async move {
+    let (shared, handle) = (Arc::clone(shared), handle.clone());
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
         if let Some(predecessor) = after {
             predecessor.cancelled().await;
         }
-        let ended = worker.handle.ended.clone();
-        worker.run(commands).await;
-        ended.cancel();
+        let mut commands = commands;
+        // A worker that fails in itself begins anew: what it had under way is an open intent, and is
+        // looked at before anything else.
+        while let Err(_panic) = caught(Worker::new(&shared, handle.clone(), running).run(&mut commands)).await {
+            tracing::error!(target = %handle.target.name, "the worker failed in itself and begins anew; please report this");
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        handle.ended.cancel();
     });
 }
 
@@ -211,6 +222,8 @@ impl Worker {
             store_failures: 0,
             unread: false,
             failed_listings: 0,
+            quarantined: None,
+            may_owe: false,
             list_after: None,
         };
         if running == Running::Daemon {
@@ -219,7 +232,7 @@ impl Worker {
         worker
     }
 
-    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Message>) {
+    async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Message>) {
         self.refresh(None);
         loop {
             let stopping = self.handle.cancel.is_cancelled();
@@ -240,7 +253,7 @@ impl Worker {
             if stopping && self.calls.is_empty() {
                 break;
             }
-            self.wait(&mut commands, stopping).await;
+            self.wait(commands, stopping).await;
         }
         self.close().await;
     }
@@ -404,8 +417,10 @@ impl Worker {
 
     /// Reads this target's decisions again, and acts on them.
     async fn decided(&mut self) {
+        // A person acts: what failed is tried again at once.
+        self.door.retry_now();
+        self.list_after = None;
         if self.place.is_none() {
-            self.door.retry_now();
             return;
         }
         self.read_again().await;

@@ -8,6 +8,7 @@ use prometheus::Gauge;
 use prometheus::GaugeVec;
 use prometheus::Histogram;
 use prometheus::HistogramVec;
+use prometheus::IntCounter;
 use prometheus::IntCounterVec;
 use prometheus::IntGauge;
 use prometheus::IntGaugeVec;
@@ -76,6 +77,8 @@ pub struct TargetMetrics {
     revocation: Histogram,
     provision: Histogram,
     holds: IntGaugeVec,
+    quarantined: IntGauge,
+    connector_panics: IntCounter,
 }
 
 impl TargetMetrics {
@@ -136,6 +139,12 @@ impl TargetMetrics {
                 &PROVISION_BUCKETS,
             ),
             holds: f.int_gauges("rosterd_holds", "Changes that a guardrail holds.", &["limit"]),
+            quarantined: f
+                .int_gauge("rosterd_quarantined", "1 while the target keeps failing and is tried ever more rarely."),
+            connector_panics: f.counter(
+                "rosterd_connector_panics_total",
+                "Times that the code which talks to the target failed in itself.",
+            ),
         };
         target.show_zero();
         target
@@ -244,6 +253,16 @@ impl TargetMetrics {
     /// An account was confirmed so long after it was first wanted.
     pub fn provisioned(&self, after: Duration) {
         self.provision.observe(after.as_secs_f64());
+    }
+
+    /// Whether the target is tried ever more rarely, because it keeps failing.
+    pub fn set_quarantined(&self, quarantined: bool) {
+        self.quarantined.set(i64::from(quarantined));
+    }
+
+    /// The connector failed in itself.
+    pub fn connector_panicked(&self) {
+        self.connector_panics.inc();
     }
 
     /// Changes that this guardrail holds now.

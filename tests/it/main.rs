@@ -30,6 +30,8 @@ mod metrics;
 #[cfg(test)]
 mod partial;
 #[cfg(test)]
+mod quarantine;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod store;

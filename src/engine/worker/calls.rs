@@ -10,6 +10,8 @@ use crate::connector::Applied;
 use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
 use crate::connector::Operation;
+use crate::engine::bounded::CALLS_OF_ONE;
+use crate::engine::bounded::contained;
 use crate::engine::operation::operation;
 use crate::engine::queue::Entry;
 use crate::engine::queue::Lane;
@@ -36,10 +38,6 @@ pub(super) struct CallDone {
     pub(super) rest: Entry,
     pub(super) result: Result<Applied, ConnectorError>,
 }
-
-/// One write may take several calls (a PATCH, the groups, a read-back); each has the connector's
-/// own limit, and all together this many of them.
-const CALLS_OF_ONE_WRITE: u32 = 3;
 
 const ALL: [Lane; 3] = [Lane::Narrow, Lane::Neutral, Lane::Widen];
 const NARROW: [Lane; 1] = [Lane::Narrow];
@@ -113,7 +111,7 @@ impl Worker {
     }
 
     pub(super) fn call_limit(&self) -> Duration {
-        self.handle.connector.capabilities().call_limit * CALLS_OF_ONE_WRITE
+        self.handle.connector.capabilities().call_limit * CALLS_OF_ONE
     }
 
     /// Commits the intents and makes the calls. Without a commit, no call.
@@ -141,12 +139,15 @@ impl Worker {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
             self.calls.spawn(async move {
                 let batch = [operation];
-                let answer = tokio::time::timeout(limit, connector.apply(&shape, &batch)).await;
-                let result = match answer.map(|mut answers| answers.pop()) {
-                    Ok(Some(result)) => result,
-                    Ok(None) => Err(no_answer("the connector gave no answer for the change")),
-                    Err(_) => Err(no_answer("the target did not answer in time")),
+                let write = async {
+                    let answer = tokio::time::timeout(limit, connector.apply(&shape, &batch)).await;
+                    match answer.map(|mut answers| answers.pop()) {
+                        Ok(Some(result)) => result,
+                        Ok(None) => Err(no_answer("the connector gave no answer for the change")),
+                        Err(_) => Err(no_answer("the target did not answer in time")),
+                    }
                 };
+                let result = contained(ErrorClass::Uncertain, write).await;
                 CallDone { record: intent.change.record.clone(), intent, rest, result }
             });
         }

@@ -206,15 +206,22 @@ impl Worker {
         let oldest = self.dirty.values().map(|dirty| dirty.since).min();
         self.metrics.set_queue((self.queue.len() + self.dirty.len()) as u64, age(oldest, now));
         let running =
-            self.cycles.values().map(|cycle| &cycle.record).max_by_key(|record| (record.full, record.started));
+            self.cycles.values().map(|cycle| &cycle.record).max_by_key(|record| (record.full, record.started)).cloned();
         let error = self.store_error.as_ref().map(|(error, _)| error.as_str()).or_else(|| self.door.error());
         let error = error.or_else(|| self.list_after.as_ref().map(|(_, error)| error.as_str()));
+        let error = error.map(str::to_owned);
+        let quarantine = self.quarantine();
+        self.metrics.set_quarantined(quarantine.is_some());
         let mut status = lock(&self.handle.status);
+        // While the door is being asked, what it said last stands.
+        if quarantine.is_none() || error.is_some() {
+            status.error = error;
+        }
+        status.quarantine = quarantine;
         status.suspended = self.suspended();
         status.next_run = self.next_run;
-        status.running = running.cloned();
+        status.running = running;
         status.waiting = waiting;
-        status.error = error.map(str::to_owned);
         // Before the door first opened, what an earlier process left undone is all that is known.
         let Some(place) = &self.place else { return };
         status.space = Some(place.space.clone());

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::connector::ConnectorError;
+use crate::connector::ErrorClass;
 use crate::connector::Probe;
+use crate::engine::bounded::contained;
 use crate::engine::guardrail::Guardrail;
 use crate::engine::look;
 use crate::engine::look::Causes;
+use crate::engine::status::Quarantine;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::keyed::Dirty;
@@ -44,10 +47,16 @@ pub(super) enum Door {
         until: Instant,
         /// When the target lets itself be asked.
         earliest: Instant,
+        /// What is wrong.
+        class: ErrorClass,
         /// What it said, with what to do.
         error: String,
     },
 }
+
+/// So many failures of the whole target in a row put it into quarantine, whatever they were; a door
+/// that is shut for good (credentials, TLS, DNS) does so at once.
+const FULL_FAILURES: u32 = 5;
 
 /// What the store knows of a place: links, causes, decisions, open intents, what was left undone.
 type Remembered = (BTreeMap<RecordId, Link>, Causes, Guardrail, Vec<Intent>, Standing);
@@ -100,7 +109,7 @@ impl Worker {
         };
         self.door = Door::Asked { attempt };
         let connector = Arc::clone(&self.handle.connector);
-        self.probing.spawn(async move { connector.probe().await });
+        self.probing.spawn(async move { contained(ErrorClass::Transient, connector.probe()).await });
     }
 
     fn is_wanted(&self) -> bool {
@@ -126,8 +135,36 @@ impl Worker {
                     self.turn_away(&self.is_suspended());
                 }
             }
-            Err(error) => self.shut(&error),
+            Err(error) => {
+                self.may_owe = self.place.is_none() && self.has_links().await;
+                self.shut(&error);
+            }
         }
+    }
+
+    /// Whether the target was written by an earlier process. One that nobody can ask counts as
+    /// written: it may owe a narrowing.
+    async fn has_links(&self) -> bool {
+        self.shared.store.spaces(&self.handle.target.name).await.map_or(true, |spaces| !spaces.is_empty())
+    }
+
+    /// Begins, keeps or ends the quarantine, as the door and the listings say.
+    pub(super) fn quarantine(&mut self) -> Option<Quarantine> {
+        let lists_fail = self.failed_listings >= FULL_FAILURES;
+        let (failures, next) = match &self.door {
+            Door::Shut { attempt, until, class, .. } if *class == ErrorClass::Door || *attempt >= FULL_FAILURES => {
+                (*attempt, Some(*until))
+            }
+            Door::Asked { attempt } if self.quarantined.is_some() && *attempt > 0 => (*attempt, None),
+            Door::Open if lists_fail => (self.failed_listings, self.list_after.as_ref().map(|(until, _)| *until)),
+            Door::Unknown | Door::Asked { .. } | Door::Open | Door::Shut { .. } => {
+                self.quarantined = None;
+                return None;
+            }
+        };
+        let since = *self.quarantined.get_or_insert(self.shared.now());
+        let wait = |at: Instant| self.shared.now() + at.saturating_duration_since(Instant::now());
+        Some(Quarantine { since, failures, next_try: next.map(wait) })
     }
 
     /// A call found the door shut. Calls that were under way together count as one: the next word
@@ -146,10 +183,12 @@ impl Worker {
         };
         let target = &self.handle.target.name;
         tracing::error!(%target, attempt, %error, "the target does not let us in");
-        let delay = retry::delay(attempt, error.retry_after, !self.owed.is_empty(), seed(target.as_str()));
+        let narrowing = !self.owed.is_empty() || self.may_owe;
+        let delay = retry::knock(attempt, error.retry_after, narrowing, seed(target.as_str()));
         let now = Instant::now();
         let earliest = now + error.retry_after.unwrap_or_default();
-        self.door = Door::Shut { attempt, until: now + delay, earliest, error: error.message.clone() };
+        let (class, words) = (error.class, error.message.clone());
+        self.door = Door::Shut { attempt, until: now + delay, earliest, class, error: words };
         self.turn_away(&error.message);
     }
 
@@ -167,6 +206,7 @@ impl Worker {
                 attempt: 0,
                 until: Instant::now() + STORE_PAUSE,
                 earliest: Instant::now(),
+                class: ErrorClass::Transient,
                 error: "the store does not answer".to_owned(),
             };
             return false;

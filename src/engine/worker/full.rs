@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
+use crate::engine::bounded::contained;
 use crate::engine::queue::Entry;
 use crate::engine::shared::lock;
 use crate::engine::worker::Reply;
@@ -78,10 +79,12 @@ impl Worker {
         self.left_to_listing = self.unprovable.clone();
         let (trigger, only) = (request.trigger, request.only);
         self.full.spawn(async move {
-            let result = view.observe(None).await.map(|planned| {
+            let planning = async {
+                let planned = view.observe(None).await?;
                 let violations = view.violations(&planned);
-                (planned, violations)
-            });
+                Ok((planned, violations))
+            };
+            let result = contained(ErrorClass::Transient, planning).await;
             FullDone { cycle, trigger, only, result }
         });
     }

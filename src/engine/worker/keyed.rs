@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
+use crate::engine::bounded::contained;
 use crate::engine::look;
 use crate::engine::look::Looked;
 use crate::engine::look::Sought;
@@ -492,8 +493,8 @@ async fn look_at(
     let Subject { record, link, desired, open } = subject;
     permit(pace, lane).await;
     let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref() };
-    let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await;
-    (record, looked)
+    let looking = look::look_up(&*view.connector, &view.shape, &view.target, sought);
+    (record, contained(ErrorClass::Transient, looking).await)
 }
 
 /// Waits until the pace lets a call of this lane leave.

@@ -40,6 +40,7 @@ fn first_status(target: &Target) -> TargetStatus {
         failures: BTreeMap::new(),
         owed: Vec::new(),
         error: None,
+        quarantine: None,
     }
 }
 

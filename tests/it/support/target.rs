@@ -71,6 +71,14 @@ pub(crate) struct Inside {
     pub(crate) partial: Option<usize>,
     /// Look-ups prove nothing.
     pub(crate) unproven: bool,
+    /// No call ever ends.
+    pub(crate) silent: bool,
+    /// No listing ever ends.
+    pub(crate) silent_lists: bool,
+    /// The code that talks to it panics in every call.
+    pub(crate) panics: bool,
+    /// It panics so often when it is asked what it can do, which workers ask in their own task.
+    pub(crate) worker_panics: u32,
     /// What its answers say the time is: what it was at an instant.
     pub(crate) time: Option<(DateTime<Utc>, Instant)>,
     /// How long each call takes.
@@ -109,11 +117,16 @@ impl MemoryTarget {
     }
 
     async fn enter(&self, what: String) -> Result<(), ConnectorError> {
-        let (latency, hangs) = {
+        let lists = what == "list";
+        let (latency, hangs, silent, panics) = {
             let mut inside = self.inside();
             inside.calls.push(Call { at: Instant::now(), what });
-            (inside.latency, inside.hangs)
+            (inside.latency, inside.hangs, inside.silent || (lists && inside.silent_lists), inside.panics)
         };
+        assert!(!panics, "the connector panics");
+        if silent {
+            std::future::pending::<()>().await;
+        }
         if hangs {
             tokio::time::sleep(Duration::from_secs(10)).await;
             return Err(Self::error(ErrorClass::Transient, "the target did not answer within 10 s"));
@@ -214,6 +227,11 @@ fn text<'a>(values: &'a BTreeMap<AttributePath, Value>, path: &AttributePath) ->
 #[async_trait]
 impl Connector for MemoryTarget {
     fn capabilities(&self) -> Capabilities {
+        let left = self.inside().worker_panics;
+        if left > 0 {
+            self.inside().worker_panics = left - 1;
+            panic!("what the target can do is not known");
+        }
         Capabilities {
             batch: 1,
             visible_within: Duration::ZERO,
