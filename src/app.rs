@@ -4,6 +4,7 @@ pub mod beside;
 pub mod connectors;
 pub mod scratch;
 pub mod sources;
+pub mod stop;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::beside::Beside;
 use crate::app::scratch::Scratch;
+use crate::app::stop::StopBeside;
 use crate::clock::Clock;
 use crate::clock::SystemClock;
 use crate::connector::view::DirectoryView;
@@ -186,6 +188,7 @@ impl App {
             connectors: makers.factory(),
             max_shrink_percent: settings.max_shrink,
         });
+        engine.obey(Arc::new(StopBeside::of(&settings.store)));
         let local_token = Some(minted.hash);
         let api = ApiParts {
             engine: engine.clone(),
@@ -201,7 +204,7 @@ impl App {
             beside.remember(settings.manifests.as_deref())?;
         }
         let token = Secret::new(minted.secret.expose_secret());
-        let api = Arc::new(Api::new(api));
+        let api = Arc::new(Api::new(api).signing(opened.keys));
         Ok(Self { settings, engine, source, fresh, token, api, beside, _nowhere: opened.nowhere })
     }
 
@@ -284,6 +287,8 @@ pub async fn stop_signal() {
 /// A store that is open.
 struct OpenStore {
     store: Arc<dyn Store>,
+    /// Those that it was opened with.
+    keys: Arc<Keys>,
     /// Where the file of the embedded directory is.
     directory: PathBuf,
     nowhere: Option<Nowhere>,
@@ -303,14 +308,15 @@ async fn open_store(settings: &Settings, beside: &Beside, purpose: Purpose) -> R
     } else {
         Keys::generate().map_err(|error| AppError::Keys(error.to_string()))?
     };
-    let store = take(&path, Arc::new(keys), beside, purpose).await?;
+    let keys = Arc::new(keys);
+    let store = take(&path, Arc::clone(&keys), beside, purpose).await?;
     for warning in store.warnings() {
         tracing::warn!("{warning}");
     }
     let store: Arc<dyn Store> = Arc::new(store);
     let store = if looks { Arc::new(Scratch::new(store)) } else { store };
     let directory = place(settings.store.with_file_name(DIRECTORY));
-    Ok(OpenStore { store, directory, nowhere })
+    Ok(OpenStore { store, keys, directory, nowhere })
 }
 
 /// Opens the store, waiting a little for commands, and not at all for a daemon.

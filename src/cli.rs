@@ -14,6 +14,8 @@ pub mod findings;
 pub mod lists;
 pub mod output;
 pub mod plan;
+pub mod receipt;
+pub mod revoke;
 pub mod run;
 pub mod saved;
 pub mod session;
@@ -108,6 +110,14 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Holds(HoldsCommand::Release { digest, reason }) => {
             decide::release(global, digest, reason.as_deref()).await
         }
+        Command::Revoke { user, until, reason } => {
+            revoke::revoke(global, user, until.as_deref(), reason.as_deref()).await
+        }
+        Command::Restore { user, reason } => revoke::restore(global, user, reason.as_deref()).await,
+        Command::Receipt { user: _, verify: Some(file) } => receipt::verify(global, file).await,
+        Command::Receipt { user, verify: None } => receipt::make(global, user.as_deref().unwrap_or_default()).await,
+        Command::Stop { widening, all: _, reason } => revoke::stop(global, *widening, reason).await,
+        Command::Start { reason } => revoke::start(global, reason).await,
         Command::Tokens(command) => tokens::run(global, command).await,
         Command::Healthcheck => healthcheck(global).await,
         Command::Schema { kind } => schema(kind.as_deref()),

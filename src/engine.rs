@@ -12,6 +12,8 @@ pub mod look;
 pub mod operation;
 pub mod pace;
 pub mod queue;
+pub mod receipt;
+pub mod said;
 pub mod shared;
 pub mod status;
 pub mod time;
@@ -24,6 +26,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::engine::look::LookError;
+use crate::engine::receipt::Receipt;
 use crate::engine::shared::Shared;
 use crate::engine::status::Explanation;
 use crate::engine::status::SourceStatus;
@@ -43,6 +46,7 @@ use crate::model::target::Target;
 use crate::store::StoreError;
 use crate::store::Write;
 
+pub use crate::engine::said::StopFile;
 pub use crate::engine::shared::ConnectorFactory;
 pub use crate::engine::shared::Parts;
 pub use crate::engine::shared::Running;
@@ -68,6 +72,12 @@ pub enum EngineError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It cannot be taken as it was said.
+    #[error("{0}")]
+    Invalid(String),
+    /// A person did this too often within an hour.
+    #[error("{0}")]
+    TooMany(String),
     /// The daemon is stopping.
     #[error("rosterd is stopping; ask again after its restart")]
     Stopping,
@@ -92,6 +102,11 @@ impl Engine {
     /// Builds the engine; nothing runs before [`Engine::start`].
     pub fn new(parts: Parts) -> Self {
         Self { shared: Arc::new(Shared::new(parts)) }
+    }
+
+    /// Obeys a file by which anybody who has the disk halts calls; to be said before the start.
+    pub fn obey(&self, file: Arc<dyn StopFile>) {
+        self.shared.order.obey(file);
     }
 
     /// Loads the source once, and starts a worker for each target.
@@ -120,7 +135,10 @@ impl Engine {
 
     /// Everything that `status` shows.
     pub fn status(&self) -> Status {
-        Status { source: self.source(), targets: self.shared.target_statuses(), clock: self.shared.clock_doubt() }
+        let stopped = said::stopped(&self.shared);
+        let revoked = said::revoked(&self.shared);
+        let clock = self.shared.clock_doubt();
+        Status { stopped, revoked, source: self.source(), targets: self.shared.target_statuses(), clock }
     }
 
     /// The accepted snapshot.
@@ -165,11 +183,23 @@ impl Engine {
         explain::explain(&self.shared, record, target).await
     }
 
+    /// Where a user has access now, every call that was made about it, and what is owed.
+    ///
+    /// # Errors
+    /// [`EngineError::NoUser`] where nobody of that record id is known.
+    pub async fn receipt(&self, record: &RecordId) -> Result<Receipt, EngineError> {
+        receipt::receipt(&self.shared, record).await
+    }
+
     /// Records what a person decided and acts on it.
     ///
     /// # Errors
-    /// [`EngineError::Stale`] where the digest is not what waits now.
+    /// [`EngineError::Stale`] where the digest is not what waits now; [`EngineError::TooMany`] where
+    /// a person revokes more users within an hour than one may.
     pub async fn decide(&self, decision: Decision) -> Result<(), EngineError> {
+        if said::holds_everywhere(decision.kind) {
+            return said::say(&self.shared, decision).await;
+        }
         self.shared.check_decision(&decision)?;
         let event = shared::decision_event(&decision);
         let target = decision.target.clone();

@@ -51,6 +51,8 @@ pub struct Metrics {
     pub config_last_reload_success: IntGauge,
     /// 1 while the wall clock is believed, 0 while end dates and deletions wait for it.
     pub clock_trusted: IntGauge,
+    /// How much is halted everywhere: 0 nothing, 1 all but narrowing, 2 every call.
+    pub stopped: IntGauge,
     sources: Mutex<BTreeMap<String, Arc<SourceMetrics>>>,
     targets: Mutex<BTreeMap<TargetName, Registered>>,
 }
@@ -85,6 +87,10 @@ impl Metrics {
             clock_trusted: families.int_gauge(
                 "rosterd_clock_trusted",
                 "1 while the machine's clock is believed, 0 while end dates and deletions wait for it.",
+            ),
+            stopped: families.int_gauge(
+                "rosterd_stopped",
+                "How much `rosterd stop` halts: 0 nothing, 1 all but narrowing, 2 every call.",
             ),
             sources: Mutex::default(),
             targets: Mutex::default(),

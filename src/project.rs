@@ -11,6 +11,7 @@
 mod access;
 mod mapping;
 mod name;
+mod revoked;
 mod table;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ use crate::project::mapping::Applied;
 use crate::project::mapping::Rule;
 
 pub use crate::project::access::Access;
+pub use crate::project::revoked::Revocation;
+pub use crate::project::revoked::Revoked;
 pub use crate::project::table::Table;
 
 /// A target with its templates compiled. Cheap to share, costly to make: one a target and load.

@@ -24,6 +24,7 @@ mod look;
 mod page;
 mod past;
 mod problem;
+mod receipt;
 mod replay;
 mod targets;
 mod tokens;
@@ -55,6 +56,7 @@ use crate::engine::EngineError;
 use crate::metrics::Metrics;
 use crate::model::audit::AuditEvent;
 use crate::model::ids::TargetName;
+use crate::secrets::keys::Keys;
 use crate::server::access::Caller;
 use crate::server::gate::Gate;
 use crate::server::problem::Refusal;
@@ -91,6 +93,8 @@ pub struct Api {
     clock: Arc<dyn Clock>,
     directory: Option<Arc<dyn DirectoryView>>,
     local_token: Option<String>,
+    /// What receipts are signed with.
+    keys: Option<Arc<Keys>>,
     replays: Replays,
     /// Turns of those who ask for what reads targets.
     looks: Semaphore,
@@ -109,10 +113,18 @@ impl Api {
             clock,
             directory,
             local_token,
+            keys: None,
             replays: Replays::default(),
             looks: Semaphore::new(LOOKS),
             token_turn: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The same, with the installation's keys: without them no receipt is given.
+    #[must_use]
+    pub fn signing(mut self, keys: Arc<Keys>) -> Self {
+        self.keys = Some(keys);
+        self
     }
 
     fn event(

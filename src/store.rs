@@ -61,6 +61,8 @@ pub enum Write {
     Decision(Decision),
     /// What the last plan of a space left undone; replaces the former.
     Standing(Space, Standing),
+    /// Since when narrowing of a user is owed, from the moment access ended; `None`: it is not any more.
+    Owed(Space, RecordId, Option<DateTime<Utc>>),
     /// Accounts as they were just seen; replaces rows by account id.
     Seen(Space, Vec<SeenAccount>),
     /// A complete listing ended: rows of accounts outside the set are forgotten.
@@ -204,6 +206,8 @@ pub trait Store: Send + Sync {
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError>;
     /// What the last plans of a target left undone, by space; newest first.
     async fn standings(&self, target: &TargetName) -> Result<Vec<(Space, Standing)>, StoreError>;
+    /// Since when narrowing is owed in a space, by user.
+    async fn owed(&self, space: &Space) -> Result<BTreeMap<RecordId, DateTime<Utc>>, StoreError>;
     /// What the last plan left undone.
     async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError>;
     /// Accounts as last seen, by id.

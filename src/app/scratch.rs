@@ -79,6 +79,7 @@ impl Store for Scratch {
                 | Write::Outcome(..)
                 | Write::Decision(_)
                 | Write::Standing(..)
+                | Write::Owed(..)
                 | Write::Seen(..)
                 | Write::SeenAll(..)
                 | Write::Unseen(..)
@@ -144,6 +145,10 @@ impl Store for Scratch {
 
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
         self.inner.decisions().await
+    }
+
+    async fn owed(&self, space: &Space) -> Result<BTreeMap<RecordId, DateTime<Utc>>, StoreError> {
+        self.inner.owed(space).await
     }
 
     async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError> {

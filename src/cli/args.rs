@@ -132,6 +132,52 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// End a user's access in every target, whatever the manifests say
+    Revoke {
+        /// Record id of the user (`metadata.name`)
+        user: String,
+        /// When it ends by itself: a moment (`2027-03-31T18:00:00Z`) or a time from now (`14d`)
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Take a revocation back
+    Restore {
+        /// Record id of the user
+        user: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Look where a user has access now, and sign what was found
+    Receipt {
+        /// Record id of the user
+        #[arg(required_unless_present = "verify")]
+        user: Option<String>,
+        /// Check a receipt that `--output json` gave
+        #[arg(long, value_name = "FILE", conflicts_with = "user")]
+        verify: Option<PathBuf>,
+    },
+    /// Halt every call in every target until `start`
+    Stop {
+        /// Halt only what gives access or updates: removals go on
+        #[arg(long, conflicts_with = "all")]
+        widening: bool,
+        /// Halt removals as well, which are owed then; as without `--widening`
+        #[arg(long)]
+        all: bool,
+        /// Why: everybody who finds calls halted asks
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let calls leave again after `stop`
+    Start {
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
     /// Link a user to an account that exists
     Link {
         /// Record id of the user

@@ -87,7 +87,7 @@ pub async fn ground(session: &Session, folder: Option<&Path>, target: Option<&st
     if session.client.is_remote() && folder.is_some() {
         return Ok(Ground::default());
     }
-    let Status { source, targets, clock: _ } = session.client.get(Ask::of(&["status"])).await?;
+    let Status { source, targets, .. } = session.client.get(Ask::of(&["status"])).await?;
     let mut unreachable = BTreeMap::new();
     if let Some(app) = &session.app {
         let documents = app.source.load().await;

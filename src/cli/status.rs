@@ -22,7 +22,8 @@ use crate::model::plan::Hold;
 
 /// Everything, for people.
 pub fn text(status: &Status) -> String {
-    let mut out = source(&status.source);
+    let mut out = words_that_stand(status);
+    out.push_str(&source(&status.source));
     if let Some(doubt) = &status.clock {
         put(&mut out, format_args!("{} {}\n", styled(BAD, "clock:"), plain(doubt)));
     }
@@ -36,7 +37,26 @@ pub fn text(status: &Status) -> String {
 
 /// Everything, for pull requests.
 pub fn markdown(status: &Status) -> String {
-    format!("{}\n{}", anstream::adapter::strip_str(&source(&status.source)), table(&status.targets).markdown())
+    let head = words_that_stand(status) + &source(&status.source);
+    format!("{}\n{}", anstream::adapter::strip_str(&head), table(&status.targets).markdown())
+}
+
+/// What people said that holds for every target.
+fn words_that_stand(status: &Status) -> String {
+    let mut out = String::new();
+    if let Some(stop) = &status.stopped {
+        put(&mut out, format_args!("{} {}\n", styled(BAD, "stopped:"), plain(&stop.words())));
+    }
+    for (record, revocation) in status.revoked.iter().take(MOST) {
+        let until = revocation.until.map(|until| format!(" until {}", moment(until))).unwrap_or_default();
+        let (by, at) = (plain(&revocation.by), moment(revocation.at));
+        put(&mut out, format_args!("{} `{record}` by {by} since {at}{until}\n", styled(WAITS, "revoked:")));
+    }
+    if status.revoked.len() > MOST {
+        let more = status.revoked.len() - MOST;
+        put(&mut out, format_args!("and {more} more; `rosterd status --output json` lists all who are revoked\n"));
+    }
+    out
 }
 
 /// The targets, one a row.

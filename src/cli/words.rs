@@ -45,7 +45,8 @@ pub fn len<T>(list: &[T]) -> u64 {
 pub fn places(origins: &[Origin]) -> String {
     let mut seen: Vec<String> = Vec::new();
     for origin in origins {
-        let place = format!("{}:{}", origin.file, origin.line);
+        let place =
+            if origin.is_decision() { origin.what.to_string() } else { format!("{}:{}", origin.file, origin.line) };
         if !seen.contains(&place) {
             seen.push(place);
         }

@@ -69,6 +69,7 @@ pub async fn explain(shared: &Shared, record: &RecordId, target: &TargetName) ->
 fn desired_of(shared: &Shared, handle: &Handle, record: &RecordId) -> Option<Desired> {
     let snapshot = shared.snapshot()?;
     let mut table = Table::new(Arc::clone(&handle.projector));
+    table.set_revoked(Arc::clone(&shared.said.load().revoked));
     table.refresh(&snapshot, None, shared.judged());
     table.desired().get(record).cloned()
 }

@@ -14,6 +14,7 @@ use crate::accept::Verdict;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::bounded::Bounded;
+use crate::engine::said;
 use crate::engine::shared::Current;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Running;
@@ -51,6 +52,7 @@ type Causes = BTreeMap<(RecordId, TargetName, Option<EntitlementName>), Option<C
 /// Loads once, starts the workers, and watches where `running` says so.
 pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError> {
     time::begin(shared).await?;
+    said::start(shared, running).await?;
     if let Some(stored) = shared.store.snapshot().await? {
         let mut status = lock(&shared.source_status);
         status.generation = stored.generation;
@@ -239,7 +241,13 @@ async fn remember(
             Write::Cause(CauseKey { record, target, entitlement }, cause)
         }),
     );
+    let carried = said::carried(shared, &snapshot);
+    let anew = !carried.is_empty();
+    writes.extend(carried);
     shared.store.commit(writes, shared.store.fence()).await?;
+    if anew {
+        said::hear(shared).await?;
+    }
     shared.metrics.snapshot_users.set(i64::try_from(snapshot.users.len()).unwrap_or(i64::MAX));
     shared.metrics.snapshot_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
     let mut status = lock(&shared.source_status);

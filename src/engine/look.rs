@@ -253,8 +253,21 @@ pub async fn causes(store: &dyn Store, target: &Target) -> Result<Causes, StoreE
 /// What users of `snapshot` should have in the target of `handle`.
 pub fn desired(shared: &Shared, handle: &Handle, snapshot: &Snapshot) -> BTreeMap<RecordId, Desired> {
     let mut table = Table::new(Arc::clone(&handle.projector));
+    table.set_revoked(Arc::clone(&shared.said.load().revoked));
     table.refresh(snapshot, None, shared.judged());
     table.desired().clone()
+}
+
+/// What one user, under whichever of these record ids, should have, other users apart; `None`: nobody
+/// declares the user, and nobody revoked them.
+pub fn desired_of(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> Option<Desired> {
+    let (said, now) = (shared.said.load(), shared.judged());
+    if let Some((id, revocation)) = ids.iter().find_map(|id| Some((id, said.revoked.of(id, &[], now)?))) {
+        return Some(Desired::None(revocation.no_access(id)));
+    }
+    let snapshot = shared.snapshot()?;
+    let user = ids.iter().find_map(|id| snapshot.users.get(id))?;
+    Some(handle.projector.desired(user, &snapshot.roles, now))
 }
 
 /// Plans a cycle of a target; writes nothing anywhere.

@@ -8,6 +8,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 
+use arc_swap::ArcSwap;
 use arc_swap::ArcSwapOption;
 use chrono::DateTime;
 use chrono::Utc;
@@ -20,6 +21,8 @@ use crate::clock::guard::Reading;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::Sender;
+use crate::engine::said::Order;
+use crate::engine::said::Said;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::TargetStatus;
 use crate::metrics::Metrics;
@@ -116,6 +119,12 @@ pub struct Shared {
     pub(crate) guard: Mutex<Guard>,
     /// What workers were told of that last.
     pub(crate) clock_was_trusted: AtomicBool,
+    /// What people said that holds everywhere.
+    pub(crate) said: ArcSwap<Said>,
+    /// What the file beside the store says.
+    pub(crate) order: Order,
+    /// Words that hold everywhere are taken one after another.
+    pub(crate) turn: tokio::sync::Mutex<()>,
     /// Loads are judged one after another.
     pub(crate) intake: tokio::sync::Mutex<()>,
 }
@@ -145,6 +154,9 @@ impl Shared {
             leaving: Mutex::new(BTreeMap::new()),
             guard,
             clock_was_trusted: AtomicBool::new(true),
+            said: ArcSwap::from_pointee(Said::default()),
+            order: Order::default(),
+            turn: tokio::sync::Mutex::new(()),
             intake: tokio::sync::Mutex::new(()),
         }
     }

@@ -11,6 +11,7 @@ use crate::metrics::OwedReason;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::change::Change;
+use crate::model::decision::Halts;
 use crate::model::history::CycleRecord;
 use crate::model::history::SeenAccount;
 use crate::model::ids::Digest;
@@ -24,10 +25,17 @@ use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
 use crate::model::target::Mode;
+use crate::project::Revocation;
 
 /// Everything that `status` shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// Whether calls are halted everywhere.
+    #[serde(default)]
+    pub stopped: Option<Stop>,
+    /// Users whom a person revoked, with what stands against them.
+    #[serde(default)]
+    pub revoked: BTreeMap<RecordId, Revocation>,
     /// Where desired users come from.
     pub source: SourceStatus,
     /// Every target, by name.
@@ -35,6 +43,32 @@ pub struct Status {
     /// Why the machine's clock is not believed, with what to do; `None` where it is.
     #[serde(default)]
     pub clock: Option<String>,
+}
+
+/// Calls are halted everywhere, until `rosterd start`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// How much.
+    pub halts: Halts,
+    /// Who.
+    pub by: String,
+    /// Since when.
+    pub at: DateTime<Utc>,
+    /// Why, in the person's words.
+    pub reason: Option<String>,
+}
+
+impl Stop {
+    /// What to tell whoever asks for what is halted.
+    pub fn words(&self) -> String {
+        let what = match self.halts {
+            Halts::Widening => "nothing is given and nothing is updated",
+            Halts::All => "nothing is written",
+        };
+        let why = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let at = self.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        format!("rosterd is stopped by {} since {at}{why}: {what} anywhere until `rosterd start --reason WHY`", self.by)
+    }
 }
 
 /// Where desired users come from.

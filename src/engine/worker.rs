@@ -10,8 +10,10 @@ mod calls;
 mod cycles;
 mod door;
 mod full;
+mod heard;
 mod keyed;
 mod outcome;
+mod owed;
 mod place;
 mod recall;
 mod timing;
@@ -52,12 +54,16 @@ use crate::engine::worker::door::Door;
 use crate::engine::worker::full::FullDone;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::keyed::Dirty;
+use crate::engine::worker::keyed::Looking;
 use crate::engine::worker::keyed::LooksDone;
 use crate::engine::worker::keyed::PATIENCE;
+use crate::engine::worker::owed::OwedList;
+use crate::engine::worker::owed::Recalled;
 use crate::engine::worker::place::Place;
 use crate::metrics::TargetMetrics;
 use crate::model::account::Account;
 use crate::model::audit::AuditEvent;
+use crate::model::decision::Halts;
 use crate::model::history::Intent;
 use crate::model::history::Standing;
 use crate::model::history::Trigger;
@@ -87,6 +93,8 @@ pub enum Message {
     Sync(SyncRequest, Trigger, Reply),
     /// A decision about this target was recorded.
     Decided,
+    /// A person said something that holds everywhere: these users are concerned, since then.
+    Said(BTreeSet<RecordId>, DateTime<Utc>),
     /// A link was recorded; run a cycle of that user and tell.
     Linked(SyncRequest, Reply),
 }
@@ -112,7 +120,7 @@ pub(super) struct Worker {
     pace: Arc<Mutex<Pace>>,
     queue: Queue,
     dirty: BTreeMap<RecordId, Dirty>,
-    looking: BTreeSet<RecordId>,
+    looking: BTreeMap<RecordId, Looking>,
     looking_lanes: BTreeSet<Lane>,
     looks: JoinSet<LooksDone>,
     calls: JoinSet<CallDone>,
@@ -133,7 +141,11 @@ pub(super) struct Worker {
     standing: Standing,
     /// Accounts that held changes touch.
     held_seen: BTreeMap<AccountId, Arc<Account>>,
-    owed: BTreeMap<RecordId, DateTime<Utc>>,
+    owed: OwedList,
+    /// What the store knows while the door has not opened in this process.
+    recalled: Option<Recalled>,
+    /// How much was halted when last looked at.
+    halted: Option<Halts>,
     /// Waits for the next commit.
     writes: Vec<Write>,
     /// Told after the next commit, so that a caller finds in the store what it was told.
@@ -200,7 +212,7 @@ impl Worker {
             pace: Arc::new(Mutex::new(pace)),
             queue: Queue::default(),
             dirty: BTreeMap::new(),
-            looking: BTreeSet::new(),
+            looking: BTreeMap::new(),
             looking_lanes: BTreeSet::new(),
             looks: JoinSet::new(),
             calls: JoinSet::new(),
@@ -215,7 +227,9 @@ impl Worker {
             cycles: BTreeMap::new(),
             standing: Standing::default(),
             held_seen: BTreeMap::new(),
-            owed: BTreeMap::new(),
+            owed: OwedList::default(),
+            recalled: None,
+            halted: None,
             writes: Vec::new(),
             replies: Vec::new(),
             store_error: None,
@@ -234,12 +248,14 @@ impl Worker {
 
     async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Message>) {
         self.refresh(None);
+        self.recall_owed().await;
         loop {
             let stopping = self.handle.cancel.is_cancelled();
             while let Ok(message) = commands.try_recv() {
                 self.receive(message).await;
             }
             self.ask_store_again().await;
+            self.mind_halts();
             if !stopping {
                 self.on_time();
                 self.knock();
@@ -247,6 +263,7 @@ impl Worker {
                 self.start_looks();
                 self.dispatch().await;
             }
+            self.keep_owed();
             self.commit_rest().await;
             self.reply();
             self.publish();
@@ -288,6 +305,7 @@ impl Worker {
             }
             Message::Sync(request, trigger, reply) => self.asked(request, trigger, reply),
             Message::Decided => self.decided().await,
+            Message::Said(records, since) => self.heard(&records, since),
             Message::Linked(request, reply) => {
                 self.reload_links().await;
                 self.asked(request, Trigger::Decision, reply);
@@ -299,7 +317,8 @@ impl Worker {
     fn asked(&mut self, request: SyncRequest, trigger: Trigger, reply: Reply) {
         let refusal = match &self.snapshot {
             None => Some(look::no_snapshot(&self.shared)),
-            Some(_) => self.suspended().then(|| EngineError::Target(self.is_suspended())),
+            Some(_) if self.suspended() => Some(EngineError::Target(self.is_suspended())),
+            Some(_) => self.all_halted().map(EngineError::Target),
         };
         if let Some(refusal) = refusal {
             // A caller that went away needs no answer.
@@ -322,6 +341,7 @@ impl Worker {
         let records = if first { None } else { changed };
         self.snapshot = Some(Arc::clone(&current.snapshot));
         let now = self.shared.judged();
+        self.table.set_revoked(Arc::clone(&self.shared.said.load().revoked));
         let differ = self.table.refresh(&current.snapshot, records, now);
         self.plan_transitions(records, now);
         // First, so that a record id left behind does not pass for a user who is gone.
@@ -335,6 +355,7 @@ impl Worker {
     ///
     /// An account whose creation is under way, or whose end nobody knows, is moved when it is known.
     fn move_renamed(&mut self) {
+        self.rename_recalled();
         let (Some(snapshot), Some(place)) = (self.snapshot.clone(), self.place.as_mut()) else { return };
         let now = self.shared.now();
         let mut marked = Vec::new();
@@ -346,6 +367,7 @@ impl Worker {
             });
             let Some(old) = old else { continue };
             let Some(mut link) = place.take_link(old) else { continue };
+            self.owed.rename(old, record);
             link.record = record.clone();
             place.put_link(link.clone());
             let event = AuditEvent {
@@ -526,6 +548,7 @@ impl Worker {
             }
         }
         self.store_error = None;
+        self.keep_owed();
         self.commit_rest().await;
         self.reply();
         self.publish();

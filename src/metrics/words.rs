@@ -55,13 +55,18 @@ pub enum OwedReason {
     Hold,
     /// The target cannot be reached, or answered with an error.
     Error,
+    /// The target keeps failing as a whole and is tried once in a while.
+    Quarantine,
     /// A person must settle a conflict first.
     Conflict,
+    /// `rosterd stop --all` halts every call.
+    Stopped,
 }
 
 impl OwedReason {
     /// Every reason, for metrics that show zero.
-    pub const ALL: [Self; 5] = [Self::Queued, Self::Mode, Self::Hold, Self::Error, Self::Conflict];
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Mode, Self::Hold, Self::Error, Self::Quarantine, Self::Conflict, Self::Stopped];
 
     /// The word used as a label and in `status`.
     pub fn as_str(self) -> &'static str {
@@ -70,7 +75,9 @@ impl OwedReason {
             Self::Mode => "mode",
             Self::Hold => "hold",
             Self::Error => "error",
+            Self::Quarantine => "quarantine",
             Self::Conflict => "conflict",
+            Self::Stopped => "stopped",
         }
     }
 }

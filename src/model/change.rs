@@ -174,10 +174,16 @@ impl Change {
         self.grant.iter().map(|entry| entry.membership.clone()).collect()
     }
 
+    /// Whether a person revoked the user: that is outside every limit of a target, and has one of
+    /// its own.
+    pub fn is_revocation(&self) -> bool {
+        self.effect == Effect::Narrows && self.origins.iter().any(Origin::is_decision)
+    }
+
     /// What a limit on narrowing counts: an account is one, and so is each entitlement taken from
-    /// a living one; what narrows nothing is none.
+    /// a living one; what narrows nothing is none, nor is what no limit is about.
     pub fn narrowing_units(&self) -> u64 {
-        if self.cause.is_none() {
+        if self.cause.is_none() || self.is_revocation() {
             return 0;
         }
         let whole = self.active == Some(false) || matches!(self.action, Action::Disable | Action::Delete);

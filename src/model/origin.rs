@@ -17,8 +17,26 @@ pub struct Origin {
     pub what: Arc<str>,
 }
 
+/// What stands for the file where a person's word is the origin: no document's path lacks an ending.
+const DECISION: &str = "decision";
+
+impl Origin {
+    /// A person's word, which stands in the store and in no file: `restore of u-1 by alice at ...`.
+    pub fn decision(what: impl Into<Arc<str>>) -> Self {
+        Self { file: DECISION.into(), line: 0, what: what.into() }
+    }
+
+    /// Whether this is a person's word.
+    pub fn is_decision(&self) -> bool {
+        &*self.file == DECISION
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_decision() {
+            return f.write_str(&self.what);
+        }
         write!(f, "{}:{} ({})", self.file, self.line, self.what)
     }
 }

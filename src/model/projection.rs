@@ -102,6 +102,8 @@ pub enum NoAccessReason {
     Condition,
     /// The document is gone.
     Gone,
+    /// A person said so, whatever the documents say.
+    Revoked,
 }
 
 impl NoAccessReason {
@@ -110,7 +112,7 @@ impl NoAccessReason {
     /// What the user's own document says today is explicit; the rest may be a rule's doing.
     pub fn default_cause(&self) -> Cause {
         match self {
-            Self::Inactive | Self::NotYetValid | Self::Ended | Self::RoleEnded => Cause::Explicit,
+            Self::Inactive | Self::NotYetValid | Self::Ended | Self::RoleEnded | Self::Revoked => Cause::Explicit,
             Self::NotGranted | Self::UserType | Self::Condition | Self::Gone => Cause::Inferred,
         }
     }
@@ -126,6 +128,7 @@ impl NoAccessReason {
             Self::UserType => "the target's scope does not take this user type",
             Self::Condition => "the target's scope condition is false for this user",
             Self::Gone => "the user is no longer declared",
+            Self::Revoked => "a person revoked the user",
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::model::plan::Plan;
 use crate::model::target::Limits;
 use crate::model::target::Window;
 use crate::plan::canonical;
+use crate::plan::order;
 
 /// From so many units on a percentage says something; below it one or two people are a large
 /// share of a small target.
@@ -38,7 +39,19 @@ pub struct Guards<'a> {
 }
 
 /// Moves changes that need a person's word into holds, whole sets at a time.
+///
+/// What a person revoked passes, first contact included: their word is about that very user.
 pub fn guard(mut plan: Plan, guards: &Guards<'_>) -> Plan {
+    let (revoked, rest) = plan.changes.into_iter().partition(Change::is_revocation);
+    plan.changes = rest;
+    let mut plan = judged(plan, guards);
+    let revoked: Vec<Change> = revoked;
+    plan.changes.extend(revoked);
+    plan.changes.sort_by(order::compare);
+    plan
+}
+
+fn judged(mut plan: Plan, guards: &Guards<'_>) -> Plan {
     if guards.first_contact && !plan.changes.is_empty() {
         let digest = canonical::digest(&plan.changes);
         if !guards.enforced.contains(&digest) {

@@ -106,7 +106,9 @@ fn no_access(target: &Target, reason: NoAccessReason, origins: Vec<Origin>) -> N
     let ending = match reason {
         NoAccessReason::Gone => target.account.on_gone,
         // "No access anywhere" is the person's own state: no policy of a target softens it.
-        NoAccessReason::Inactive | NoAccessReason::NotYetValid | NoAccessReason::Ended => Ending::Disable,
+        NoAccessReason::Inactive | NoAccessReason::NotYetValid | NoAccessReason::Ended | NoAccessReason::Revoked => {
+            Ending::Disable
+        }
         NoAccessReason::NotGranted
         | NoAccessReason::RoleEnded
         | NoAccessReason::UserType

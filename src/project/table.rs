@@ -16,6 +16,7 @@ use crate::model::projection::Projection;
 use crate::model::snapshot::Snapshot;
 use crate::project::Access;
 use crate::project::Projector;
+use crate::project::Revoked;
 
 /// So many users are named in a conflict over one user name.
 const NAMED: usize = 5;
@@ -28,6 +29,8 @@ const NAMED: usize = 5;
 #[derive(Debug)]
 pub struct Table {
     projector: Arc<Projector>,
+    /// Whom a person revoked.
+    revoked: Arc<Revoked>,
     /// The user name that each user would use, as the target compares it.
     names: BTreeMap<RecordId, String>,
     /// Who wants a user name.
@@ -45,6 +48,7 @@ impl Table {
     pub fn new(projector: Arc<Projector>) -> Self {
         Self {
             projector,
+            revoked: Arc::default(),
             names: BTreeMap::new(),
             holders: BTreeMap::new(),
             desired: BTreeMap::new(),
@@ -58,7 +62,12 @@ impl Table {
         &self.projector
     }
 
-    /// What each user should have; a user who is not in the snapshot has no entry.
+    /// Whom a person revoked, from the next refresh of those users on.
+    pub fn set_revoked(&mut self, revoked: Arc<Revoked>) {
+        self.revoked = revoked;
+    }
+
+    /// What each user should have; a user who is not in the snapshot has no entry, unless revoked.
     pub fn desired(&self) -> &BTreeMap<RecordId, Desired> {
         &self.desired
     }
@@ -80,7 +89,8 @@ impl Table {
         now: DateTime<Utc>,
     ) -> BTreeSet<RecordId> {
         let mut touched = BTreeSet::new();
-        let every = || self.desired.keys().chain(snapshot.users.keys()).cloned().collect();
+        let every =
+            || self.desired.keys().chain(snapshot.users.keys()).chain(self.revoked.records()).cloned().collect();
         let records = records.map_or_else(|| Cow::Owned(every()), Cow::Borrowed);
         for record in records.iter() {
             self.refresh_one(snapshot, record, now, &mut touched);
@@ -99,7 +109,8 @@ impl Table {
         touched.insert(record.clone());
         let mut name = None;
         if let Some(user) = snapshot.users.get(record) {
-            let alone = self.projector.alone(user, &snapshot.roles, now);
+            let mut alone = self.projector.alone(user, &snapshot.roles, now);
+            self.revoked.overrule(&mut alone, user, now);
             let given = match &alone.desired {
                 Desired::Account(account) => 1 + account.entitlements.len(),
                 Desired::None(_) => 0,
@@ -114,6 +125,10 @@ impl Table {
         } else {
             self.triples.remove(record);
             self.parked.remove(record);
+            // Whatever the target does with users who are gone, this one has no access.
+            let revoked =
+                self.revoked.of(record, &[], now).map(|revocation| Desired::None(revocation.no_access(record)));
+            self.parked.extend(revoked.map(|revoked| (record.clone(), revoked)));
         }
         if self.names.get(record) != name.as_ref() {
             self.leave(record, touched);
@@ -143,7 +158,11 @@ impl Table {
     /// differs from before.
     fn settle(&mut self, snapshot: &Snapshot, record: &RecordId) -> bool {
         if !snapshot.users.contains_key(record) {
-            return self.desired.remove(record).is_some();
+            let revoked = self.parked.remove(record);
+            let same = self.desired.get(record) == revoked.as_ref();
+            self.desired.remove(record);
+            self.desired.extend(revoked.map(|revoked| (record.clone(), revoked)));
+            return !same;
         }
         let rivals = self.names.get(record).and_then(|name| self.holders.get(name)).filter(|all| all.len() > 1);
         let Some(own) = self.parked.remove(record).or_else(|| self.desired.get(record).cloned()) else { return false };

@@ -11,6 +11,7 @@ use crate::engine::status::Status;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
 use crate::model::ids::Digest;
+use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::server::Api;
 use crate::server::access::Caller;
@@ -18,9 +19,13 @@ use crate::server::input::At;
 use crate::server::input::Body;
 use crate::server::input::checked_reason;
 use crate::server::problem::Refusal;
+use crate::server::problem::invalid;
 use crate::server::wire::DigestBody;
 use crate::server::wire::ReasonBody;
 use crate::server::wire::ReleaseBody;
+use crate::server::wire::RevokeBody;
+use crate::server::wire::StartBody;
+use crate::server::wire::StopBody;
 
 /// What is decided about, and why.
 struct Matter {
@@ -80,6 +85,61 @@ pub(crate) async fn release(
     caller.reach_target(&target)?;
     let matter = Matter { target: Some(target), digest: Some(digest), reason };
     decided(&api, caller, DecisionKind::Release, matter).await
+}
+
+/// `POST /api/v1/users/{user}/revoke`
+pub(crate) async fn revoke(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(user): At<RecordId>,
+    Body(RevokeBody { until, reason }): Body<RevokeBody>,
+) -> Result<Json<Decision>, Refusal> {
+    let reason = checked_reason(reason)?;
+    let decision = Decision::new(DecisionKind::Revoke, caller.actor, api.clock.now());
+    said(&api, Decision { record: Some(user), until, reason, ..decision }).await
+}
+
+/// `POST /api/v1/users/{user}/restore`
+pub(crate) async fn restore(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(user): At<RecordId>,
+    Body(ReasonBody { reason }): Body<ReasonBody>,
+) -> Result<Json<Decision>, Refusal> {
+    let reason = checked_reason(reason)?;
+    let decision = Decision::new(DecisionKind::Restore, caller.actor, api.clock.now());
+    said(&api, Decision { record: Some(user), reason, ..decision }).await
+}
+
+/// `POST /api/v1/stop`
+pub(crate) async fn stop(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Body(StopBody { halts, reason }): Body<StopBody>,
+) -> Result<Json<Decision>, Refusal> {
+    let reason = Some(demanded(reason)?);
+    let decision = Decision::new(DecisionKind::Stop, caller.actor, api.clock.now());
+    said(&api, Decision { halts: Some(halts), reason, ..decision }).await
+}
+
+/// `POST /api/v1/start`
+pub(crate) async fn start(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Body(StartBody { reason }): Body<StartBody>,
+) -> Result<Json<Decision>, Refusal> {
+    let reason = Some(demanded(reason)?);
+    said(&api, Decision { reason, ..Decision::new(DecisionKind::Start, caller.actor, api.clock.now()) }).await
+}
+
+async fn said(api: &Api, decision: Decision) -> Result<Json<Decision>, Refusal> {
+    api.engine.decide(decision.clone()).await?;
+    Ok(Json(decision))
+}
+
+/// A reason that everybody will ask for.
+fn demanded(reason: String) -> Result<String, Refusal> {
+    checked_reason(Some(reason))?.ok_or_else(|| invalid("say why: everybody who finds calls halted will ask"))
 }
 
 /// `POST /api/v1/source/accept-shrink`

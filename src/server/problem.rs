@@ -87,6 +87,8 @@ impl From<EngineError> for Refusal {
             EngineError::Stale(_) => Self::new(StatusCode::CONFLICT, "stale", detail),
             EngineError::Target(_) => Self::new(StatusCode::BAD_GATEWAY, "target", detail),
             EngineError::Store(error) => error.into(),
+            EngineError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
+            EngineError::TooMany(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail),
             EngineError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
         }
     }

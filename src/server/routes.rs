@@ -14,6 +14,7 @@ use crate::server::directory;
 use crate::server::health;
 use crate::server::look;
 use crate::server::past;
+use crate::server::receipt;
 use crate::server::targets;
 use crate::server::tokens;
 use crate::server::wire::Right;
@@ -106,6 +107,9 @@ fn reads() -> Vec<Route> {
         get("/api/v1/explain/{user}", Reaches::Asked, look::explain).weight(Weight::Look),
         // A POST, because documents do not fit into a query. It writes nothing.
         post("/api/v1/plan", Reaches::Asked, look::plan).right(Right::Viewer).kind(Kind::Read).weight(Weight::Look),
+        get("/api/v1/users/{user}/receipt", Reaches::Everything, receipt::of).weight(Weight::Look),
+        // A POST, because a receipt does not fit into a query. It writes nothing.
+        post("/api/v1/receipts/verify", Reaches::Asked, receipt::verify).right(Right::Viewer).kind(Kind::Read),
         get("/api/v1/history", Reaches::Asked, past::history),
         get("/api/v1/audit", Reaches::Asked, past::audit),
         get("/api/v1/audit/verify", Reaches::Everything, past::verify).weight(Weight::Look),
@@ -124,6 +128,10 @@ fn writes() -> Vec<Route> {
         post("/api/v1/source/accept-shrink", Reaches::Everything, decide::accept_shrink),
         post("/api/v1/clock/trust", Reaches::Everything, decide::trust_clock),
         post("/api/v1/source/reload", Reaches::Everything, decide::reload).weight(Weight::Look),
+        post("/api/v1/users/{user}/restore", Reaches::Everything, decide::restore),
+        post("/api/v1/users/{user}/revoke", Reaches::Everything, decide::revoke),
+        post("/api/v1/start", Reaches::Everything, decide::start),
+        post("/api/v1/stop", Reaches::Everything, decide::stop),
         post("/api/v1/tokens", Reaches::Everything, tokens::create).right(Right::Admin).kind(Kind::WriteOnce),
         Route::new(Method::DELETE, "/api/v1/tokens/{name}", Reaches::Everything, tokens::revoke).right(Right::Admin),
     ]

@@ -21,6 +21,7 @@ use crate::model::ids::TargetName;
 use crate::model::link::Space;
 use crate::server::Api;
 use crate::server::access::Caller;
+use crate::server::access::Reach;
 use crate::server::input::At;
 use crate::server::input::Body;
 use crate::server::input::Params;
@@ -40,6 +41,10 @@ use crate::store::AccountFilter;
 fn seen_by(api: &Api, caller: &Caller) -> Status {
     let mut status = api.engine.status();
     status.targets.retain(|target| caller.reach.covers(&target.name));
+    if caller.reach != Reach::All {
+        // Who is revoked concerns every target.
+        status.revoked.clear();
+    }
     status
 }
 
@@ -154,7 +159,7 @@ pub(crate) async fn owed(
 
 /// `GET /api/v1/holds`
 pub(crate) async fn holds(State(api): State<Arc<Api>>, caller: Caller) -> Json<Holds> {
-    let Status { source, targets, clock: _ } = seen_by(&api, &caller);
+    let Status { source, targets, .. } = seen_by(&api, &caller);
     let mut items: Vec<TargetHold> = Vec::new();
     for TargetStatus { name, holds, .. } in targets {
         items.extend(holds.into_iter().map(|hold| TargetHold { target: name.clone(), hold }));

@@ -12,10 +12,12 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::engine::receipt::Receipt;
 use crate::engine::status::Explanation;
 use crate::engine::status::Owed;
 use crate::engine::status::ShrinkHold;
 use crate::model::change::Change;
+use crate::model::decision::Halts;
 use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
@@ -130,6 +132,68 @@ pub struct ReasonBody {
     /// Why, in the person's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// `POST /api/v1/users/{user}/revoke`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    /// When it ends by itself; absent: when somebody restores the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Why, in the person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /api/v1/stop`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopBody {
+    /// How much: `widening` or `all`.
+    pub halts: Halts,
+    /// Why, in the person's words: everybody who finds calls halted asks.
+    pub reason: String,
+}
+
+/// `POST /api/v1/start`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartBody {
+    /// Why, in the person's words.
+    pub reason: String,
+}
+
+/// `GET /api/v1/users/{user}/receipt`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignedReceipt {
+    /// What is signed: its canonical JSON (keys sorted, no white space).
+    pub receipt: Receipt,
+    /// Names the keys that signed it; tells nothing about them.
+    pub keys: String,
+    /// Ed25519, base64.
+    pub signature: String,
+}
+
+/// `POST /api/v1/receipts/verify`: a [`SignedReceipt`], as it was written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyBody {
+    /// The receipt.
+    pub receipt: serde_json::Value,
+    /// Names the keys.
+    pub keys: String,
+    /// The signature.
+    pub signature: String,
+}
+
+/// Whether a receipt is genuine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptVerdict {
+    /// Whether this installation signed it and nothing was altered since.
+    pub genuine: bool,
+    /// What is wrong otherwise.
+    pub problem: Option<String>,
 }
 
 /// `POST /api/v1/targets/{target}/enforce` and `POST /api/v1/source/accept-shrink`

@@ -268,6 +268,11 @@ impl Store for SqliteStore {
         self.read(async move |inner, db| read::standings(db, &inner.keys, &target).await).await
     }
 
+    async fn owed(&self, space: &Space) -> Result<BTreeMap<RecordId, DateTime<Utc>>, StoreError> {
+        let space = space.clone();
+        self.read(async move |_, db| read::owed(db, &space).await).await
+    }
+
     async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError> {
         let space = space.clone();
         self.read(async move |inner, db| read::standing(db, &inner.keys, &space).await).await

@@ -415,7 +415,7 @@ async fn a_removal_arriving_at_a_door_long_shut_leaves_within_a_minute_of_its_op
     let owed = rig.status("app").owed;
     assert_eq!(
         owed.iter().map(|owed| (owed.record.as_str(), owed.reason)).collect::<Vec<_>>(),
-        [("u-0000", OwedReason::Error)]
+        [("u-0000", OwedReason::Quarantine)]
     );
     rig.target("app").inside().shut = false;
     rig.pass(Duration::from_secs(61)).await;

@@ -1,5 +1,7 @@
 //! The program as people run it: commands, what they print, and their exit codes.
 
+mod words;
+
 use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;

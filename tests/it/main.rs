@@ -28,11 +28,17 @@ mod manifest;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod owed;
+#[cfg(test)]
 mod partial;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
+mod revoke;
+#[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod stop;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

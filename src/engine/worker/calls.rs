@@ -47,7 +47,9 @@ impl Worker {
     fn free_lanes(&self) -> &'static [Lane] {
         let narrowing = self.in_flight.values().filter(|call| call.lane == Lane::Narrow).count();
         let pace = lock(&self.pace);
-        if pace.has_slot(Lane::Widen, self.in_flight.len(), narrowing) {
+        if !self.passes(Lane::Narrow) {
+            &[]
+        } else if self.passes(Lane::Widen) && pace.has_slot(Lane::Widen, self.in_flight.len(), narrowing) {
             &ALL
         } else if pace.has_slot(Lane::Narrow, self.in_flight.len(), narrowing) {
             &NARROW

@@ -9,14 +9,12 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use crate::engine::shared::lock;
-use crate::engine::status::Owed;
 use crate::engine::status::SyncReport;
 use crate::engine::worker::Reply;
 use crate::engine::worker::Worker;
 use crate::metrics::OwedReason;
 use crate::model::change::Action;
 use crate::model::change::Change;
-use crate::model::change::Effect;
 use crate::model::history::CycleRecord;
 use crate::model::history::CycleResult;
 use crate::model::history::Standing;
@@ -146,6 +144,13 @@ impl Worker {
         }
     }
 
+    /// Notes that something of a user is not done in a cycle, whether or not more is.
+    pub(super) fn fail_in(&mut self, id: &CycleId, record: &RecordId, why: &str) {
+        let Some(cycle) = self.cycles.get_mut(id) else { return };
+        cycle.record.open += 1;
+        cycle.failures.insert(record.clone(), why.to_owned());
+    }
+
     /// Ends a cycle that has nobody left to wait for.
     pub(super) fn end_if_idle(&mut self, id: &CycleId) {
         if self.cycles.get(id).is_some_and(|cycle| cycle.remaining.is_empty()) {
@@ -196,6 +201,8 @@ impl Worker {
     /// Tells status and metrics what stands now.
     pub(super) fn publish(&mut self) {
         let now = self.shared.now();
+        // First: it is a reason why something is owed.
+        let quarantine = self.quarantine();
         let owed = self.owed_now();
         for reason in OwedReason::ALL {
             let of_reason = owed.iter().filter(|owed| owed.reason == reason);
@@ -210,7 +217,6 @@ impl Worker {
         let error = self.store_error.as_ref().map(|(error, _)| error.as_str()).or_else(|| self.door.error());
         let error = error.or_else(|| self.list_after.as_ref().map(|(_, error)| error.as_str()));
         let error = error.map(str::to_owned);
-        let quarantine = self.quarantine();
         self.metrics.set_quarantined(quarantine.is_some());
         let mut status = lock(&self.handle.status);
         // While the door is being asked, what it said last stands.
@@ -222,10 +228,12 @@ impl Worker {
         status.next_run = self.next_run;
         status.running = running;
         status.waiting = waiting;
+        if self.place.is_some() || self.recalled.is_some() {
+            status.owed = owed;
+        }
         // Before the door first opened, what an earlier process left undone is all that is known.
         let Some(place) = &self.place else { return };
         status.space = Some(place.space.clone());
-        status.owed = owed;
         if status.failures != self.standing.failures {
             status.failures.clone_from(&self.standing.failures);
         }
@@ -242,36 +250,6 @@ impl Worker {
         let mut status = lock(&self.handle.status);
         status.conflicts = conflicts;
         status.holds.clone_from(&self.standing.holds);
-    }
-
-    /// Narrowing that is due and not confirmed, oldest first.
-    fn owed_now(&self) -> Vec<Owed> {
-        let general = self.door_reason();
-        let reason = |record: &RecordId| {
-            let held =
-                self.standing.holds.iter().any(|hold| hold.changes.iter().any(|change| change.record == *record));
-            match general {
-                Some(reason) => reason,
-                None if held => OwedReason::Hold,
-                None if self.standing.failures.contains_key(record) => OwedReason::Error,
-                None => OwedReason::Queued,
-            }
-        };
-        let owed = self.owed.iter();
-        let mut owed: Vec<_> = owed
-            .map(|(record, since)| Owed { record: record.clone(), since: *since, reason: reason(record) })
-            .collect();
-        owed.sort_by(|a, b| (a.since, &a.record).cmp(&(b.since, &b.record)));
-        owed
-    }
-
-    /// Remembers since when each narrowing of `changes` is due.
-    pub(super) fn owe<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
-        let now = self.shared.now();
-        for change in changes.into_iter().filter(|change| change.effect == Effect::Narrows) {
-            let since = self.dirty.get(&change.record).map_or(now, |dirty| dirty.since);
-            self.owed.entry(change.record.clone()).or_insert(since);
-        }
     }
 }
 

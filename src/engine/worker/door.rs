@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::DateTime;
+use chrono::Utc;
 use tokio::time::Instant;
 
 use crate::connector::ConnectorError;
@@ -58,8 +60,10 @@ pub(super) enum Door {
 /// that is shut for good (credentials, TLS, DNS) does so at once.
 const FULL_FAILURES: u32 = 5;
 
-/// What the store knows of a place: links, causes, decisions, open intents, what was left undone.
-type Remembered = (BTreeMap<RecordId, Link>, Causes, Guardrail, Vec<Intent>, Standing);
+/// What the store knows of a place: links, causes, decisions, open intents, what was left undone,
+/// and since when narrowing is owed.
+type Remembered =
+    (BTreeMap<RecordId, Link>, Causes, Guardrail, Vec<Intent>, Standing, BTreeMap<RecordId, DateTime<Utc>>);
 
 /// The answer of the door.
 pub(super) type ProbeDone = Result<Probe, ConnectorError>;
@@ -201,7 +205,7 @@ impl Worker {
             return true;
         }
         let read = self.remembered(&space).await;
-        let Some((links, causes, guardrail, open, standing)) = self.note(read) else {
+        let Some((links, causes, guardrail, open, standing, owed)) = self.note(read) else {
             self.door = Door::Shut {
                 attempt: 0,
                 until: Instant::now() + STORE_PAUSE,
@@ -227,6 +231,7 @@ impl Worker {
         // What an earlier process could not do stands until a plan says otherwise. What it held is
         // judged anew, with the accounts concerned in view.
         self.standing = Standing { holds: Vec::new(), ..standing };
+        self.owed_of_place(owed);
         for intent in open {
             let record = intent.change.record.clone();
             self.dirty.entry(record.clone()).or_insert_with(|| Dirty::now(Trigger::Startup, now));
@@ -244,13 +249,20 @@ impl Worker {
         let open = store.open_intents(space).await?;
         let standings = store.standings(&self.handle.target.name).await?;
         let standing = standings.into_iter().find_map(|(of, standing)| (of == *space).then_some(standing));
-        Ok((links, causes, guardrail, open, standing.unwrap_or_default()))
+        let owed = store.owed(space).await?;
+        Ok((links, causes, guardrail, open, standing.unwrap_or_default(), owed))
     }
 
     /// Why narrowing that waits is not done, as far as the target as a whole is the reason.
     pub(super) fn door_reason(&self) -> Option<OwedReason> {
         if !self.may_write() {
             return Some(OwedReason::Mode);
+        }
+        if self.all_halted().is_some() {
+            return Some(OwedReason::Stopped);
+        }
+        if self.quarantined.is_some() {
+            return Some(OwedReason::Quarantine);
         }
         self.door.error().map(|_| OwedReason::Error)
     }

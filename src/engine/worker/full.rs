@@ -11,6 +11,7 @@ use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
 use crate::engine::bounded::contained;
 use crate::engine::queue::Entry;
+use crate::engine::queue::Lane;
 use crate::engine::shared::lock;
 use crate::engine::worker::Reply;
 use crate::engine::worker::Worker;
@@ -194,7 +195,7 @@ impl Worker {
 
     /// Users whom the listing that just ended may show as they were before a call or a look.
     fn newer_than_listing(&self) -> BTreeSet<RecordId> {
-        let known = self.touched.iter().chain(self.open.keys()).chain(self.in_flight.keys()).chain(&self.looking);
+        let known = self.touched.iter().chain(self.open.keys()).chain(self.in_flight.keys()).chain(self.looking.keys());
         let renamed = self.dirty.keys().filter(|record| self.comes_after_call(record));
         known.chain(renamed).cloned().collect()
     }
@@ -242,7 +243,8 @@ impl Worker {
         exact: bool,
     ) -> BTreeSet<RecordId> {
         let mut by_record: BTreeMap<RecordId, VecDeque<Change>> = BTreeMap::new();
-        for change in changes {
+        let halted = self.tell_halted(cycle, changes);
+        for change in changes.iter().filter(|change| !halted.contains(&Lane::of(change.effect))) {
             by_record.entry(change.record.clone()).or_default().push_back(change.clone());
         }
         self.owe(changes);
@@ -284,21 +286,7 @@ impl Worker {
         self.held_seen.retain(|account, _| held_accounts(plan).any(|held| held == account));
         let held = held_accounts(plan).filter_map(|account| Some((account.clone(), Arc::clone(seen.get(account)?))));
         self.held_seen.extend(held);
-        let narrowing: BTreeSet<_> = plan
-            .holds
-            .iter()
-            .flat_map(|hold| &hold.changes)
-            .chain(&plan.changes)
-            .filter(|change| change.effect == Effect::Narrows)
-            .map(|change| change.record.clone())
-            .collect();
-        self.owed
-            .retain(|record, _| !concerns(record) || narrowing.contains(record) || self.in_flight.contains_key(record));
-        let held: Vec<_> = plan.holds.iter().flat_map(|hold| hold.changes.clone()).collect();
-        self.owe(&held);
-        if !self.may_write() {
-            self.owe(&plan.changes);
-        }
+        self.owe_what_stands(plan, &concerns);
         if records.is_none() {
             self.standing.at = Some(self.shared.now());
         }

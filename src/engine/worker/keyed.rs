@@ -72,10 +72,16 @@ struct Subject {
     open: Option<Change>,
 }
 
+/// A user who is being looked at.
+pub(super) struct Looking {
+    /// Whose batch counts: a look that may take away does not wait for one that may not.
+    lane: Lane,
+    dirty: Dirty,
+}
+
 /// A batch of look-ups came to its end.
 pub(super) struct LooksDone {
     lane: Lane,
-    taken: BTreeMap<RecordId, Dirty>,
     results: Vec<(RecordId, Result<Looked, ConnectorError>)>,
 }
 
@@ -97,13 +103,13 @@ impl Worker {
             self.touched.insert(record.clone());
             if self.surely_narrows(&record) {
                 // Owed from now on, not from when the target lets somebody look.
-                self.owed.entry(record.clone()).or_insert(since);
+                self.owed.owe(&record, since);
                 self.door.hasten();
             } else if matches!(self.table.desired().get(&record), Some(Desired::Account(_)))
                 && !self.in_flight.contains_key(&record)
             {
                 // Access is back: nothing is owed, though nobody may be able to look.
-                self.owed.remove(&record);
+                self.owed.pay(&record);
             }
             self.await_look(&record, Dirty { cycle, ..Dirty::now(trigger, since) });
         }
@@ -168,7 +174,8 @@ impl Worker {
             return None;
         }
         // A lane whose batch is under way wakes the worker when it ends.
-        let free = |record: &RecordId| !self.is_busy(record) && !self.looking_lanes.contains(&self.look_lane(record));
+        let free =
+            |record: &RecordId| self.may_be_looked_at(record) && !self.looking_lanes.contains(&self.look_lane(record));
         self.dirty.iter().filter(|(record, _)| free(record)).map(|(_, dirty)| dirty.due).min()
     }
 
@@ -182,7 +189,15 @@ impl Worker {
     }
 
     fn is_busy(&self, record: &RecordId) -> bool {
-        self.in_flight.contains_key(record) || self.looking.contains(record) || self.comes_after_call(record)
+        self.in_flight.contains_key(record) || self.looking.contains_key(record) || self.comes_after_call(record)
+    }
+
+    /// Who leaves while a batch of others is looked at is looked at anew, at once (L5): what the
+    /// batch brings of them is not taken.
+    fn may_be_looked_at(&self, record: &RecordId) -> bool {
+        let overtakes =
+            self.looking.get(record).is_none_or(|looking| looking.lane != Lane::Narrow && self.may_narrow(record));
+        overtakes && !self.in_flight.contains_key(record) && !self.comes_after_call(record)
     }
 
     /// Whether a call for an earlier record id of this user is under way, or nobody knows its end: the
@@ -197,8 +212,8 @@ impl Worker {
     }
 
     /// Whether this user may lose something: such users are looked at first.
-    fn may_narrow(&self, record: &RecordId) -> bool {
-        let Some(link) = self.place.as_ref().and_then(|place| place.links.get(record)) else { return false };
+    pub(super) fn may_narrow(&self, record: &RecordId) -> bool {
+        let Some(link) = self.link_of(record) else { return false };
         match self.table.desired().get(record) {
             Some(Desired::Account(projection)) => {
                 let wanted: BTreeSet<_> = projection.entitlements.values().map(|grant| &grant.membership).collect();
@@ -210,12 +225,13 @@ impl Worker {
     }
 
     /// Whether this user will lose something, as far as is known without a look at the account.
-    fn surely_narrows(&self, record: &RecordId) -> bool {
-        let Some(link) = self.place.as_ref().and_then(|place| place.links.get(record)) else { return false };
+    pub(super) fn surely_narrows(&self, record: &RecordId) -> bool {
+        let Some(link) = self.link_of(record) else { return false };
         let ending = match self.table.desired().get(record) {
             Some(Desired::None(no)) => no.ending,
             None => self.handle.target.account.on_gone,
-            Some(Desired::Account(_) | Desired::Conflict(_)) => return self.may_narrow(record),
+            Some(Desired::Account(_)) => return self.may_narrow(record),
+            Some(Desired::Conflict(_)) => return self.conflict_keeps(record, link),
         };
         match ending {
             Ending::Disable => !link.disabled_by_us,
@@ -234,7 +250,7 @@ impl Worker {
             return;
         }
         let now = Instant::now();
-        let due = self.dirty.iter().filter(|(record, dirty)| dirty.due <= now && !self.is_busy(record));
+        let due = self.dirty.iter().filter(|(record, dirty)| dirty.due <= now && self.may_be_looked_at(record));
         let (mut narrow, mut other) = (Vec::new(), Vec::new());
         for (record, _) in due {
             let side = if self.may_narrow(record) { &mut narrow } else { &mut other };
@@ -273,14 +289,15 @@ impl Worker {
     fn look(&mut self, lane: Lane, records: Vec<RecordId>) {
         let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
         let Some(view) = self.view(BTreeMap::new(), Arc::clone(&links)) else { return };
-        let mut taken = BTreeMap::new();
         let mut subjects = Vec::new();
         for record in records {
+            if let Some(overtaken) = self.looking.remove(&record) {
+                self.await_look(&record, overtaken.dirty);
+            }
             let Some(dirty) = self.dirty.remove(&record) else { continue };
             let link = links.get(&record).cloned();
             let desired = self.table.desired().get(&record).cloned();
-            self.looking.insert(record.clone());
-            taken.insert(record.clone(), dirty);
+            self.looking.insert(record.clone(), Looking { lane, dirty });
             let open = self.open.get(&record).map(|intent| intent.change.clone());
             subjects.push(Subject { record, link, desired, open });
         }
@@ -289,20 +306,23 @@ impl Worker {
         self.looks.spawn(async move {
             let looks = subjects.into_iter().map(|subject| look_at(&view, &pace, lane, subject));
             let results = futures_util::stream::iter(looks).buffer_unordered(width).collect().await;
-            LooksDone { lane, taken, results }
+            LooksDone { lane, results }
         });
     }
 
     /// Plans what a batch of look-ups showed.
     pub(super) async fn looked(&mut self, done: LooksDone) {
-        let LooksDone { lane, mut taken, results } = done;
+        let LooksDone { lane, results } = done;
         self.looking_lanes.remove(&lane);
         let mut accounts = BTreeMap::new();
         let mut records = BTreeSet::new();
         let mut unproven = BTreeSet::new();
         for (record, result) in results {
-            self.looking.remove(&record);
-            let Some(dirty) = taken.remove(&record) else { continue };
+            if self.looking.get(&record).is_none_or(|looking| looking.lane != lane) {
+                // A newer look overtook this one.
+                continue;
+            }
+            let Some(Looking { dirty, .. }) = self.looking.remove(&record) else { continue };
             let looked = match result {
                 Ok(looked) => looked,
                 Err(error) => {

@@ -105,7 +105,7 @@ impl Worker {
     fn confirm_end(&mut self, record: &RecordId, intent: &Intent, rest: &Entry, account: &Account) {
         let left = if rest.exact { Vec::new() } else { self.still_to_do(record, account) };
         if !left.iter().any(|change| change.effect == Effect::Narrows)
-            && let Some(since) = self.owed.remove(record)
+            && let Some(since) = self.owed.pay(record)
             && intent.change.effect == Effect::Narrows
         {
             self.metrics.revoked((self.shared.now() - since).to_std().unwrap_or_default());
@@ -136,7 +136,7 @@ impl Worker {
     }
 
     /// What a plan from this one account would still change.
-    fn still_to_do(&self, record: &RecordId, account: &Account) -> Vec<Change> {
+    pub(super) fn still_to_do(&self, record: &RecordId, account: &Account) -> Vec<Change> {
         let Some(place) = &self.place else { return Vec::new() };
         let desired = self.table.desired().get(record).map(|desired| (record.clone(), desired.clone()));
         let links = Arc::new(place.links_around([record], [&account.id]));
@@ -276,6 +276,7 @@ impl Worker {
         if let Some(account) = made.cloned() {
             self.remember_done(&intent, &account);
             self.forget_open(record);
+            self.proven_done(record, &intent, &account);
             if let Some(cycle) = &dirty.cycle {
                 self.settle(cycle, record, Settled::Done(intent.change.action));
             }

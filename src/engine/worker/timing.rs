@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -30,12 +31,16 @@ impl Worker {
             None => self.transitions.clear(),
             Some(records) => self.transitions.retain(|(_, record)| !records.contains(record)),
         }
+        let revoked = Arc::clone(&self.shared.said.load().revoked);
         let next = |record: &RecordId| {
-            let user = snapshot.users.get(record)?;
-            Some((schedule::next_transition(user, now)?, record.clone()))
+            let user = snapshot.users.get(record);
+            let formerly = user.map_or(&[][..], |user| &user.formerly);
+            let ends = revoked.ends(record, formerly, now);
+            let turns = user.and_then(|user| schedule::next_transition(user, now));
+            Some(([ends, turns].into_iter().flatten().min()?, record.clone()))
         };
         match records {
-            None => self.transitions.extend(snapshot.users.keys().filter_map(next)),
+            None => self.transitions.extend(snapshot.users.keys().chain(revoked.records()).filter_map(next)),
             Some(records) => self.transitions.extend(records.iter().filter_map(next)),
         }
     }

@@ -167,6 +167,13 @@ pub(super) async fn decisions(db: &mut SqliteConnection) -> Result<Vec<Decision>
     parsed(&sqlx::query_scalar("SELECT body FROM decision ORDER BY seq").fetch_all(db).await?)
 }
 
+pub(super) async fn owed(db: &mut SqliteConnection, space: &Space) -> Result<BTreeMap<RecordId, DateTime<Utc>>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(BTreeMap::new()) };
+    let sql = "SELECT record, since FROM owed WHERE space = $1";
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(record, since)| (record.into(), DateTime::from_timestamp_nanos(since))).collect())
+}
+
 pub(super) async fn standings(
     db: &mut SqliteConnection,
     keys: &Keys,

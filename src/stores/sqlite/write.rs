@@ -14,6 +14,7 @@ use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
+use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::LinkedBy;
 use crate::model::link::Space;
@@ -100,6 +101,7 @@ impl Writer {
         for (space, standing) in &batch.standings {
             set_standing(&mut tx, &inner.keys, space, standing).await?;
         }
+        owed(&mut tx, &batch.owed).await?;
         seen(&mut tx, &batch.seen).await?;
         for cycle in &batch.cycles {
             let upsert = "INSERT INTO cycle (id, target, body) VALUES ($1, $2, $3)
@@ -316,6 +318,23 @@ async fn set_standing(db: &mut SqliteConnection, keys: &Keys, space: &Space, sta
     let sql = "INSERT INTO standing (space, body) VALUES ($1, $2)
         ON CONFLICT (space) DO UPDATE SET body = excluded.body";
     sqlx::query(sql).bind(id).bind(body).execute(db).await?;
+    Ok(())
+}
+
+async fn owed(db: &mut SqliteConnection, writes: &[(Space, RecordId, Option<DateTime<Utc>>)]) -> Result<(), Fault> {
+    for run in writes.chunk_by(|a, b| a.0 == b.0 && a.2.is_some() == b.2.is_some()).flat_map(|run| run.chunks(ROWS)) {
+        let Some((space, _, first)) = run.first() else { continue };
+        let id = intern(db, space).await?;
+        let rows: Vec<_> = run.iter().map(|(_, record, since)| (record, since.map(nanos))).collect();
+        let sql = if first.is_some() {
+            "INSERT INTO owed (space, record, since)
+            SELECT $1, value ->> 0, value ->> 1 FROM json_each($2) WHERE true
+            ON CONFLICT (space, record) DO UPDATE SET since = excluded.since"
+        } else {
+            "DELETE FROM owed WHERE space = $1 AND record IN (SELECT value ->> 0 FROM json_each($2))"
+        };
+        sqlx::query(sql).bind(id).bind(serde_json::to_string(&rows)?).execute(&mut *db).await?;
+    }
     Ok(())
 }
 

@@ -108,7 +108,8 @@ impl Rig {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = Arc::new(Keys::generate().unwrap());
-        let store = Arc::new(SqliteStore::open(folder.path().join("rosterd.db"), keys, "test").await.unwrap());
+        let store =
+            Arc::new(SqliteStore::open(folder.path().join("rosterd.db"), Arc::clone(&keys), "test").await.unwrap());
         let start = DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z").unwrap().to_utc();
         let clock = Arc::new(SetClock(Mutex::new(start)));
         let names = ["crm", "erp"].map(TargetName::from);
@@ -134,7 +135,7 @@ impl Rig {
             local_token: Some(minted.hash),
         });
         let local = minted.secret.expose_secret().to_owned();
-        Self { router: router(Arc::new(api)), store, clock, targets, local, folder }
+        Self { router: router(Arc::new(api.signing(keys))), store, clock, targets, local, folder }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -87,6 +87,12 @@ fn sample(rule: &Rule) -> (Value, u16) {
         }
         ("POST", "/api/v1/holds/{digest}/release") => (json!({ "target": "crm" }), 409),
         ("POST", "/api/v1/targets/{target}/link") => (json!({ "user": "u-404", "account": "0" }), 404),
+        ("POST", "/api/v1/receipts/verify") => (json!({ "receipt": {}, "keys": "", "signature": "" }), 200),
+        ("POST", "/api/v1/users/{user}/revoke") => (json!({}), 200),
+        ("POST", "/api/v1/stop") => (json!({ "halts": "all", "reason": "a test" }), 200),
+        // Nobody is revoked and nothing is stopped when these are asked for.
+        ("POST", "/api/v1/users/{user}/restore") => (json!({}), 409),
+        ("POST", "/api/v1/start") => (json!({ "reason": "a test" }), 409),
         ("POST", "/api/v1/tokens") => {
             (json!({ "name": fresh(), "right": "viewer", "expires": "2026-03-10T00:00:00Z" }), 201)
         }
@@ -160,6 +166,8 @@ fn the_table_says_who_may_do_what() {
     GET /api/v1/holds needs viewer, reaches Asked
     GET /api/v1/explain/{user} needs viewer, reaches Asked
     POST /api/v1/plan needs viewer, reaches Asked
+    GET /api/v1/users/{user}/receipt needs viewer, reaches Everything
+    POST /api/v1/receipts/verify needs viewer, reaches Asked
     GET /api/v1/history needs viewer, reaches Asked
     GET /api/v1/audit needs viewer, reaches Asked
     GET /api/v1/audit/verify needs viewer, reaches Everything
@@ -173,6 +181,10 @@ fn the_table_says_who_may_do_what() {
     POST /api/v1/source/accept-shrink needs operator, reaches Everything
     POST /api/v1/clock/trust needs operator, reaches Everything
     POST /api/v1/source/reload needs operator, reaches Everything
+    POST /api/v1/users/{user}/restore needs operator, reaches Everything
+    POST /api/v1/users/{user}/revoke needs operator, reaches Everything
+    POST /api/v1/start needs operator, reaches Everything
+    POST /api/v1/stop needs operator, reaches Everything
     POST /api/v1/tokens needs admin, reaches Everything
     DELETE /api/v1/tokens/{name} needs admin, reaches Everything
     GET /directory/{target}/scim/v2/ServiceProviderConfig needs viewer, reaches Path

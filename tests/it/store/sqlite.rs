@@ -223,7 +223,7 @@ async fn a_file_of_a_newer_rosterd_is_refused() {
     store.close().await;
     tamper(folder.path(), "PRAGMA user_version = 99").await;
     let text = refusal(folder.path()).await;
-    assert!(text.contains("newer rosterd (schema 99, this one knows 1)"), "{text}");
+    assert!(text.contains("newer rosterd (schema 99, this one knows "), "{text}");
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ macro_rules! store_suite {
             a_cause_stands_as_first_seen_until_it_is_forgotten,
             decisions_come_back_oldest_first,
             a_standing_plan_replaces_the_former,
+            what_is_owed_keeps_its_moment_until_it_is_paid,
             what_other_hands_did_is_remembered_by_account_until_it_is_blank,
             accounts_are_listed_by_state_link_and_page,
             a_complete_listing_forgets_the_accounts_outside_it,
@@ -436,6 +437,16 @@ pub(crate) async fn what_other_hands_did_is_remembered_by_account_until_it_is_bl
     commit(store, vec![Write::Hand(space(), "a-1".into(), Hand::default())]).await;
     assert_eq!(store.hands(&space()).await.unwrap(), Hands::from([("a-2".into(), other.clone())]));
     assert_eq!(store.hands(&elsewhere()).await.unwrap(), Hands::from([("a-1".into(), other)]));
+}
+
+pub(crate) async fn what_is_owed_keeps_its_moment_until_it_is_paid(store: &impl Store) {
+    let owe = |record: &str, since| Write::Owed(space(), record.into(), since);
+    commit(store, vec![owe("u-1", Some(at(1))), owe("u-2", Some(at(2))), owe("u-1", None), owe("u-3", Some(at(3)))])
+        .await;
+    commit(store, vec![owe("u-3", Some(at(4))), Write::Owed(elsewhere(), "u-1".into(), Some(at(9)))]).await;
+    let owed = store.owed(&space()).await.unwrap();
+    assert_eq!(owed, BTreeMap::from([("u-2".into(), at(2)), ("u-3".into(), at(4))]));
+    assert_eq!(store.owed(&elsewhere()).await.unwrap(), BTreeMap::from([("u-1".into(), at(9))]));
 }
 
 pub(crate) async fn accounts_are_listed_by_state_link_and_page(store: &impl Store) {

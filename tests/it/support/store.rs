@@ -51,6 +51,7 @@ pub(crate) struct Inside {
     causes: BTreeMap<CauseKey, Cause>,
     decisions: Vec<Decision>,
     standings: BTreeMap<Space, Standing>,
+    pub(crate) owed: BTreeMap<(Space, RecordId), DateTime<Utc>>,
     seen: BTreeMap<(Space, AccountId), SeenAccount>,
 }
 
@@ -86,6 +87,8 @@ impl Inside {
             Write::Cause(key, None) => drop(self.causes.remove(&key)),
             Write::Decision(decision) => self.decisions.push(decision),
             Write::Standing(space, standing) => drop(self.standings.insert(space, standing)),
+            Write::Owed(space, record, Some(since)) => drop(self.owed.insert((space, record), since)),
+            Write::Owed(space, record, None) => drop(self.owed.remove(&(space, record))),
             Write::Seen(space, rows) => {
                 self.seen.extend(rows.into_iter().map(|row| ((space.clone(), row.account.clone()), row)));
             }
@@ -186,6 +189,12 @@ impl Store for MemoryStore {
         inside.readable()?;
         let mine = inside.standings.iter().filter(|(space, _)| space.target == *target);
         Ok(mine.map(|(space, standing)| (space.clone(), standing.clone())).collect())
+    }
+
+    async fn owed(&self, space: &Space) -> Result<BTreeMap<RecordId, DateTime<Utc>>, StoreError> {
+        let inside = self.open();
+        let mine = inside.owed.iter().filter(|((at, _), _)| at == space);
+        Ok(mine.map(|((_, record), since)| (record.clone(), *since)).collect())
     }
 
     async fn standing(&self, space: &Space) -> Result<Option<Standing>, StoreError> {

@@ -1,0 +1,204 @@
+//! `revoke`, `restore`, `stop` and `start`: words that hold for every target.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::Utc;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::app;
+use crate::app::Purpose;
+use crate::cli::args::Form;
+use crate::cli::args::Global;
+use crate::cli::client::Ask;
+use crate::cli::failure::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::cli::session;
+use crate::cli::session::Session;
+use crate::cli::words;
+use crate::clock::Clock;
+use crate::clock::SystemClock;
+use crate::engine::status::Owed;
+use crate::engine::status::Status;
+use crate::model::decision::Halts;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::schedule::parse_duration;
+use crate::server::wire::ReasonBody;
+use crate::server::wire::RevokeBody;
+use crate::server::wire::StartBody;
+use crate::server::wire::StopBody;
+use crate::server::wire::SyncBody;
+
+/// How often a daemon is asked whether access has ended, and how many times.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+const ASKS: usize = 20;
+
+/// `revoke`
+pub async fn revoke(global: &Global, user: &str, until: Option<&str>, reason: Option<&str>) -> Result<Exit, Failure> {
+    let until = until.map(moment).transpose()?;
+    let session = session::open(global, None, Purpose::Act).await?;
+    let body = RevokeBody { until, reason: reason.map(str::to_owned) };
+    let result = revoke_in(&session, user, &body).await;
+    session.close().await;
+    let (decision, owed) = result?;
+    let stands =
+        until.map_or_else(|| format!("until `rosterd restore {user}`"), |at| format!("until {}", words::moment(at)));
+    if owed.is_empty() {
+        let next = format!("`{user}` has no access anywhere {stands}; `rosterd receipt {user}` proves it");
+        return told(global, &decision, &next).map(|()| Exit::Done);
+    }
+    let owes = owed.iter().map(|(target, owed)| format!("`{target}` ({})", owed.reason.as_str()));
+    let owes = owes.collect::<Vec<_>>().join(", ");
+    let next = format!(
+        "`{user}` is revoked {stands}, and the end of access is still owed in {owes}; `rosterd owed` shows how it goes"
+    );
+    told(global, &decision, &next).map(|()| Exit::Held)
+}
+
+async fn revoke_in(
+    session: &Session,
+    user: &str,
+    body: &RevokeBody,
+) -> Result<(Value, Vec<(TargetName, Owed)>), Failure> {
+    let decision = say(session, &["users", user, "revoke"], body).await?;
+    act(session, user).await?;
+    let mut owed = owed(session, user).await?;
+    if session.client.is_remote() {
+        for _ in 0..ASKS {
+            tokio::time::sleep(ASK_AGAIN).await;
+            owed = self::owed(session, user).await?;
+            if owed.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok((decision, owed))
+}
+
+/// What every target still owes about this user.
+async fn owed(session: &Session, user: &str) -> Result<Vec<(TargetName, Owed)>, Failure> {
+    let status: Status = session.client.get(Ask::of(&["status"])).await?;
+    let of_user = |owed: &Owed| owed.record.as_str() == user;
+    let targets = status.targets.into_iter();
+    Ok(targets
+        .flat_map(|target| {
+            let name = target.name;
+            target.owed.into_iter().filter(of_user).map(move |owed| (name.clone(), owed))
+        })
+        .collect())
+}
+
+/// Without a daemon nobody acts on a word by himself: a cycle of the user does, in every target.
+async fn act(session: &Session, user: &str) -> Result<(), Failure> {
+    if session.client.is_remote() {
+        return Ok(());
+    }
+    let status: Status = session.client.get(Ask::of(&["status"])).await?;
+    for target in status.targets {
+        let users = Some([RecordId::from(user)].into());
+        let body = SyncBody { users, only: None };
+        let name = target.name.as_str();
+        let synced = say(session, &["targets", name, "sync"], &body).await;
+        if let Err(failure) = synced {
+            // The others go on; what is due here stays owed.
+            output::complain(&Failure::new(format!("`{name}`: {}", failure.message)));
+        }
+    }
+    Ok(())
+}
+
+/// `restore`
+pub async fn restore(global: &Global, user: &str, reason: Option<&str>) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let result = restore_in(&session, user, reason).await;
+    session.close().await;
+    let next = format!("the documents decide about `{user}` again; what rosterd disabled comes back as they say");
+    told(global, &result?, &next).map(|()| Exit::Done)
+}
+
+async fn restore_in(session: &Session, user: &str, reason: Option<&str>) -> Result<Value, Failure> {
+    let body = ReasonBody { reason: reason.map(str::to_owned) };
+    let decision = say(session, &["users", user, "restore"], &body).await?;
+    act(session, user).await?;
+    Ok(decision)
+}
+
+/// `stop`
+pub async fn stop(global: &Global, widening: bool, reason: &str) -> Result<Exit, Failure> {
+    let halts = if widening { Halts::Widening } else { Halts::All };
+    let body = StopBody { halts, reason: reason.to_owned() };
+    let decision = say_once(global, "stop", &body).await.map_err(|failure| by_file(global, failure))?;
+    let next = match halts {
+        Halts::Widening => {
+            "nothing is given or updated anywhere, and removals go on, until `rosterd start --reason WHY`"
+        }
+        Halts::All => "nothing is written anywhere until `rosterd start --reason WHY`; removals that are due are owed",
+    };
+    told(global, &decision, next).map(|()| Exit::Done)
+}
+
+/// A daemon that does not answer still reads its disk.
+fn by_file(global: &Global, failure: Failure) -> Failure {
+    let Ok(settings) = session::settings(global, None) else { return failure };
+    let file = app::stop::StopBeside::of(&settings.store);
+    let hint = format!("a daemon also stops within two seconds of `echo all > {}`", file.path().display());
+    match &failure.hint {
+        Some(known) => Failure { hint: Some(format!("{known}; {hint}")), ..failure },
+        None => failure.hint(hint),
+    }
+}
+
+/// `start`
+pub async fn start(global: &Global, reason: &str) -> Result<Exit, Failure> {
+    let decision = say_once(global, "start", &StartBody { reason: reason.to_owned() }).await?;
+    told(global, &decision, "rosterd goes on; `rosterd status` shows how it goes").map(|()| Exit::Done)
+}
+
+async fn say_once<T: Serialize>(global: &Global, verb: &str, body: &T) -> Result<Value, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let result = say(&session, &[verb], body).await;
+    session.close().await;
+    result
+}
+
+async fn say<T: Serialize>(session: &Session, path: &[&str], body: &T) -> Result<Value, Failure> {
+    session.client.post(Ask::of(path), &serde_json::to_value(body)?).await
+}
+
+/// A moment: as manifests write it, or so long from now.
+fn moment(text: &str) -> Result<DateTime<Utc>, Failure> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    let wrong = || {
+        Failure::new(format!("`{text}` is no moment"))
+            .hint("write `2027-03-31T18:00:00+02:00`, or a time from now: `14d`")
+    };
+    let lasts = parse_duration(text).map_err(|_| wrong())?;
+    let lasts = chrono::Duration::from_std(lasts).map_err(|_| wrong())?;
+    SystemClock.now().checked_add_signed(lasts).ok_or_else(wrong)
+}
+
+fn told<T: Serialize>(global: &Global, data: &T, next: &str) -> Result<(), Failure> {
+    match global.output {
+        Form::Json => output::print(&serde_json::to_string_pretty(data)?),
+        Form::Text | Form::Markdown => output::print(next),
+        Form::Github | Form::Gitlab | Form::Sarif => Err(output::unfit(global.output)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_date_with_its_zone_or_a_time_from_now() {
+        assert_eq!(moment("2027-03-31T18:00:00+02:00").unwrap().to_rfc3339(), "2027-03-31T16:00:00+00:00");
+        let ahead = moment("14d").unwrap() - SystemClock.now();
+        assert!(ahead.num_hours() >= 14 * 24 - 1 && ahead.num_hours() <= 14 * 24, "{ahead}");
+        assert!(moment("tomorrow").unwrap_err().hint.unwrap().contains("14d"));
+    }
+}

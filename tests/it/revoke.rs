@@ -1,0 +1,270 @@
+//! An operator ends one user's access, whatever the documents say, and takes it back.
+
+use std::time::Duration;
+
+use rosterd::engine::EngineError;
+use rosterd::engine::Running;
+use rosterd::metrics::OwedReason;
+use rosterd::model::account::AccountState;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
+use rosterd::model::history::Intent;
+use rosterd::model::target::Ending;
+use rosterd::model::target::Mode;
+use rosterd::model::target::Target;
+use rosterd::model::target::Window;
+use rosterd::model::user::User;
+
+use crate::support::make::documents;
+use crate::support::make::held;
+use crate::support::make::inactive;
+use crate::support::make::target;
+use crate::support::make::user;
+use crate::support::make::users;
+use crate::support::rig::Rig;
+
+fn word(rig: &Rig, kind: DecisionKind, record: &str) -> Decision {
+    Decision { record: Some(record.into()), ..Decision::new(kind, "alice", rig.now()) }
+}
+
+async fn revoke(rig: &Rig, record: &str) {
+    rig.engine.decide(word(rig, DecisionKind::Revoke, record)).await.unwrap();
+    rig.rest().await;
+}
+
+async fn restore(rig: &Rig, record: &str) {
+    rig.engine.decide(word(rig, DecisionKind::Restore, record)).await.unwrap();
+    rig.rest().await;
+}
+
+fn state(rig: &Rig, name: &str) -> AccountState {
+    rig.target("app").by_name(&format!("{name}@acme.example")).unwrap().state
+}
+
+/// A target that leaves whoever loses access as they are.
+fn keeping(name: &str) -> Target {
+    let mut keeping = target(name);
+    keeping.account.on_out_of_scope = Ending::Keep;
+    keeping.account.on_gone = Ending::Keep;
+    keeping
+}
+
+fn last_intent(rig: &Rig) -> Intent {
+    rig.store.open().intents.last().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_user_is_out_of_every_target_at_once_whatever_its_policy() {
+    let targets = || [keeping("app"), target("crm")];
+    let rig = Rig::started(documents([user("a"), user("b")], targets())).await;
+    let said = tokio::time::Instant::now();
+    rig.engine.decide(word(&rig, DecisionKind::Revoke, "a")).await.unwrap();
+    rig.rest().await;
+    for name in ["app", "crm"] {
+        let calls = rig.target(name).inside().calls.clone();
+        let disabled = calls.iter().find(|call| call.what.starts_with("disable")).expect("disabled");
+        assert!(disabled.at - said < Duration::from_millis(50), "{name}");
+        assert_eq!(rig.target(name).count("disable"), 1);
+        rig.assert_settled(name).await;
+    }
+    let intent = last_intent(&rig);
+    assert!(intent.change.origins[0].what.contains("revocation of a by alice"), "{:?}", intent.change.origins);
+    assert!(rig.engine.status().revoked.contains_key(&"a".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_stands_over_new_documents_and_a_restart() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    revoke(&rig, "a").await;
+    let mut promoted = user("a");
+    promoted.roles.push(held("admin"));
+    rig.declare(documents([inactive("a")], [target("app")])).await;
+    rig.declare(documents([promoted.clone()], [target("app")])).await;
+    rig.sync("app").await.unwrap();
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    let next = Rig::over(documents([promoted], [target("app")]), targets, store);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    assert_eq!(state(&next, "a"), AccountState::Disabled);
+    assert_eq!(next.target("app").count("enable"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_frees_no_revoked_user_not_even_once_nobody_declares_it_any_more() {
+    let rig = Rig::started(documents([user("old")], [target("app")])).await;
+    revoke(&rig, "old").await;
+    let renamed = User { formerly: vec!["old".into()], ..user("new") };
+    rig.declare(documents([renamed], [target("app")])).await;
+    rig.declare(documents([user("new")], [target("app")])).await;
+    rig.sync("app").await.unwrap();
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    let next = Rig::over(documents([user("new")], [target("app")]), targets, store);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    assert_eq!((next.target("app").count("enable"), next.target("app").count("create")), (0, 1));
+    assert_eq!(state(&next, "old"), AccountState::Disabled, "nothing is written to it");
+    restore(&next, "new").await;
+    assert_eq!(state(&next, "new"), AccountState::Active);
+    assert_eq!(next.target("app").count("create"), 1, "the same account");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renamed_user_is_revoked_and_restored_under_either_record_id() {
+    let rig = Rig::started(documents([user("old")], [target("app")])).await;
+    let renamed = || User { formerly: vec!["old".into()], ..user("new") };
+    rig.declare(documents([renamed()], [target("app")])).await;
+    revoke(&rig, "old").await;
+    assert_eq!(state(&rig, "new"), AccountState::Disabled);
+    restore(&rig, "new").await;
+    assert_eq!(state(&rig, "new"), AccountState::Active);
+    revoke(&rig, "new").await;
+    restore(&rig, "old").await;
+    assert_eq!(state(&rig, "new"), AccountState::Active);
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_that_is_lost_and_found_again_frees_no_revoked_user() {
+    let everybody = || [users(9), vec![user("a")]].concat();
+    let rig = Rig::started(documents(everybody(), [keeping("app")])).await;
+    rig.declare(documents(users(9), [keeping("app")])).await;
+    assert_eq!(state(&rig, "a"), AccountState::Active, "this target keeps who is gone");
+    revoke(&rig, "a").await;
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+    rig.declare(documents(everybody(), [keeping("app")])).await;
+    rig.sync("app").await.unwrap();
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+    restore(&rig, "a").await;
+    assert_eq!(state(&rig, "a"), AccountState::Active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_gives_the_same_account_back_and_is_named_as_the_reason() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    let before = rig.target("app").by_name("a@acme.example").unwrap().id;
+    revoke(&rig, "a").await;
+    restore(&rig, "a").await;
+    let after = rig.target("app").by_name("a@acme.example").unwrap();
+    assert_eq!((after.id, after.state), (before, AccountState::Active));
+    let origins = last_intent(&rig).change.origins;
+    assert!(origins.iter().any(|origin| origin.what.starts_with("restore of a by alice")), "{origins:?}");
+    let kinds: Vec<_> = rig.store.open().events.iter().map(|event| event.kind.clone()).collect();
+    assert!(kinds.contains(&"revoke".to_owned()) && kinds.contains(&"restore".to_owned()));
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_undoes_nothing_that_another_hand_did() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    let id = rig.target("app").by_name("a@acme.example").unwrap().id;
+    rig.target("app").inside().accounts.get_mut(&id).unwrap().state = AccountState::Disabled;
+    rig.sync("app").await.unwrap();
+    revoke(&rig, "a").await;
+    restore(&rig, "a").await;
+    rig.sync("app").await.unwrap();
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+    assert_eq!(rig.target("app").count("enable"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_ends_at_its_own_second() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    let until = rig.now() + chrono::Duration::seconds(90);
+    let revoke = Decision { until: Some(until), ..word(&rig, DecisionKind::Revoke, "a") };
+    rig.engine.decide(revoke).await.unwrap();
+    rig.pass(Duration::from_secs(89)).await;
+    assert_eq!((rig.target("app").count("disable"), rig.target("app").count("enable")), (1, 0));
+    rig.pass(Duration::from_secs(2)).await;
+    assert_eq!(rig.target("app").count("enable"), 1);
+    assert!(rig.engine.status().revoked.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_user_is_created_nowhere() {
+    let rig = Rig::new(documents([user("a"), user("b")], [target("app"), target("crm")]));
+    rig.target("crm").inside().shut = true;
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.rest().await;
+    revoke(&rig, "a").await;
+    rig.target("crm").inside().shut = false;
+    rig.pass(Duration::from_mins(30)).await;
+    assert_eq!(rig.target("crm").count("create b"), 1);
+    assert_eq!(rig.target("crm").count("create a"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_passes_a_hold_and_counts_against_no_limit() {
+    let day = Duration::from_hours(24);
+    let mut app = target("app");
+    app.limits.narrow_explicit = vec![Window { count: Some(1), percent: None, window: day }];
+    let rig = Rig::started(documents(users(20), [app.clone()])).await;
+    let mut fewer = users(20);
+    fewer.iter_mut().take(3).for_each(|user| user.active = false);
+    rig.declare(documents(fewer.clone(), [app.clone()])).await;
+    assert_eq!(rig.status("app").holds[0].changes.len(), 3);
+    for record in ["u-0000", "u-0010", "u-0011"] {
+        revoke(&rig, record).await;
+    }
+    assert_eq!(rig.target("app").count("disable"), 3, "one of those held, and two more");
+    assert_eq!(rig.status("app").holds[0].changes.len(), 2);
+    fewer.iter_mut().take(3).for_each(|user| user.active = true);
+    fewer[5].active = false;
+    rig.declare(documents(fewer, [app])).await;
+    assert_eq!(state(&rig, "u-0005"), AccountState::Disabled, "the window is as free as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_is_owed_from_its_moment_where_the_mode_forbids_it() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    let mut observed = target("app");
+    observed.mode = Mode::Observe;
+    rig.declare(documents([user("a")], [observed])).await;
+    let said = rig.now();
+    revoke(&rig, "a").await;
+    rig.pass(Duration::from_mins(10)).await;
+    let owed = rig.status("app").owed;
+    assert_eq!((owed.len(), owed[0].reason), (1, OwedReason::Mode));
+    assert!((owed[0].since - said).num_seconds() == 0, "{} {said}", owed[0].since);
+    assert_eq!(rig.target("app").count("disable"), 0);
+    rig.declare(documents([user("a")], [target("app")])).await;
+    assert_eq!(rig.target("app").count("disable"), 1);
+    assert_eq!(rig.status("app").owed, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_operator_revokes_twenty_users_an_hour_and_no_more() {
+    let rig = Rig::started(documents(users(30), [target("app")])).await;
+    for number in 0..20 {
+        revoke(&rig, &format!("u-{number:04}")).await;
+    }
+    revoke(&rig, "u-0003").await;
+    let refused = rig.engine.decide(word(&rig, DecisionKind::Revoke, "u-0020")).await.unwrap_err();
+    assert!(matches!(&refused, EngineError::TooMany(words) if words.contains("one person may revoke 20")), "{refused}");
+    let other = Decision { by: "bob".to_owned(), ..word(&rig, DecisionKind::Revoke, "u-0020") };
+    rig.engine.decide(other).await.unwrap();
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    let next = Rig::over(documents(users(30), [target("app")]), targets, store);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    next.engine.decide(word(&next, DecisionKind::Revoke, "u-0021")).await.unwrap_err();
+    next.pass(Duration::from_mins(61)).await;
+    revoke(&next, "u-0021").await;
+    assert_eq!(state(&next, "u-0021"), AccountState::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_misspelt_user_is_refused_and_a_linked_one_who_is_gone_is_not() {
+    let everybody = || [users(9), vec![user("a")]].concat();
+    let rig = Rig::started(documents(everybody(), [keeping("app")])).await;
+    let error = rig.engine.decide(word(&rig, DecisionKind::Revoke, "aa")).await.unwrap_err();
+    assert!(matches!(error, EngineError::NoUser(_)), "{error}");
+    let error = rig.engine.decide(word(&rig, DecisionKind::Restore, "a")).await.unwrap_err();
+    assert!(error.to_string().contains("is not revoked"), "{error}");
+    rig.declare(documents(users(9), [keeping("app")])).await;
+    revoke(&rig, "a").await;
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+}
