@@ -51,13 +51,20 @@ pub fn read(path: &Path) -> Result<Saved, Failure> {
         Failure::new(format!("the saved plan `{shown}` cannot be read: {error}"))
             .hint("`rosterd plan -f DIR --out FILE` makes one; `rosterd apply -f DIR` needs none")
     })?;
-    let not = |why: String| {
+    parse(&text).map_err(|why| {
         Failure::new(format!("`{shown}` is not a saved plan: {why}"))
             .hint("make it with `rosterd plan -f DIR --out FILE`; to apply a folder write `rosterd apply -f DIR`")
-    };
-    let saved: Saved = serde_json::from_str(&text).map_err(|error| not(error.to_string()))?;
+    })
+}
+
+/// The text of a saved plan.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse(text: &str) -> Result<Saved, String> {
+    let saved: Saved = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if saved.version != VERSION {
-        return Err(not(format!("it is of version {}, and this program reads version {VERSION}", saved.version)));
+        return Err(format!("it is of version {}, and this program reads version {VERSION}", saved.version));
     }
     Ok(saved)
 }

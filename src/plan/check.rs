@@ -42,6 +42,7 @@ const LAWS: &[Law] = &[
     Law { name: "only-projected-values", broken: content::only_projected_values },
     Law { name: "ownership-of-values", broken: content::ownership_of_values },
     Law { name: "widening-needs-entitlement", broken: access::widening_needs_entitlement },
+    Law { name: "widening-names-its-rule", broken: access::widening_names_its_rule },
     Law { name: "narrowing-needs-loss", broken: access::narrowing_needs_loss },
     Law { name: "only-granted-is-revoked", broken: access::only_granted_is_revoked },
     Law { name: "only-desired-is-granted", broken: access::only_desired_is_granted },

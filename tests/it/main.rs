@@ -22,7 +22,11 @@ mod engine;
 #[cfg(test)]
 mod features;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod manifest;
 #[cfg(test)]

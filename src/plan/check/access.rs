@@ -23,6 +23,14 @@ pub(super) fn widening_needs_entitlement(plan: &Plan, facts: &PlanInput<'_>) -> 
     })
 }
 
+/// L12: whoever reads the plan can tell which rule or document gave the access.
+pub(super) fn widening_names_its_rule(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
+    each(plan, |change| {
+        let named = !change.origins.is_empty() || change.grant.iter().any(|entry| !entry.origins.is_empty());
+        (change.effect == Effect::Widens && !named).then_some("gives access and names no rule that says so")
+    })
+}
+
 /// A whole account is lost only by a user who has no access, and as the target's rule says.
 pub(super) fn narrowing_needs_loss(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
     each(plan, |change| {

@@ -296,7 +296,7 @@ impl Case {
     }
 }
 
-fn origin(id: &str) -> Origin {
+pub(crate) fn origin(id: &str) -> Origin {
     Origin { file: "users.yaml".into(), line: 1, what: format!("User {id}").into() }
 }
 

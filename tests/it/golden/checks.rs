@@ -262,6 +262,13 @@ fn widening_for_a_user_without_access_is_caught() {
 }
 
 #[test]
+fn widening_without_a_rule_that_says_so_is_caught() {
+    let law = "widening-names-its-rule";
+    check(law, |plan| of(plan, "u-1", Action::Create).origins.clear());
+    check(law, |plan| of(plan, "u-4", Action::Reactivate).origins.clear());
+}
+
+#[test]
 fn taking_the_account_of_an_entitled_user_is_caught() {
     let law = "narrowing-needs-loss";
     check(law, |plan| of(plan, "u-3", Action::Disable).record = "u-2".into());

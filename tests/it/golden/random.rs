@@ -30,6 +30,7 @@ use rosterd::model::target::Own;
 
 use crate::golden::case::Case;
 use crate::golden::case::World;
+use crate::golden::case::origin;
 use crate::golden::properties;
 use crate::golden::truth;
 
@@ -89,7 +90,7 @@ fn desired() -> impl Strategy<Value = Option<Desired>> {
             values,
             entitlements: words.into_iter().map(|word| (word.into(), grant(word))).collect(),
             lapsed: BTreeSet::new(),
-            origins: Vec::new(),
+            origins: vec![origin("a role")],
         })
     });
     let reason = select(vec![NoAccessReason::Inactive, NoAccessReason::NotGranted, NoAccessReason::Ended]);
@@ -109,7 +110,7 @@ fn grant(word: &str) -> ProjectedGrant {
         "e3" => Membership::Role("r".to_owned()),
         _ => Membership::Group("g1".to_owned()),
     };
-    ProjectedGrant { membership, privileged: word == "e1", origins: Vec::new() }
+    ProjectedGrant { membership, privileged: word == "e1", origins: vec![origin(word)] }
 }
 
 fn account() -> impl Strategy<Value = Option<Account>> {

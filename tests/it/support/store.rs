@@ -43,6 +43,8 @@ pub(crate) struct Inside {
     pub(crate) outcomes: BTreeMap<IntentId, OutcomeResult>,
     pub(crate) events: Vec<AuditEvent>,
     pub(crate) cycles: BTreeMap<CycleId, CycleRecord>,
+    /// Intents, outcomes and decisions that were committed without an audit event (L8).
+    pub(crate) unaudited: Vec<String>,
     /// Every commit fails while this is set.
     pub(crate) full: bool,
     /// What guardrails and status read cannot be read while this is set.
@@ -101,6 +103,23 @@ impl Inside {
     }
 }
 
+/// What one commit holds that no audit event of the same commit tells.
+fn unaudited(writes: &[Write]) -> Vec<String> {
+    let events: Vec<&AuditEvent> =
+        writes.iter().filter_map(|write| if let Write::Audit(event) = write { Some(event) } else { None }).collect();
+    let told = |kind: &str, intent: &IntentId| {
+        let of = |event: &&&AuditEvent| event.details.get("intent").is_some_and(|id| *id == intent.as_str());
+        events.iter().filter(|event| event.kind == kind).filter(of).count() == 1
+    };
+    let missing = writes.iter().filter_map(|write| match write {
+        Write::Intent(intent) if !told("intent", &intent.id) => Some(format!("intent {}", intent.id.as_str())),
+        Write::Outcome(intent, ..) if !told("outcome", intent) => Some(format!("outcome {}", intent.as_str())),
+        Write::Decision(decision) if events.is_empty() => Some(format!("{decision:?}")),
+        _ => None,
+    });
+    missing.collect()
+}
+
 #[async_trait]
 impl Store for MemoryStore {
     fn fence(&self) -> Fence {
@@ -112,6 +131,7 @@ impl Store for MemoryStore {
         if inside.full {
             return Err(StoreError::Unavailable("the disk is full; make room".to_owned()));
         }
+        inside.unaudited.extend(unaudited(&writes));
         for write in writes {
             inside.write(write);
         }

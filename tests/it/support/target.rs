@@ -83,6 +83,8 @@ pub(crate) struct Inside {
     pub(crate) time: Option<(DateTime<Utc>, Instant)>,
     /// How long each call takes.
     pub(crate) latency: Duration,
+    /// The tenant that the credential belongs to; `memory` where none is set.
+    pub(crate) realm: Option<String>,
     next: u64,
 }
 
@@ -250,7 +252,8 @@ impl Connector for MemoryTarget {
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {
         self.enter("probe".to_owned()).await?;
-        Ok(Probe { realm: "memory".into(), own_account: None })
+        let realm = self.inside().realm.clone().unwrap_or_else(|| "memory".to_owned());
+        Ok(Probe { realm: realm.into(), own_account: None })
     }
 
     async fn observe(&self, _: &Shape, pages: mpsc::Sender<Vec<Account>>) -> Result<Coverage, ConnectorError> {
