@@ -31,6 +31,26 @@ e2e-install:
 e2e *args: e2e-install
     E2E_DIR="{{e2e_dir}}" ROSTERD_E2E=require cargo test --test e2e -- {{args}}
 
+# Takes the guard of each law out in turn, and expects its named test to go red
+laws *args:
+    tests/laws/run {{args}}
+
+# Outside bytes for every parser, so many seconds each
+fuzz seconds="15" *targets:
+    fuzz/run {{seconds}} {{targets}}
+
+# Kills a running daemon so many times, against real servers
+kill times="30": e2e-install
+    E2E_DIR="{{e2e_dir}}" ROSTERD_E2E=require ROSTERD_KILLS={{times}} cargo test --test e2e kill:: -- --nocapture
+
+# How many small mistakes in src/plan the tests of plans find
+mutants *args:
+    tests/mutants/run {{args}}
+
+# Pieces of the long reliability runs; without arguments they are listed
+long *args:
+    .ci/long {{args}}
+
 # The metrics, as Prometheus judges them
 promtool: e2e-install
     PATH="{{e2e_dir}}/bin:$PATH" ROSTERD_E2E=require cargo test --test it metrics::

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub clock_trusted: IntGauge,
     /// How much is halted everywhere: 0 nothing, 1 all but narrowing, 2 every call.
     pub stopped: IntGauge,
+    /// Tasks of the runtime that have not ended, as of the last scrape: flat while nothing leaks.
+    pub tasks: IntGauge,
     sources: Mutex<BTreeMap<String, Arc<SourceMetrics>>>,
     targets: Mutex<BTreeMap<TargetName, Registered>>,
 }
@@ -92,6 +94,7 @@ impl Metrics {
                 "rosterd_stopped",
                 "How much `rosterd stop` halts: 0 nothing, 1 all but narrowing, 2 every call.",
             ),
+            tasks: families.int_gauge("rosterd_tasks", "Tasks of the runtime that have not ended."),
             sources: Mutex::default(),
             targets: Mutex::default(),
             registry,

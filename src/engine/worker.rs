@@ -500,6 +500,7 @@ impl Worker {
 
     /// Keeps a store error for `status`, and waits a little before the store is asked again.
     fn note<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
+        self.metrics.set_store_away(result.is_err());
         match result {
             Ok(value) => {
                 self.store_error = None;

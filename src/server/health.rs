@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::Value;
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use crate::metrics::CONTENT_TYPE;
 use crate::server::Api;
@@ -36,5 +37,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Read
 
 /// Everything that is counted.
 pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    api.metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], api.metrics.encode())
 }

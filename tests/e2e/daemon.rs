@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::Child;
+use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::world::World;
@@ -27,9 +28,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one on the manifests of `world` and waits until it is ready.
     pub(crate) async fn of(world: &World) -> Self {
+        Self::with(world, |_| ()).await
+    }
+
+    /// The same, started as told.
+    pub(crate) async fn with(world: &World, told: impl FnOnce(&mut Command)) -> Self {
         let log = world.folder.path().join("log");
         let mut command = world.command(&["run"]);
         command.stdout(Stdio::null()).stderr(File::create(&log).expect("a log"));
+        told(&mut command);
         let mut process = command.spawn().expect("it runs");
         let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().expect("a client");
         let note = world.folder.path().join("state/rosterd.run");

@@ -25,4 +25,6 @@ mod servers;
 #[cfg(test)]
 mod smoke;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod world;

@@ -121,6 +121,12 @@ impl Server {
         Some(server.ready(&ready).await)
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        let port = self.url.split(['/', ':']).find_map(|part| part.parse().ok());
+        port.expect("a port")
+    }
+
     /// A SCIM request with our token.
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");

@@ -168,6 +168,24 @@ fn get(server: &str, path: &str) -> String {
     answer
 }
 
+/// Every address that can be read, as the table of routes has them, so that no new one is forgotten.
+fn routes() -> Vec<String> {
+    let table = include_str!("../../src/server/routes.rs");
+    let named = table.split("get(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let filled = |path: &str| {
+        let mut path = path.replace("{target}", "crm").replace("{user}", "u-1");
+        for rest in ["{id}", "{digest}", "{name}", "{record}"] {
+            path = path.replace(rest, "1");
+        }
+        assert!(!path.contains('{'), "{path}: say what stands for it");
+        path
+    };
+    let routes: Vec<_> =
+        named.filter(|path| path.starts_with('/')).map(filled).chain(["/nothing".to_owned()]).collect();
+    assert!(routes.len() > 15, "{routes:?}");
+    routes
+}
+
 fn repeats_the_token() -> Mishap {
     let body = serde_json::json!({ "detail": format!("`Bearer {TOKEN}` may not; nor {TOKEN}") }).to_string();
     Mishap::Answer(400, vec![("x-token", TOKEN.to_owned()), ("etag", TOKEN.to_owned())], body)
@@ -211,8 +229,8 @@ async fn no_secret_stands_in_a_log_a_metric_an_answer_or_a_file() {
         answers.push_str(&ask(command));
     }
     let note = json(&place.path("rosterd.run"));
-    for path in ["/metrics", "/healthz", "/readyz", "/api/v1/status", "/api/v1/nothing"] {
-        answers.push_str(&get(note["server"].as_str().unwrap(), path));
+    for path in routes() {
+        answers.push_str(&get(note["server"].as_str().unwrap(), &path));
     }
     assert!(answers.contains("rosterd_build_info") && answers.contains("u-1"), "{answers}");
     place.write("answers.txt", &answers);
@@ -224,6 +242,54 @@ async fn no_secret_stands_in_a_log_a_metric_an_answer_or_a_file() {
     assert!(canaries.iter().all(|canary| canary.len() > 10));
     assert_eq!(place.holding(&canaries), [] as [String; 0]);
     assert!(place.path("daemon.log").metadata().unwrap().len() > 0);
+}
+
+/// Secrets where they do not belong, and in a file: no complaint, in no form, repeats them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_complaint_repeats_a_secret_that_stands_where_it_should_not() {
+    const IN_A_FILE: &str = "canary-in-a-file-0123456789";
+    let server = FakeScim::start(Knobs::default()).await;
+    let place = Place::new();
+    place.company(&server.url, "");
+    let settings = fs::read_to_string(place.path("rosterd.yaml")).unwrap();
+    let origin = server.url.trim_end_matches("/scim/v2");
+    let filed = format!("  filed: {{ file: filed.token, origins: [\"{origin}\"] }}\n");
+    place.write("rosterd.yaml", &format!("{settings}{filed}"));
+    place.write("filed.token", IN_A_FILE);
+    place.write("targets/filed.yaml", &target("filed", &server.url, "{ secret: filed }"));
+    let daemon = Daemon::start(&place);
+    let mut said = String::new();
+    let secret = |what: &str| format!("canary-{what}-9f8e7d6c5b4a");
+    let mistakes = [
+        ("literal", target("bad", "http://127.0.0.1:9", &format!("\"{}\"", secret("literal")))),
+        ("userinfo", target("bad", &format!("http://u:{}@127.0.0.1:9/", secret("userinfo")), "{ secret: crm }")),
+        ("query", target("bad", &format!("http://127.0.0.1:9/?token={}", secret("query")), "{ secret: crm }")),
+        ("password", person("bad").replace("roles:", &format!("password: {}\n  roles:", secret("password")))),
+        ("attribute", person("bad") + &format!("  attributes: {{ apiKey: {} }}\n", secret("attribute"))),
+        ("syntax", person("bad") + &format!("  clientSecret: \"{}\n", secret("syntax"))),
+    ];
+    for (name, text) in &mistakes {
+        let operators = ["literal", "userinfo", "query"].contains(name);
+        let file = if operators { "targets/bad.yaml" } else { "m/bad.yaml" };
+        place.write(file, text);
+        for form in ["text", "json", "github", "gitlab", "sarif"] {
+            let told = place.run(&["validate", "-f", "m", "--config", "rosterd.yaml", "--output", form]);
+            assert_ne!(told.code, Some(0), "{name}: {}", told.text);
+            said.push_str(&told.text);
+        }
+        for command in [&["plan", "-f", "m"][..], &["apply", "--yes", "-f", "m"], &["status"], &["sync", "crm"]] {
+            said.push_str(&place.run(&[command, &["--config", "rosterd.yaml"]].concat()).text);
+        }
+        fs::remove_file(place.path(file)).unwrap();
+    }
+    daemon.stop();
+    said.push_str(&fs::read_to_string(place.path("daemon.log")).unwrap());
+    let canaries: Vec<_> = mistakes.iter().map(|(name, _)| secret(name)).chain([IN_A_FILE.to_owned()]).collect();
+    let shown: Vec<_> = canaries.iter().filter(|canary| said.contains(*canary)).collect();
+    assert!(shown.is_empty(), "{shown:?} in {said}");
+    fs::remove_file(place.path("filed.token")).unwrap();
+    let canaries: Vec<_> = canaries.iter().map(String::as_str).collect();
+    assert_eq!(place.holding(&canaries), [] as [String; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -310,6 +310,8 @@ impl Worker {
         self.writes.push(Write::Seen(place.space.clone(), in_view));
         if plan.coverage == Coverage::Complete {
             self.writes.push(Write::SeenAll(place.space.clone(), ids));
+            let missing = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
+            self.metrics.set_missing(missing.count() as u64);
         }
         let mut status = lock(&self.handle.status);
         status.accounts.clone_from(&plan.accounts);
