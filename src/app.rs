@@ -8,6 +8,7 @@ pub mod stop;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,7 @@ use crate::source::Source;
 use crate::source::SourceError;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::stores::postgres::PostgresStore;
 use crate::stores::sqlite::SqliteStore;
 
 /// What an installation is put together for.
@@ -169,13 +171,13 @@ impl App {
         if settings.manifests.is_none() {
             return Err(beside.server().map_or(AppError::NoFolder, |server| AppError::Held { server }));
         }
-        let opened = open_store(&settings, &beside, purpose).await?;
+        let vault = Vault::new(settings.secrets.clone(), settings::environment)
+            .map_err(|error| AppError::Secrets(error.to_string()))?;
+        let opened = open_store(&settings, &vault, &beside, purpose).await?;
         let fresh = opened.store.snapshot().await?.is_none();
         let minted = server::token::mint(&SystemRandom::new()).map_err(|error| AppError::Keys(error.to_string()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
-        let vault = Vault::new(settings.secrets.clone(), settings::environment)
-            .map_err(|error| AppError::Secrets(error.to_string()))?;
         let directory = Directory::at(opened.directory, Arc::clone(&clock));
         let view: Arc<dyn DirectoryView> = Arc::clone(&directory) as _;
         let makers = connectors::Makers { vault, directory, metrics: Arc::clone(&metrics), clock: Arc::clone(&clock) };
@@ -294,7 +296,12 @@ struct OpenStore {
     nowhere: Option<Nowhere>,
 }
 
-async fn open_store(settings: &Settings, beside: &Beside, purpose: Purpose) -> Result<OpenStore, AppError> {
+async fn open_store(
+    settings: &Settings,
+    vault: &Vault,
+    beside: &Beside,
+    purpose: Purpose,
+) -> Result<OpenStore, AppError> {
     let looks = purpose == Purpose::Look;
     let nowhere = if looks { Some(Nowhere::new()?) } else { None };
     // What is not there yet is looked at where nobody keeps it.
@@ -302,18 +309,17 @@ async fn open_store(settings: &Settings, beside: &Beside, purpose: Purpose) -> R
         (Some(nowhere), Some(name)) if !path.exists() => nowhere.0.join(name),
         _ => path,
     };
-    let path = place(settings.store.clone());
+    // A database is there or not, and is not made up for a look.
+    let path = if settings.postgres.is_some() { settings.store.clone() } else { place(settings.store.clone()) };
     let keys = if path == settings.store {
         connectors::keys(settings)?
     } else {
         Keys::generate().map_err(|error| AppError::Keys(error.to_string()))?
     };
+    let url = settings.postgres.as_ref().map(|name| vault.resolve_url(name)).transpose();
+    let url = url.map_err(|error| AppError::Secrets(error.to_string()))?;
     let keys = Arc::new(keys);
-    let store = take(&path, Arc::clone(&keys), beside, purpose).await?;
-    for warning in store.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let store: Arc<dyn Store> = Arc::new(store);
+    let store = take((&path, url.as_ref()), &keys, beside, purpose).await?;
     let store = if looks { Arc::new(Scratch::new(store)) } else { store };
     let directory = place(settings.store.with_file_name(DIRECTORY));
     Ok(OpenStore { store, keys, directory, nowhere })
@@ -321,11 +327,11 @@ async fn open_store(settings: &Settings, beside: &Beside, purpose: Purpose) -> R
 
 /// Opens the store, waiting a little for commands, and not at all for a daemon.
 async fn take(
-    place: &std::path::Path,
-    keys: Arc<Keys>,
+    place: (&Path, Option<&Secret>),
+    keys: &Arc<Keys>,
     beside: &Beside,
     purpose: Purpose,
-) -> Result<SqliteStore, AppError> {
+) -> Result<Arc<dyn Store>, AppError> {
     let actor = match purpose {
         Purpose::Daemon => "run",
         Purpose::Act => "apply",
@@ -333,7 +339,7 @@ async fn take(
     };
     let asking = tokio::time::Instant::now();
     loop {
-        match SqliteStore::open(place, Arc::clone(&keys), actor).await {
+        match enter(place, Arc::clone(keys), actor).await {
             Ok(store) => return Ok(store),
             Err(StoreError::Held(why)) => {
                 if let Some(server) = beside.server() {
@@ -347,6 +353,28 @@ async fn take(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Opens the database at the URL, or else the file, and says what its operator should know.
+async fn enter(
+    (path, url): (&Path, Option<&Secret>),
+    keys: Arc<Keys>,
+    actor: &str,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let (store, warnings): (Arc<dyn Store>, _) = if let Some(url) = url {
+        let heads = PostgresStore::heads_beside(&keys, path.with_file_name("rosterd.heads"));
+        let store = PostgresStore::open(url.expose(), heads, keys, actor).await?;
+        let warnings = store.warnings().to_vec();
+        (Arc::new(store), warnings)
+    } else {
+        let store = SqliteStore::open(path, keys, actor).await?;
+        let warnings = store.warnings().to_vec();
+        (Arc::new(store), warnings)
+    };
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(store)
 }
 
 /// A folder for a store that nobody keeps.

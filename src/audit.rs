@@ -11,6 +11,9 @@
 //! # Caveats
 //! - Who holds the key file and the exported heads besides the store can rewrite everything.
 
+pub mod ends;
+pub mod heads;
+
 use std::fmt;
 
 use ring::digest;
@@ -129,17 +132,17 @@ impl fmt::Display for ChainId {
 #[derive(Debug)]
 pub struct Verifier {
     chain: ChainId,
-    exported: Option<Head>,
+    exported: Vec<Head>,
     seq: u64,
     hash: String,
     found: Vec<String>,
 }
 
 impl Verifier {
-    /// A check of `chain`. `exported` is the head that was last written outside the store.
-    pub fn new(chain: ChainId, exported: Option<Head>) -> Self {
+    /// A check of `chain`. `exported` are heads that were written outside the store.
+    pub fn new(chain: ChainId, exported: impl IntoIterator<Item = Head>) -> Self {
         let hash = chain.genesis();
-        Self { chain, exported, seq: 0, hash, found: Vec::new() }
+        Self { chain, exported: exported.into_iter().collect(), seq: 0, hash, found: Vec::new() }
     }
 
     /// The next event in order of position.
@@ -155,7 +158,7 @@ impl Verifier {
         if event.seq == due && event.hash != chain(&self.hash, event.seq, &event.text) {
             self.say(&format!("event {} or its hash was rewritten", event.seq));
         }
-        if self.exported.as_ref().is_some_and(|head| head.seq == event.seq && head.hash != event.hash) {
+        if self.exported.iter().any(|head| head.seq == event.seq && head.hash != event.hash) {
             self.say(&format!("event {} is not the one whose head was exported: the chain was rewritten", event.seq));
         }
         if serde_json::from_str::<AuditEvent>(&event.text).is_ok_and(|event| event.kind == TAMPERED) {
@@ -187,15 +190,15 @@ impl Verifier {
             Some(head) if head.hash != self.hash => self.say("it does not end in the hash that its head signed"),
             Some(_) => {}
         }
-        match self.exported.take() {
-            Some(exported) if !self.chain.signed(keys, &exported) => {
+        for exported in std::mem::take(&mut self.exported) {
+            if !self.chain.signed(keys, &exported) {
                 self.say("the exported head is not signed with this installation's key");
+            } else if exported.seq > self.seq {
+                self.say(&format!(
+                    "it ends at event {} and the exported head stands at {}: the store was put back to an earlier state",
+                    self.seq, exported.seq
+                ));
             }
-            Some(exported) if exported.seq > self.seq => self.say(&format!(
-                "it ends at event {} and the exported head stands at {}: the store was put back to an earlier state",
-                self.seq, exported.seq
-            )),
-            Some(_) | None => {}
         }
         self.found
     }

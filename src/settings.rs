@@ -37,8 +37,11 @@ const RESCAN: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// Where the API listens; a loopback address.
     pub listen: SocketAddr,
-    /// The store's file.
+    /// The store's file; beside it lie keys, exported heads, and the notes of a daemon. With
+    /// [`Settings::postgres`] it is not made itself.
     pub store: PathBuf,
+    /// The name of the secret that holds the URL of the database, where the store is one.
+    pub postgres: Option<String>,
     /// The folder of users and roles.
     pub manifests: Option<PathBuf>,
     /// Files and folders of operator documents.
@@ -73,6 +76,7 @@ impl Default for Settings {
         Self {
             listen: LISTEN,
             store: PathBuf::from(STORE),
+            postgres: None,
             manifests: None,
             include: Vec::new(),
             secrets: BTreeMap::new(),
@@ -117,6 +121,7 @@ impl Settings {
 /// From what is written to what holds.
 fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
     let defaults = Settings::default();
+    let postgres = file.store.as_ref().and_then(|store| postgres(store, &file.secrets, report));
     let store = file.store.and_then(|store| store.sqlite).unwrap_or(defaults.store);
     let operator_documents = match file.targets_from {
         Some(TargetsFrom::Manifests) => OperatorDocumentsIn::Manifests,
@@ -131,6 +136,7 @@ fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
     Settings {
         listen: file.listen.and_then(|text| listen(&text, report)).unwrap_or(LISTEN),
         store: folder.join(store),
+        postgres,
         manifests: manifests(&file.manifests, folder, report),
         include: file.include.iter().map(|path| folder.join(&path.value)).collect(),
         secrets,
@@ -140,6 +146,27 @@ fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
         max_shrink: file.max_shrink.and_then(|percent| max_shrink(&percent, report)).unwrap_or(MAX_SHRINK),
         rescan: file.rescan.and_then(|text| rescan(&text, report)).unwrap_or(RESCAN),
     }
+}
+
+/// The name of the secret with the URL of the database.
+fn postgres(
+    store: &file::Store,
+    secrets: &BTreeMap<String, Located<Secret>>,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    let postgres = store.postgres.as_ref()?;
+    if store.sqlite.is_some() {
+        report
+            .add(postgres.place, "unsupported-value", "a store is a file or a database, not both")
+            .hint("take `sqlite` or `postgres` out; `rosterd store export` and `import` move what is remembered");
+    }
+    let name = &postgres.value.url.value.secret;
+    if !secrets.contains_key(name) {
+        report
+            .add(postgres.value.url.place, "unknown-secret", format!("no secret is named `{name}`"))
+            .hint("declare it under `secrets`, with `origins: [\"postgres://HOST:PORT\"]`");
+    }
+    Some(name.clone())
 }
 
 fn listen(text: &Located<String>, report: &mut Report<'_>) -> Option<SocketAddr> {
@@ -275,10 +302,25 @@ mod tests {
     fn keys_of_later_versions_are_refused_by_name_and_misspelt_ones_are_put_right() {
         check("manifests: []\nsignIn: { oidc: { issuer: x } }\n", "unsupported-field", 2, "loopback");
         check("mail: { smtp: x }\n", "unsupported-field", 1, "take it out");
-        check("store: { postgres: { url: { secret: db } } }\n", "unsupported-field", 1, "sqlite");
         check("manifests: [ { git: { url: x } } ]\n", "unsupported-field", 1, "folder: DIR");
         check("manifests: [ { folder: a }, { folder: b } ]\n", "unsupported-value", 1, "above");
         check("manifest: []\n", "unknown-field", 1, "manifests");
+    }
+
+    #[test]
+    fn a_store_is_a_file_or_a_database_whose_url_is_a_declared_secret() {
+        let secrets = "secrets:\n  db: { env: DB, origins: [\"postgres://db.example\"] }\n";
+        let read = settings(&format!("store: {{ postgres: {{ url: {{ secret: db }} }} }}\n{secrets}")).unwrap();
+        assert_eq!(read.postgres.as_deref(), Some("db"));
+        assert_eq!(read.store, Path::new("/etc/rosterd/rosterd.db"), "keys and heads lie beside the configuration");
+        check("store: { postgres: { url: { secret: db } } }\n", "unknown-secret", 1, "postgres://HOST:PORT");
+        check(
+            &format!("store: {{ sqlite: a, postgres: {{ url: {{ secret: db }} }} }}\n{secrets}"),
+            "unsupported-value",
+            1,
+            "export",
+        );
+        check("store: { postgres: { url: \"postgres://a:b@c/d\" } }\n", "wrong-type", 1, "");
     }
 
     #[test]

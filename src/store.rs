@@ -5,6 +5,10 @@
 //! - A commit whose fence is not the current holder's is refused.
 //! - Audit events are chained in the transaction that holds what they tell (L8).
 
+pub mod batch;
+pub mod parts;
+pub mod rows;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -237,6 +241,9 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<ChainedEvent>, StoreError>;
     /// The names of all chains.
     async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError>;
+    /// Why what is remembered of a target may be older than what was once known (the store was put
+    /// back to an earlier state): until a person enforces the target again, it is at first contact.
+    async fn doubt(&self, target: &TargetName) -> Result<Option<String>, StoreError>;
     /// Recomputes every chain and checks its signed head; a sentence for each thing found wrong.
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError>;
     /// Every token, by name.

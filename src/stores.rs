@@ -1,3 +1,4 @@
 //! The stores.
 
+pub mod postgres;
 pub mod sqlite;

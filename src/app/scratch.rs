@@ -66,6 +66,10 @@ impl Store for Scratch {
         self.inner.fence()
     }
 
+    async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.inner.time().await
+    }
+
     async fn commit(&self, writes: Vec<Write>, _: Fence) -> Result<(), StoreError> {
         let mut noted = self.noted();
         for write in writes {
@@ -196,6 +200,10 @@ impl Store for Scratch {
 
     async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError> {
         self.inner.chains().await
+    }
+
+    async fn doubt(&self, target: &TargetName) -> Result<Option<String>, StoreError> {
+        self.inner.doubt(target).await
     }
 
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {

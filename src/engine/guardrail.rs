@@ -13,6 +13,7 @@ use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::LinkedBy;
 use crate::model::link::Space;
+use crate::model::plan::HoldKind;
 use crate::model::plan::Plan;
 use crate::model::target::Target;
 use crate::plan;
@@ -25,6 +26,8 @@ use crate::store::StoreError;
 pub struct Guardrail {
     /// Whether the store has links or intents of the space: without, it is first contact.
     pub known: bool,
+    /// Why the store may be older than what it once knew, until a person enforces the target again.
+    doubt: Option<String>,
     enforced: BTreeSet<Digest>,
     released: BTreeSet<Digest>,
     /// Whether the last of `suspend` and `resume` was a suspend.
@@ -44,6 +47,7 @@ impl Guardrail {
 
     /// Reads the decisions again.
     pub async fn decided(&mut self, store: &dyn Store, target: &TargetName) -> Result<(), StoreError> {
+        self.doubt = store.doubt(target).await?;
         for decision in store.decisions().await? {
             if decision.target.as_ref() != Some(target) {
                 continue;
@@ -92,13 +96,25 @@ impl Guardrail {
             }
         }
         let guards = Guards {
-            first_contact: !self.known && populated,
+            first_contact: (!self.known && populated) || self.doubt.is_some(),
             enforced: &self.enforced,
             released: &self.released,
             owned_active: shared.store.owned_active(&plan.space).await?,
             narrowed: &|cause, window| narrowed.get(&(cause, window)).copied().unwrap_or_default(),
             limits: &target.limits,
         };
-        Ok(plan::guard(plan, &guards))
+        let mut plan = plan::guard(plan, &guards);
+        if let Some(why) = &self.doubt {
+            for hold in plan.holds.iter_mut().filter(|hold| hold.limit == HoldKind::FirstContact) {
+                hold.reason = format!(
+                    "{why}; nobody gains or loses access in `{name}` before a person has seen what would change: \
+                     `rosterd enforce {name} {digest}` lets these {count} changes through",
+                    name = target.name,
+                    digest = hold.digest,
+                    count = hold.changes.len()
+                );
+            }
+        }
+        Ok(plan)
     }
 }

@@ -92,6 +92,9 @@ pub enum SecretError {
     },
 }
 
+/// Where PostgreSQL listens unless told otherwise.
+const POSTGRES_PORT: u16 = 5432;
+
 type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Gives secrets out, each to its own origins.
@@ -142,6 +145,23 @@ impl Vault {
         }
     }
 
+    /// The secret `name`, which is itself the URL that it is for: given out where it leads to an
+    /// origin that it is bound to.
+    pub fn resolve_url(&self, name: &str) -> Result<Secret, SecretError> {
+        let entry = self.entries.get(name).ok_or_else(|| SecretError::Unknown { name: name.to_owned() })?;
+        let secret = self.read(name, &entry.source)?;
+        // Not the error of `origin_of`, which may show what is no URL and holds a password.
+        let origin = origin_of(secret.expose()).map_err(|_| SecretError::Missing {
+            name: name.to_owned(),
+            source_text: "its source".to_owned(),
+            reason: "it is no URL with a host; write `postgres://USER:PASSWORD@HOST:PORT/DATABASE`".to_owned(),
+        })?;
+        if !entry.origins.contains(&origin) {
+            return Err(SecretError::NotBound { name: name.to_owned(), origin, bound: in_words(&entry.origins) });
+        }
+        Ok(secret)
+    }
+
     /// Whether a secret of that name is declared.
     pub fn knows(&self, name: &str) -> bool {
         self.entries.contains_key(name)
@@ -179,6 +199,11 @@ impl fmt::Debug for Vault {
 pub fn origin_of(url: &str) -> Result<String, SecretError> {
     let not = || SecretError::NotAnOrigin { text: without_user(url) };
     let url = Url::parse(url).map_err(|_| not())?;
+    if matches!(url.scheme(), "postgres" | "postgresql") {
+        // To the standard for URLs these schemes are opaque, so their parts are put together here.
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(not)?.to_ascii_lowercase();
+        return Ok(format!("postgres://{host}:{}", url.port().unwrap_or(POSTGRES_PORT)));
+    }
     let origin = url.origin();
     if !origin.is_tuple() || !matches!(url.scheme(), "http" | "https") {
         return Err(not());
@@ -198,7 +223,7 @@ pub fn is_loopback(url: &str) -> Result<bool, SecretError> {
 fn bare_origin(text: &str) -> Result<String, SecretError> {
     let origin = origin_of(text)?;
     let bare = Url::parse(text).is_ok_and(|url| {
-        url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty()
+        matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none() && url.username().is_empty()
     });
     if bare { Ok(origin) } else { Err(SecretError::NotAnOrigin { text: without_user(text) }) }
 }
@@ -258,6 +283,27 @@ mod tests {
         }
         assert!(matches!(vault.resolve("crm", "ftp://crm.example"), Err(SecretError::NotAnOrigin { .. })));
         assert!(matches!(vault.resolve("other", "https://crm.example"), Err(SecretError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_url_that_is_a_secret_is_given_out_where_it_leads_to_its_own_origin() {
+        let resolve = |url: &'static str, origin: &str| {
+            let source = SecretSource::Env("DB".to_owned());
+            let entry = BoundSecret { source, origins: BTreeSet::from([origin.to_owned()]) };
+            let vault = Vault::new(BTreeMap::from([("db".to_owned(), entry)]), move |_| Some(url.to_owned())).unwrap();
+            vault.resolve_url("db").map(|secret| secret.expose().to_owned())
+        };
+        let url = "postgres://ada:t0k3n@DB.example/state?sslmode=verify-full";
+        assert_eq!(resolve(url, "postgresql://db.example:5432").unwrap(), url);
+        for (url, origin) in [
+            (url, "postgres://db.example:5433"),
+            (url, "https://db.example"),
+            ("postgres://ada:t0k3n@evil.example/state", "postgres://db.example"),
+            ("postgres:ada:t0k3n@db.example", "postgres://db.example"),
+        ] {
+            let error = resolve(url, origin).unwrap_err().to_string();
+            assert!(!error.contains("t0k3n"), "{error}");
+        }
     }
 
     #[test]

@@ -47,7 +47,24 @@ pub struct File {
 pub struct Store {
     /// A file.
     pub sqlite: Option<PathBuf>,
-    postgres: Option<Located<IgnoredAny>>,
+    /// A database.
+    pub postgres: Option<Located<Postgres>>,
+}
+
+/// `store.postgres`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Postgres {
+    /// Its URL, which holds a password and so is a secret.
+    pub url: Located<SecretName>,
+}
+
+/// `{ secret: NAME }`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretName {
+    /// A name under `secrets`.
+    pub secret: String,
 }
 
 /// One entry of `manifests`.
@@ -119,7 +136,6 @@ impl File {
             (self.sign_in.as_ref(), "signIn", "take it out and let `listen` stay on loopback"),
             (self.allow_unencrypted_launch.as_ref(), "allowUnencryptedLaunch", "take it out: nothing is launched yet"),
             (self.retention.as_ref(), "retention", "take it out: this version keeps everything"),
-            (self.store.as_ref().and_then(|store| store.postgres.as_ref()), "postgres", "write `sqlite: FILE`"),
         ];
         let listed = manifests.map(|git| (git, "git", "write `folder: DIR`, and let git update that folder"));
         let listed = listed.chain(exec.map(|exec| (exec, "exec", "write `file: PATH` or `env: NAME`")));

@@ -11,12 +11,11 @@
 //! - Every operation is a blocking job of its own: it runs to its end even if its caller is
 //!   dropped, and paused test time stands still meanwhile.
 
-mod batch;
 mod chains;
+mod doubt;
 mod fault;
 mod file;
 mod hands;
-mod heads;
 mod lock;
 mod present;
 mod read;
@@ -320,6 +319,11 @@ impl Store for SqliteStore {
 
     async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError> {
         self.read(async move |_, db| chains::names(db).await).await
+    }
+
+    async fn doubt(&self, target: &TargetName) -> Result<Option<String>, StoreError> {
+        let target = target.clone();
+        self.read(async move |_, db| doubt::of(db, &target).await).await
     }
 
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {

@@ -1,6 +1,8 @@
-//! Stores: the suite that all of them pass, and what is SQLite's own.
+//! Stores: the suite that all of them pass, and what is each one's own.
 
 pub(crate) mod suite;
 
 mod faults;
+#[cfg(unix)]
+mod postgres;
 mod sqlite;

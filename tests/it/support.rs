@@ -4,6 +4,8 @@
 //! clock; `rig` is a whole engine over them.
 
 pub(crate) mod make;
+#[cfg(unix)]
+pub(crate) mod postgres;
 pub(crate) mod rig;
 pub(crate) mod scim_server;
 pub(crate) mod source;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::secrets::keys::KeysError;
 use crate::store::StoreError;
+use crate::store::rows::RowError;
 
 /// What is said of a file that is no longer where it was opened.
 pub(super) const GONE: &str = "was deleted or replaced while rosterd runs, so nothing can be remembered and nobody is \
@@ -25,6 +26,16 @@ pub(super) enum Fault {
     Plain(StoreError),
 }
 
+impl From<RowError> for Fault {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Json(error) => Self::Json(error),
+            RowError::Keys(error) => Self::Keys(error),
+            RowError::Text(text) => Self::say(text),
+        }
+    }
+}
+
 impl Fault {
     /// A sentence of our own.
     pub(super) fn say(text: impl Into<String>) -> Self {
@@ -41,6 +52,10 @@ impl Fault {
         let file = path.display();
         let text = match self {
             Self::Plain(error) => return error,
+            // `SQLITE_CONSTRAINT`: the same rows would break it again.
+            Self::Sql(error) if code(&error).is_some_and(|code| code & 0xff == 19) => {
+                return StoreError::Refused(format!("the store `{file}` refuses the writes: {error}"));
+            }
             Self::Sql(error) => format!("the store `{file}` {}", of_sqlite(&error)),
             Self::Json(error) => format!(
                 "the store `{file}` holds a row that cannot be read ({error}); run `rosterd audit verify`, then put \
@@ -58,8 +73,7 @@ const MOVED: i32 = 1032;
 
 /// The result code of SQLite (<https://www.sqlite.org/rescode.html>) in words.
 fn of_sqlite(error: &sqlx::Error) -> String {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    let code = code.and_then(|code| code.parse::<i32>().ok());
+    let code = code(error);
     if code == Some(MOVED) {
         return GONE.to_owned();
     }
@@ -75,4 +89,8 @@ fn of_sqlite(error: &sqlx::Error) -> String {
         Some(26) => "is not a database; name another file under `store`, or move this one away".to_owned(),
         _ => format!("failed: {error}"),
     }
+}
+
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code)?.parse().ok()
 }

@@ -13,12 +13,13 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 
+use crate::audit::heads;
 use crate::secrets::keys::Keys;
 use crate::store::Fence;
 use crate::stores::sqlite::READERS;
 use crate::stores::sqlite::chains;
+use crate::stores::sqlite::doubt;
 use crate::stores::sqlite::fault::Fault;
-use crate::stores::sqlite::heads;
 use crate::stores::sqlite::lock::Lease;
 use crate::stores::sqlite::present::Present;
 use crate::stores::sqlite::present::beside;
@@ -60,13 +61,16 @@ pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<
     sqlx::query("PRAGMA journal_mode = WAL").execute(&mut db).await?;
     let (id, fence) = take_over(&mut db, &keys, actor).await?;
     let heads = heads::place(&path, &keys);
-    let (chains, audit) = chains::load(&mut db, &id, &keys, &heads).await?;
+    let (ends, audit) = chains::load(&mut db, &id, &keys, &heads).await?;
+    if let Some(why) = &audit.doubt {
+        doubt::raise(&mut db, why).await?;
+    }
     let mut readers = Vec::with_capacity(READERS);
     for _ in 0..READERS {
         readers.push(options(&path).read_only(true).connect().await?);
     }
-    let mut writer = Writer::new(db, lease, chains, audit.export);
-    writer.export_heads(&id, &heads);
+    let mut writer = Writer::new(db, lease, ends, audit.export);
+    writer.export_heads(&heads);
     let present = Present::of(&path);
     Ok(Opened { keys, id, heads, present, audit_note: audit.note, writer, readers, fence, warnings: audit.warnings })
 }

@@ -7,6 +7,8 @@ use crate::model::hand::Hands;
 use crate::model::ids::AccountId;
 use crate::model::link::Space;
 use crate::secrets::keys::Keys;
+use crate::store::rows::hand_context;
+use crate::store::rows::opened;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::read;
 use crate::stores::sqlite::write;
@@ -16,7 +18,7 @@ pub(super) async fn read(db: &mut SqliteConnection, keys: &Keys, space: &Space) 
     let rows: Vec<(String, Vec<u8>)> =
         sqlx::query_as("SELECT account, body FROM hand WHERE space = $1").bind(space).fetch_all(db).await?;
     let read = |(account, body): (String, Vec<u8>)| {
-        let hand = read::opened(keys, &context(space, &account), &body)?;
+        let hand = opened(keys, &hand_context(space, &account), &body)?;
         Ok((account.into(), hand))
     };
     rows.into_iter().map(read).collect()
@@ -32,7 +34,7 @@ pub(super) async fn write(
         let query = if hand.is_blank() {
             sqlx::query("DELETE FROM hand WHERE space = $1 AND account = $2").bind(id).bind(account.as_str())
         } else {
-            let body = keys.seal(&context(id, account.as_str()), &serde_json::to_vec(hand)?)?;
+            let body = keys.seal(&hand_context(id, account.as_str()), &serde_json::to_vec(hand)?)?;
             let upsert = "INSERT INTO hand (space, account, body) VALUES ($1, $2, $3)
                 ON CONFLICT (space, account) DO UPDATE SET body = excluded.body";
             sqlx::query(upsert).bind(id).bind(account.as_str()).bind(body)
@@ -40,9 +42,4 @@ pub(super) async fn write(
         query.execute(&mut *db).await?;
     }
     Ok(())
-}
-
-/// What a sealed row is bound to.
-fn context(space: i64, account: &str) -> String {
-    format!("store hand {space} {account}")
 }

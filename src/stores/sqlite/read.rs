@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use chrono::Utc;
-use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
 
 use crate::model::account::AccountState;
@@ -16,27 +15,25 @@ use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
 use crate::model::ids::CycleId;
-use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
-use crate::model::link::LinkedBy;
 use crate::model::link::Space;
 use crate::secrets::keys::Keys;
 use crate::store::AccountFilter;
 use crate::store::CauseKey;
 use crate::store::Token;
+use crate::store::rows;
+use crate::store::rows::IntentRow;
+use crate::store::rows::LinkRow;
+use crate::store::rows::SeenRow;
+use crate::store::rows::bound;
+use crate::store::rows::intent_context;
+use crate::store::rows::nanos;
+use crate::store::rows::opened;
+use crate::store::rows::parsed;
+use crate::store::rows::standing_context;
 use crate::stores::sqlite::fault::Fault;
-use crate::stores::sqlite::write::intent_context;
-use crate::stores::sqlite::write::linked_by;
-use crate::stores::sqlite::write::nanos;
-use crate::stores::sqlite::write::outcome_context;
-use crate::stores::sqlite::write::standing_context;
-
-type LinkRow = (String, String, String, bool, String, i64);
-/// Id, sealed intent, word and sealed text of the outcome.
-type IntentRow = (String, Vec<u8>, Option<String>, Option<Vec<u8>>);
-type SeenRow = (String, Option<String>, String, Option<String>);
 
 /// The number of a space; `None` where nothing was ever remembered of it.
 pub(super) async fn known(db: &mut SqliteConnection, space: &Space) -> Result<Option<i64>, Fault> {
@@ -49,8 +46,8 @@ pub(super) async fn links(db: &mut SqliteConnection, space: &Space) -> Result<BT
     let Some(space) = known(db, space).await? else { return Ok(BTreeMap::new()) };
     let sql = "SELECT record, account, linked_by, disabled_by_us, granted, since FROM link WHERE space = $1";
     let rows: Vec<LinkRow> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
-    let links = rows.into_iter().map(link_of);
-    links.map(|link| link.map(|link| (link.record.clone(), link))).collect()
+    let links = rows.into_iter().map(rows::link);
+    links.map(|link| Ok(link.map(|link| (link.record.clone(), link))?)).collect()
 }
 
 pub(super) async fn link(db: &mut SqliteConnection, space: &Space, record: &RecordId) -> Result<Option<Link>, Fault> {
@@ -58,19 +55,7 @@ pub(super) async fn link(db: &mut SqliteConnection, space: &Space, record: &Reco
     let sql = "SELECT record, account, linked_by, disabled_by_us, granted, since FROM link
         WHERE space = $1 AND record = $2";
     let row: Option<LinkRow> = sqlx::query_as(sql).bind(space).bind(record.as_str()).fetch_optional(db).await?;
-    row.map(link_of).transpose()
-}
-
-fn link_of((record, account, by, disabled_by_us, granted, since): LinkRow) -> Result<Link, Fault> {
-    let by = [LinkedBy::Created, LinkedBy::Adopted, LinkedBy::Person].into_iter().find(|word| linked_by(*word) == by);
-    Ok(Link {
-        record: record.into(),
-        account: account.into(),
-        by: by.ok_or_else(|| unknown_word("link"))?,
-        disabled_by_us,
-        granted: serde_json::from_str(&granted)?,
-        since: DateTime::from_timestamp_nanos(since),
-    })
+    Ok(row.map(rows::link).transpose()?)
 }
 
 pub(super) async fn spaces(db: &mut SqliteConnection, target: &TargetName) -> Result<Vec<Space>, Fault> {
@@ -91,7 +76,7 @@ pub(super) async fn open_intents(db: &mut SqliteConnection, keys: &Keys, space: 
     let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
     let sql = "SELECT id, body FROM intent WHERE space = $1 AND outcome IS NULL ORDER BY seq";
     let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
-    rows.into_iter().map(|(id, body)| opened(keys, &intent_context(&id), &body)).collect()
+    rows.into_iter().map(|(id, body)| Ok(opened(keys, &intent_context(&id), &body)?)).collect()
 }
 
 pub(super) async fn intents_of(
@@ -107,24 +92,10 @@ pub(super) async fn intents_of(
     let rows: Vec<IntentRow> = query.fetch_all(db).await?;
     let read = |(id, body, word, text): IntentRow| -> Result<_, Fault> {
         let intent: Intent = opened(keys, &intent_context(&id), &body)?;
-        let outcome = word.map(|word| outcome_of(keys, &intent.id, &word, text)).transpose()?;
+        let outcome = word.map(|word| rows::outcome(keys, &intent.id, &word, text)).transpose()?;
         Ok((intent, outcome))
     };
     rows.into_iter().map(read).collect()
-}
-
-fn outcome_of(keys: &Keys, id: &IntentId, word: &str, text: Option<Vec<u8>>) -> Result<OutcomeResult, Fault> {
-    let text = match text {
-        Some(sealed) => keys.open(&outcome_context(id.as_str()), &sealed)?.to_vec(),
-        None => Vec::new(),
-    };
-    let text = String::from_utf8_lossy(&text).into_owned();
-    match word {
-        "done" => Ok(OutcomeResult::Done),
-        "refused" => Ok(OutcomeResult::Refused(text)),
-        "nothing" => Ok(OutcomeResult::Nothing(text)),
-        _ => Err(unknown_word("intent")),
-    }
 }
 
 pub(super) async fn narrowed_since(
@@ -157,14 +128,13 @@ pub(super) async fn causes(db: &mut SqliteConnection, target: &TargetName) -> Re
             target: target.clone(),
             entitlement: (!entitlement.is_empty()).then(|| entitlement.into()),
         };
-        let cause = [Cause::Explicit, Cause::Inferred].into_iter().find(|word| word.as_str() == cause);
-        Ok((key, cause.ok_or_else(|| unknown_word("cause"))?))
+        Ok((key, rows::cause(&cause)?))
     };
     rows.into_iter().map(read).collect()
 }
 
 pub(super) async fn decisions(db: &mut SqliteConnection) -> Result<Vec<Decision>, Fault> {
-    parsed(&sqlx::query_scalar("SELECT body FROM decision ORDER BY seq").fetch_all(db).await?)
+    Ok(parsed(&sqlx::query_scalar("SELECT body FROM decision ORDER BY seq").fetch_all(db).await?)?)
 }
 
 pub(super) async fn owed(db: &mut SqliteConnection, space: &Space) -> Result<BTreeMap<RecordId, DateTime<Utc>>, Fault> {
@@ -196,7 +166,7 @@ pub(super) async fn standing(db: &mut SqliteConnection, keys: &Keys, space: &Spa
     let Some(space) = known(db, space).await? else { return Ok(None) };
     let sql = "SELECT body FROM standing WHERE space = $1";
     let body: Option<Vec<u8>> = sqlx::query_scalar(sql).bind(space).fetch_optional(db).await?;
-    body.map(|body| opened(keys, &standing_context(space), &body)).transpose()
+    Ok(body.map(|body| opened(keys, &standing_context(space), &body)).transpose()?)
 }
 
 pub(super) async fn seen(
@@ -218,7 +188,7 @@ pub(super) async fn seen(
     let query = sqlx::query_as(sql).bind(space).bind(after.as_ref().map_or("", |id| id.as_str()));
     let query = query.bind(serde_json::to_string(&words)?).bind(*linked).bind(bound(*limit));
     let rows: Vec<SeenRow> = query.fetch_all(db).await?;
-    rows.into_iter().map(seen_row).collect()
+    rows.into_iter().map(|row| Ok(rows::seen(row)?)).collect()
 }
 
 pub(super) async fn seen_of(
@@ -229,17 +199,7 @@ pub(super) async fn seen_of(
     let Some(space) = known(db, space).await? else { return Ok(None) };
     let sql = "SELECT account, user_name, state, record FROM seen WHERE space = $1 AND record = $2 LIMIT 1";
     let row: Option<SeenRow> = sqlx::query_as(sql).bind(space).bind(record.as_str()).fetch_optional(db).await?;
-    row.map(seen_row).transpose()
-}
-
-fn seen_row((account, user_name, state, record): SeenRow) -> Result<SeenAccount, Fault> {
-    let state = AccountState::ALL.into_iter().find(|word| word.as_str() == state);
-    Ok(SeenAccount {
-        account: account.into(),
-        user_name,
-        state: state.ok_or_else(|| unknown_word("seen account"))?,
-        record: record.map(Into::into),
-    })
+    Ok(row.map(rows::seen).transpose()?)
 }
 
 pub(super) async fn cycles(
@@ -265,28 +225,9 @@ pub(super) async fn cycles(
         let sql = "SELECT body FROM cycle WHERE seq < $1 ORDER BY seq DESC LIMIT $2";
         sqlx::query_scalar(sql).bind(before).bind(bound(limit))
     };
-    parsed(&query.fetch_all(db).await?)
+    Ok(parsed(&query.fetch_all(db).await?)?)
 }
 
 pub(super) async fn tokens(db: &mut SqliteConnection) -> Result<Vec<Token>, Fault> {
-    parsed(&sqlx::query_scalar("SELECT body FROM token ORDER BY name").fetch_all(db).await?)
-}
-
-fn parsed<T: DeserializeOwned>(rows: &[String]) -> Result<Vec<T>, Fault> {
-    rows.iter().map(|text| Ok(serde_json::from_str(text)?)).collect()
-}
-
-pub(super) fn opened<T: DeserializeOwned>(keys: &Keys, context: &str, sealed: &[u8]) -> Result<T, Fault> {
-    Ok(serde_json::from_slice(&keys.open(context, sealed)?)?)
-}
-
-fn bound(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-fn unknown_word(table: &str) -> Fault {
-    Fault::say(format!(
-        "a {table} in the store holds a word that this rosterd does not know; run the version that wrote it, or put \
-         back a copy of the store"
-    ))
+    Ok(parsed(&sqlx::query_scalar("SELECT body FROM token ORDER BY name").fetch_all(db).await?)?)
 }

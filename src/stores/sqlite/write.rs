@@ -9,14 +9,14 @@ use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::SqliteConnection;
 
+use crate::audit::ends::Ends;
+use crate::audit::ends::Export;
 use crate::model::change::Cause;
 use crate::model::history::Intent;
-use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
-use crate::model::link::LinkedBy;
 use crate::model::link::Space;
 use crate::secrets::keys::Keys;
 use crate::store::AcceptedSnapshot;
@@ -24,15 +24,18 @@ use crate::store::CauseKey;
 use crate::store::Fence;
 use crate::store::StoreError;
 use crate::store::Write;
+use crate::store::batch::Batch;
+use crate::store::batch::IntentWrite;
+use crate::store::batch::LinkWrite;
+use crate::store::batch::SeenWrite;
+use crate::store::batch::TokenWrite;
+use crate::store::rows::intent_context;
+use crate::store::rows::linked_by;
+use crate::store::rows::nanos;
+use crate::store::rows::outcome_columns;
+use crate::store::rows::standing_context;
 use crate::stores::sqlite::Inner;
-use crate::stores::sqlite::batch::Batch;
-use crate::stores::sqlite::batch::IntentWrite;
-use crate::stores::sqlite::batch::LinkWrite;
-use crate::stores::sqlite::batch::SeenWrite;
-use crate::stores::sqlite::batch::TokenWrite;
 use crate::stores::sqlite::chains;
-use crate::stores::sqlite::chains::Chains;
-use crate::stores::sqlite::chains::Export;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::file;
 use crate::stores::sqlite::hands;
@@ -46,7 +49,7 @@ const ROWS: usize = 500;
 /// succeeded and left as it was when one failed.
 pub(super) struct Writer {
     db: SqliteConnection,
-    chains: Chains,
+    ends: Ends,
     export: Export,
     /// The accepted snapshot as the file holds it.
     snapshot: Option<AcceptedSnapshot>,
@@ -55,8 +58,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(db: SqliteConnection, lease: Lease, chains: Chains, export: Export) -> Self {
-        Self { db, chains, export, snapshot: None, lease }
+    pub(super) fn new(db: SqliteConnection, lease: Lease, ends: Ends, export: Export) -> Self {
+        Self { db, ends, export, snapshot: None, lease }
     }
 
     /// Closes the file, then gives the lease up. A failure to tidy up loses nothing that was committed.
@@ -115,12 +118,12 @@ impl Writer {
             snapshots::write(&mut tx, &inner.keys, accepted.as_ref(), &snapshot).await?;
             accepted = Some(snapshot);
         }
-        let chains = chains::append(&mut tx, &inner.keys, &self.chains, batch.audit).await?;
+        let ends = chains::append(&mut tx, &inner.keys, &self.ends, batch.audit).await?;
         tx.commit().await?;
         self.snapshot = accepted;
-        if let Some(chains) = chains {
-            self.chains = chains;
-            self.export_heads(&inner.id, &inner.heads);
+        if let Some(ends) = ends {
+            self.ends = ends;
+            self.export_heads(&inner.heads);
         }
         Ok(())
     }
@@ -135,8 +138,8 @@ impl Writer {
 
     /// Writes the heads outside. The commit they belong to is on the disk by now, so a failure is
     /// said and not returned: an older export finds a little less and accuses nobody.
-    pub(super) fn export_heads(&mut self, store: &str, path: &Path) {
-        if let Err(error) = self.export.write(store, path, &self.chains) {
+    pub(super) fn export_heads(&mut self, path: &Path) {
+        if let Err(error) = self.export.write(path, &self.ends) {
             tracing::warn!(path = %path.display(), %error, "audit heads were not exported");
         }
     }
@@ -161,11 +164,6 @@ pub(super) async fn intern(db: &mut SqliteConnection, space: &Space) -> Result<i
         ON CONFLICT DO UPDATE SET realm = excluded.realm RETURNING id";
     let query = sqlx::query_scalar(sql).bind(space.target.as_str()).bind(space.environment.as_str());
     Ok(query.bind(space.realm.as_str()).fetch_one(db).await?)
-}
-
-/// Nanoseconds since 1970; times past the year 2262 count as its end.
-pub(super) fn nanos(at: DateTime<Utc>) -> i64 {
-    at.timestamp_nanos_opt().unwrap_or(if at.timestamp() < 0 { i64::MIN } else { i64::MAX })
 }
 
 async fn links(db: &mut SqliteConnection, writes: &[(Space, LinkWrite)]) -> Result<(), Fault> {
@@ -231,27 +229,12 @@ async fn taken(db: &mut SqliteConnection, space: &Space, id: i64, links: &[&Link
     Ok(Fault::refuse(format!("two users were to be linked to one account of `{}`; nothing was written", space.target)))
 }
 
-/// The word in the table.
-pub(super) fn linked_by(by: LinkedBy) -> &'static str {
-    match by {
-        LinkedBy::Created => "created",
-        LinkedBy::Adopted => "adopted",
-        LinkedBy::Person => "person",
-    }
-}
-
 async fn intents(db: &mut SqliteConnection, keys: &Keys, writes: &[IntentWrite]) -> Result<(), Fault> {
     for write in writes {
         match write {
             IntentWrite::Open(intent) => open_intent(db, keys, intent).await?,
             IntentWrite::Close(id, result, at) => {
-                let (word, text) = match result {
-                    OutcomeResult::Done => ("done", None),
-                    OutcomeResult::Refused(text) => ("refused", Some(text)),
-                    OutcomeResult::Nothing(text) => ("nothing", Some(text)),
-                };
-                let context = outcome_context(id.as_str());
-                let text = text.map(|text| keys.seal(&context, text.as_bytes())).transpose()?;
+                let (word, text) = outcome_columns(keys, id, result)?;
                 let sql = "UPDATE intent SET outcome = $2, outcome_text = $3, outcome_at = $4 WHERE id = $1";
                 let query = sqlx::query(sql).bind(id.as_str()).bind(word).bind(text).bind(nanos(*at));
                 if query.execute(&mut *db).await?.rows_affected() == 0 {
@@ -272,21 +255,6 @@ async fn open_intent(db: &mut SqliteConnection, keys: &Keys, intent: &Intent) ->
     let query = query.bind(intent.change.cause.map(Cause::as_str)).bind(units);
     query.bind(nanos(intent.at)).bind(body).execute(db).await?;
     Ok(())
-}
-
-/// What a sealed intent is bound to.
-pub(super) fn intent_context(id: &str) -> String {
-    format!("store intent {id}")
-}
-
-/// What the sealed text of an outcome is bound to.
-pub(super) fn outcome_context(id: &str) -> String {
-    format!("store outcome {id}")
-}
-
-/// What a sealed standing plan is bound to.
-pub(super) fn standing_context(space: i64) -> String {
-    format!("store standing {space}")
 }
 
 /// A cause stands as it was first seen until it is forgotten.

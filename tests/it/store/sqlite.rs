@@ -64,7 +64,11 @@ pub(crate) async fn five_events(store: &SqliteStore) {
 mod suite {
     use super::*;
 
-    store_suite!(fresh);
+    async fn made() -> Option<(SqliteStore, TempDir)> {
+        Some(fresh().await)
+    }
+
+    store_suite!(made);
 }
 
 #[tokio::test]

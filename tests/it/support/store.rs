@@ -12,6 +12,7 @@ use rosterd::model::audit::AuditEvent;
 use rosterd::model::audit::ChainedEvent;
 use rosterd::model::change::Cause;
 use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
 use rosterd::model::hand::Hand;
 use rosterd::model::hand::Hands;
 use rosterd::model::history::CycleRecord;
@@ -49,6 +50,8 @@ pub(crate) struct Inside {
     pub(crate) full: bool,
     /// What guardrails and status read cannot be read while this is set.
     pub(crate) unreadable: bool,
+    /// After how many decisions the store was put back to an earlier state, in words too.
+    pub(crate) doubt: Option<(usize, String)>,
     snapshots: Vec<AcceptedSnapshot>,
     causes: BTreeMap<CauseKey, Cause>,
     decisions: Vec<Decision>,
@@ -261,6 +264,14 @@ impl Store for MemoryStore {
 
     async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn doubt(&self, target: &TargetName) -> Result<Option<String>, StoreError> {
+        let inside = self.open();
+        let enforced =
+            |decision: &Decision| decision.kind == DecisionKind::Enforce && decision.target.as_ref() == Some(target);
+        let why = inside.doubt.as_ref().filter(|(since, _)| !inside.decisions.iter().skip(*since).any(enforced));
+        Ok(why.map(|(_, why)| why.clone()))
     }
 
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {

@@ -29,45 +29,59 @@ use crate::store::Write;
 
 /// Writes by table.
 #[derive(Default)]
-pub(super) struct Batch {
-    pub(super) links: Vec<(Space, LinkWrite)>,
-    pub(super) hands: Vec<(Space, AccountId, Hand)>,
-    pub(super) intents: Vec<IntentWrite>,
-    pub(super) snapshots: Vec<AcceptedSnapshot>,
-    pub(super) causes: Vec<(CauseKey, Option<Cause>)>,
-    pub(super) decisions: Vec<Decision>,
-    pub(super) standings: Vec<(Space, Standing)>,
-    pub(super) owed: Vec<(Space, RecordId, Option<DateTime<Utc>>)>,
-    pub(super) seen: Vec<(Space, SeenWrite)>,
-    pub(super) cycles: Vec<CycleRecord>,
-    pub(super) tokens: Vec<TokenWrite>,
-    pub(super) audit: Vec<AuditEvent>,
+#[expect(missing_docs, reason = "each list is named like the write that it holds")]
+pub struct Batch {
+    pub links: Vec<(Space, LinkWrite)>,
+    pub hands: Vec<(Space, AccountId, Hand)>,
+    pub intents: Vec<IntentWrite>,
+    pub snapshots: Vec<AcceptedSnapshot>,
+    pub causes: Vec<(CauseKey, Option<Cause>)>,
+    pub decisions: Vec<Decision>,
+    pub standings: Vec<(Space, Standing)>,
+    pub owed: Vec<(Space, RecordId, Option<DateTime<Utc>>)>,
+    pub seen: Vec<(Space, SeenWrite)>,
+    pub cycles: Vec<CycleRecord>,
+    pub tokens: Vec<TokenWrite>,
+    pub audit: Vec<AuditEvent>,
 }
 
-pub(super) enum LinkWrite {
+/// One row of links.
+pub enum LinkWrite {
+    /// [`Write::Link`]
     Set(Link),
+    /// [`Write::Unlink`]
     Drop(RecordId),
 }
 
-pub(super) enum IntentWrite {
+/// One row of intents.
+pub enum IntentWrite {
+    /// [`Write::Intent`]
     Open(Box<Intent>),
+    /// [`Write::Outcome`]
     Close(IntentId, OutcomeResult, DateTime<Utc>),
 }
 
-pub(super) enum SeenWrite {
+/// Rows of accounts as they were seen.
+pub enum SeenWrite {
+    /// [`Write::Seen`]
     Set(Vec<SeenAccount>),
+    /// [`Write::SeenAll`]
     Only(BTreeSet<AccountId>),
+    /// [`Write::Unseen`]
     Drop(AccountId),
 }
 
-pub(super) enum TokenWrite {
+/// One token.
+pub enum TokenWrite {
+    /// [`Write::Token`]
     Set(Token),
+    /// [`Write::TokenRevoked`]
     Drop(String),
 }
 
 impl Batch {
     /// Sorts `writes`.
-    pub(super) fn of(writes: Vec<Write>) -> Self {
+    pub fn of(writes: Vec<Write>) -> Self {
         let mut batch = Self::default();
         for write in writes {
             batch.put(write);

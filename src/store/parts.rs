@@ -1,0 +1,114 @@
+//! The accepted snapshot in parts, each sealed.
+//!
+//! Users lie in buckets by a hash of their record id. A new snapshot writes only the buckets whose
+//! users changed, so one changed manifest among 100,000 users writes some kilobytes and not all.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::DateTime;
+
+use crate::model::ids::RecordId;
+use crate::model::role::Role;
+use crate::model::snapshot::Snapshot;
+use crate::model::user::User;
+use crate::secrets::keys::Keys;
+use crate::store::AcceptedSnapshot;
+use crate::store::rows::RowError;
+use crate::store::rows::part_context;
+
+/// 100,000 users make buckets of about a hundred, a million of about a thousand.
+const BUCKETS: u32 = 1024;
+
+/// The bucket that holds all roles.
+const ROLES: i64 = -1;
+
+/// Generation, digest, level, time, number of users and of roles.
+pub type SnapshotRow = (i64, String, i64, i64, i64, i64);
+
+/// Buckets whose users differ between two snapshots.
+pub fn changed(last: &Snapshot, next: &Snapshot) -> BTreeSet<i64> {
+    let same = |id: &RecordId, user: &Arc<User>| {
+        // A document that was not read again is the same allocation, so most are told at once.
+        last.users.get(id).is_some_and(|former| Arc::ptr_eq(former, user) || former == user)
+    };
+    let new = next.users.iter().filter(|(id, user)| !same(id, user)).map(|(id, _)| bucket(id));
+    let gone = last.users.keys().filter(|id| !next.users.contains_key(*id)).map(bucket);
+    new.chain(gone).collect()
+}
+
+/// The sealed parts of `next` that differ from `last`, one at a time; without it, all of them.
+pub fn sealed<'a>(
+    keys: &'a Keys,
+    last: Option<&Snapshot>,
+    next: &'a Snapshot,
+    stale: Option<&BTreeSet<i64>>,
+) -> impl Iterator<Item = Result<(i64, Vec<u8>), RowError>> + 'a {
+    let seal = |bucket: i64, plain: Result<Vec<u8>, serde_json::Error>| {
+        Ok((bucket, keys.seal(&part_context(bucket), &plain?)?))
+    };
+    let roles = last.is_none_or(|last| last.roles != next.roles);
+    let roles = roles.then(|| {
+        let roles: Vec<&Arc<Role>> = next.roles.values().collect();
+        seal(ROLES, serde_json::to_vec(&roles))
+    });
+    let users = buckets(next, stale).into_iter();
+    users.map(move |(bucket, users)| seal(bucket, serde_json::to_vec(&users))).chain(roles)
+}
+
+/// A snapshot from its row and its parts, whole or an error.
+pub fn assemble(
+    keys: &Keys,
+    (generation, digest, level, at, users, roles): SnapshotRow,
+    parts: Vec<(i64, Vec<u8>)>,
+) -> Result<AcceptedSnapshot, RowError> {
+    let mut snapshot = Snapshot::default();
+    for (bucket, body) in parts {
+        let plain = keys.open(&part_context(bucket), &body)?;
+        if bucket == ROLES {
+            let roles: Vec<Arc<Role>> = serde_json::from_slice(&plain)?;
+            snapshot.roles = roles.into_iter().map(|role| (role.name.clone(), role)).collect();
+        } else {
+            let users: Vec<Arc<User>> = serde_json::from_slice(&plain)?;
+            snapshot.users.extend(users.into_iter().map(|user| (user.id.clone(), user)));
+        }
+    }
+    if (count(snapshot.users.len()), count(snapshot.roles.len())) != (users, roles) {
+        return Err(RowError::Text(
+            "the stored snapshot is not whole: a part of it was taken out of the store; put back a copy of it"
+                .to_owned(),
+        ));
+    }
+    Ok(AcceptedSnapshot {
+        snapshot: Arc::new(snapshot),
+        digest: digest.into(),
+        generation: generation.cast_unsigned(),
+        level: level.cast_unsigned(),
+        at: DateTime::from_timestamp_nanos(at),
+    })
+}
+
+/// Users by bucket, of the buckets asked for.
+fn buckets<'a>(snapshot: &'a Snapshot, only: Option<&BTreeSet<i64>>) -> BTreeMap<i64, Vec<&'a Arc<User>>> {
+    let mut buckets: BTreeMap<i64, Vec<&Arc<User>>> = BTreeMap::new();
+    for (id, user) in &snapshot.users {
+        let bucket = bucket(id);
+        if only.is_none_or(|only| only.contains(&bucket)) {
+            buckets.entry(bucket).or_default().push(user);
+        }
+    }
+    buckets
+}
+
+/// FNV-1a, written out because it must never change: it says where a stored user lies.
+fn bucket(id: &RecordId) -> i64 {
+    let hash =
+        id.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    i64::from(hash % BUCKETS)
+}
+
+/// A length as the database takes it.
+pub fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}

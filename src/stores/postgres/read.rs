@@ -1,0 +1,241 @@
+//! Queries.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use chrono::Utc;
+use sqlx::PgConnection;
+
+use crate::model::account::AccountState;
+use crate::model::change::Cause;
+use crate::model::decision::Decision;
+use crate::model::history::CycleRecord;
+use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
+use crate::model::history::SeenAccount;
+use crate::model::history::Standing;
+use crate::model::ids::CycleId;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::secrets::keys::Keys;
+use crate::store::AccountFilter;
+use crate::store::CauseKey;
+use crate::store::Token;
+use crate::store::rows;
+use crate::store::rows::IntentRow;
+use crate::store::rows::LinkRow;
+use crate::store::rows::SeenRow;
+use crate::store::rows::bound;
+use crate::store::rows::intent_context;
+use crate::store::rows::nanos;
+use crate::store::rows::opened;
+use crate::store::rows::parsed;
+use crate::store::rows::standing_context;
+use crate::stores::postgres::fault::Fault;
+
+/// The number of a space; `None` where nothing was ever remembered of it.
+pub(super) async fn known(db: &mut PgConnection, space: &Space) -> Result<Option<i64>, Fault> {
+    let sql = "SELECT id FROM space WHERE target = $1 AND environment = $2 AND realm = $3";
+    let query = sqlx::query_scalar(sql).bind(space.target.as_str()).bind(space.environment.as_str());
+    Ok(query.bind(space.realm.as_str()).fetch_optional(db).await?)
+}
+
+/// What the server's clock says.
+pub(super) async fn time(db: &mut PgConnection) -> Result<DateTime<Utc>, Fault> {
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    let micros: i64 = sqlx::query_scalar(sql).fetch_one(db).await?;
+    DateTime::from_timestamp_micros(micros)
+        .ok_or_else(|| Fault::say("the clock of the store's server is out of all bounds"))
+}
+
+pub(super) async fn links(db: &mut PgConnection, space: &Space) -> Result<BTreeMap<RecordId, Link>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(BTreeMap::new()) };
+    let sql = "SELECT record, account, linked_by, disabled_by_us, granted, since FROM link WHERE space = $1";
+    let rows: Vec<LinkRow> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
+    let links = rows.into_iter().map(rows::link);
+    links.map(|link| Ok(link.map(|link| (link.record.clone(), link))?)).collect()
+}
+
+pub(super) async fn link(db: &mut PgConnection, space: &Space, record: &RecordId) -> Result<Option<Link>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(None) };
+    let sql = "SELECT record, account, linked_by, disabled_by_us, granted, since FROM link
+        WHERE space = $1 AND record = $2";
+    let row: Option<LinkRow> = sqlx::query_as(sql).bind(space).bind(record.as_str()).fetch_optional(db).await?;
+    Ok(row.map(rows::link).transpose()?)
+}
+
+pub(super) async fn spaces(db: &mut PgConnection, target: &TargetName) -> Result<Vec<Space>, Fault> {
+    let sql = "SELECT environment, realm FROM space WHERE target = $1
+        AND (EXISTS (SELECT 1 FROM link WHERE link.space = space.id)
+          OR EXISTS (SELECT 1 FROM intent WHERE intent.space = space.id))
+        ORDER BY environment, realm";
+    let rows: Vec<(String, String)> = sqlx::query_as(sql).bind(target.as_str()).fetch_all(db).await?;
+    let space = |(environment, realm): (String, String)| Space {
+        target: target.clone(),
+        environment: environment.into(),
+        realm: realm.into(),
+    };
+    Ok(rows.into_iter().map(space).collect())
+}
+
+pub(super) async fn open_intents(db: &mut PgConnection, keys: &Keys, space: &Space) -> Result<Vec<Intent>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
+    let sql = "SELECT id, body FROM intent WHERE space = $1 AND outcome IS NULL ORDER BY seq";
+    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
+    rows.into_iter().map(|(id, body)| Ok(opened(keys, &intent_context(&id), &body)?)).collect()
+}
+
+pub(super) async fn intents_of(
+    db: &mut PgConnection,
+    keys: &Keys,
+    (space, record): (&Space, &RecordId),
+    limit: usize,
+) -> Result<Vec<(Intent, Option<OutcomeResult>)>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
+    let sql = "SELECT id, body, outcome, outcome_text FROM intent WHERE space = $1 AND record = $2
+        ORDER BY seq DESC LIMIT $3";
+    let query = sqlx::query_as(sql).bind(space).bind(record.as_str()).bind(bound(limit));
+    let rows: Vec<IntentRow> = query.fetch_all(db).await?;
+    let read = |(id, body, word, text): IntentRow| -> Result<_, Fault> {
+        let intent: Intent = opened(keys, &intent_context(&id), &body)?;
+        let outcome = word.map(|word| rows::outcome(keys, &intent.id, &word, text)).transpose()?;
+        Ok((intent, outcome))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+pub(super) async fn narrowed_since(
+    db: &mut PgConnection,
+    space: &Space,
+    cause: Cause,
+    since: DateTime<Utc>,
+) -> Result<u64, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(0) };
+    let sql = "SELECT coalesce(sum(units), 0)::bigint FROM intent WHERE space = $1 AND cause = $2 AND at >= $3
+        AND outcome IS DISTINCT FROM 'nothing' AND outcome IS DISTINCT FROM 'refused'";
+    let query = sqlx::query_scalar(sql).bind(space).bind(cause.as_str()).bind(nanos(since));
+    let units: i64 = query.fetch_one(db).await?;
+    Ok(units.unsigned_abs())
+}
+
+pub(super) async fn owned_active(db: &mut PgConnection, space: &Space) -> Result<u64, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(0) };
+    let sql = "SELECT count(*) FROM link WHERE space = $1 AND disabled_by_us = 0";
+    let count: i64 = sqlx::query_scalar(sql).bind(space).fetch_one(db).await?;
+    Ok(count.unsigned_abs())
+}
+
+pub(super) async fn causes(db: &mut PgConnection, target: &TargetName) -> Result<BTreeMap<CauseKey, Cause>, Fault> {
+    let sql = "SELECT record, entitlement, cause FROM cause WHERE target = $1";
+    let rows: Vec<(String, String, String)> = sqlx::query_as(sql).bind(target.as_str()).fetch_all(db).await?;
+    let read = |(record, entitlement, cause): (String, String, String)| -> Result<_, Fault> {
+        let key = CauseKey {
+            record: record.into(),
+            target: target.clone(),
+            entitlement: (!entitlement.is_empty()).then(|| entitlement.into()),
+        };
+        Ok((key, rows::cause(&cause)?))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+pub(super) async fn decisions(db: &mut PgConnection) -> Result<Vec<Decision>, Fault> {
+    Ok(parsed(&sqlx::query_scalar("SELECT body FROM decision ORDER BY seq").fetch_all(db).await?)?)
+}
+
+pub(super) async fn owed(db: &mut PgConnection, space: &Space) -> Result<BTreeMap<RecordId, DateTime<Utc>>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(BTreeMap::new()) };
+    let sql = "SELECT record, since FROM owed WHERE space = $1";
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(record, since)| (record.into(), DateTime::from_timestamp_nanos(since))).collect())
+}
+
+pub(super) async fn standings(
+    db: &mut PgConnection,
+    keys: &Keys,
+    target: &TargetName,
+) -> Result<Vec<(Space, Standing)>, Fault> {
+    let sql = "SELECT environment, realm FROM space JOIN standing ON standing.space = space.id WHERE target = $1";
+    let rows: Vec<(String, String)> = sqlx::query_as(sql).bind(target.as_str()).fetch_all(&mut *db).await?;
+    let mut standings = Vec::new();
+    for (environment, realm) in rows {
+        let space = Space { target: target.clone(), environment: environment.into(), realm: realm.into() };
+        if let Some(found) = standing(db, keys, &space).await? {
+            standings.push((space, found));
+        }
+    }
+    standings.sort_by_key(|(_, standing)| std::cmp::Reverse(standing.at));
+    Ok(standings)
+}
+
+pub(super) async fn standing(db: &mut PgConnection, keys: &Keys, space: &Space) -> Result<Option<Standing>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(None) };
+    let sql = "SELECT body FROM standing WHERE space = $1";
+    let body: Option<Vec<u8>> = sqlx::query_scalar(sql).bind(space).fetch_optional(db).await?;
+    Ok(body.map(|body| opened(keys, &standing_context(space), &body)).transpose()?)
+}
+
+pub(super) async fn seen(
+    db: &mut PgConnection,
+    space: &Space,
+    filter: &AccountFilter,
+) -> Result<Vec<SeenAccount>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
+    let AccountFilter { states, linked, after, limit } = filter;
+    // Every id sorts after the empty text, which stands for "from the start".
+    let sql = "SELECT account, user_name, state, record FROM seen WHERE space = $1 AND account > $2
+        AND state = ANY($3) AND ($4::boolean IS NULL OR (record IS NOT NULL) = $4)
+        ORDER BY account LIMIT $5";
+    let words: Vec<&str> = if states.is_empty() {
+        AccountState::ALL.iter().map(|state| state.as_str()).collect()
+    } else {
+        states.iter().map(|state| state.as_str()).collect()
+    };
+    let query = sqlx::query_as(sql).bind(space).bind(after.as_ref().map_or("", |id| id.as_str()));
+    let query = query.bind(words).bind(*linked).bind(bound(*limit));
+    let rows: Vec<SeenRow> = query.fetch_all(db).await?;
+    rows.into_iter().map(|row| Ok(rows::seen(row)?)).collect()
+}
+
+pub(super) async fn seen_of(
+    db: &mut PgConnection,
+    space: &Space,
+    record: &RecordId,
+) -> Result<Option<SeenAccount>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(None) };
+    let sql = "SELECT account, user_name, state, record FROM seen WHERE space = $1 AND record = $2 LIMIT 1";
+    let row: Option<SeenRow> = sqlx::query_as(sql).bind(space).bind(record.as_str()).fetch_optional(db).await?;
+    Ok(row.map(rows::seen).transpose()?)
+}
+
+pub(super) async fn cycles(
+    db: &mut PgConnection,
+    target: Option<&TargetName>,
+    before: Option<&CycleId>,
+    limit: usize,
+) -> Result<Vec<CycleRecord>, Fault> {
+    let before = match before {
+        None => i64::MAX,
+        Some(id) => {
+            let sql = "SELECT seq FROM cycle WHERE id = $1";
+            let seq: Option<i64> = sqlx::query_scalar(sql).bind(id.as_str()).fetch_optional(&mut *db).await?;
+            // Nothing is known to be older than a cycle that nobody knows.
+            let Some(seq) = seq else { return Ok(Vec::new()) };
+            seq
+        }
+    };
+    let query = if let Some(target) = target {
+        let sql = "SELECT body FROM cycle WHERE seq < $1 AND target = $3 ORDER BY seq DESC LIMIT $2";
+        sqlx::query_scalar(sql).bind(before).bind(bound(limit)).bind(target.as_str())
+    } else {
+        let sql = "SELECT body FROM cycle WHERE seq < $1 ORDER BY seq DESC LIMIT $2";
+        sqlx::query_scalar(sql).bind(before).bind(bound(limit))
+    };
+    Ok(parsed(&query.fetch_all(db).await?)?)
+}
+
+pub(super) async fn tokens(db: &mut PgConnection) -> Result<Vec<Token>, Fault> {
+    Ok(parsed(&sqlx::query_scalar("SELECT body FROM token ORDER BY name").fetch_all(db).await?)?)
+}
