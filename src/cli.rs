@@ -102,6 +102,9 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Owed => lists::owed(global).await,
         Command::Suspend { target, reason } => decide::pause(global, "suspend", target, reason.as_deref()).await,
         Command::Resume { target, reason } => decide::pause(global, "resume", target, reason.as_deref()).await,
+        Command::Regain { user, target, reason } => {
+            decide::regain(global, user, target.as_deref(), reason.as_deref()).await
+        }
         Command::Link { user, account, target } => decide::link(global, user, account, target.as_deref()).await,
         Command::Enforce { target, digest } => decide::enforce(global, target, digest).await,
         Command::AcceptShrink { digest } => decide::accept_shrink(global, digest).await,

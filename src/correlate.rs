@@ -7,3 +7,4 @@
 pub mod keys;
 pub mod matches;
 pub mod names;
+pub mod phantom;

@@ -13,6 +13,7 @@ pub mod operation;
 pub mod pace;
 pub mod queue;
 pub mod receipt;
+pub mod regain;
 pub mod said;
 pub mod shared;
 pub mod status;
@@ -230,6 +231,24 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let request = SyncRequest { records: Some(BTreeSet::from([record.clone()])), only: None };
         self.send(target, Message::Linked(request, reply))?;
+        answer.await.map_err(|_| EngineError::Stopping)?
+    }
+
+    /// Gives back what another hand ended: a person's word, which acts once.
+    ///
+    /// # Errors
+    /// [`EngineError::Stale`] where no other hand ended anything, or only the target can open it.
+    pub async fn regain(
+        &self,
+        target: &TargetName,
+        record: &RecordId,
+        by: &str,
+        reason: Option<String>,
+    ) -> Result<SyncReport, EngineError> {
+        let account = regain::regain(&self.shared, target, record, by, reason).await?;
+        let (reply, answer) = oneshot::channel();
+        let request = SyncRequest { records: Some(BTreeSet::from([record.clone()])), only: None };
+        self.send(target, Message::Regained(account, request, reply))?;
         answer.await.map_err(|_| EngineError::Stopping)?
     }
 

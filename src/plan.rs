@@ -11,10 +11,12 @@ pub mod diff;
 pub mod guard;
 pub mod input;
 pub mod linked;
+pub mod notes;
 pub mod order;
 pub mod partition;
 pub mod planner;
 pub mod render;
+pub mod states;
 pub mod unlinked;
 
 pub use crate::plan::guard::Guards;

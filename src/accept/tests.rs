@@ -12,13 +12,17 @@ use crate::model::role::Level;
 use crate::model::role::Role;
 use crate::model::role::TargetRef;
 use crate::model::target::AccountPolicy;
+use crate::model::target::Drift;
 use crate::model::target::Ending;
 use crate::model::target::Entitlement;
 use crate::model::target::Existing;
+use crate::model::target::ForeignDelete;
+use crate::model::target::ForeignDisable;
 use crate::model::target::Limits;
 use crate::model::target::Mapping;
 use crate::model::target::MappingValue;
 use crate::model::target::Mark;
+use crate::model::target::Members;
 use crate::model::target::Mode;
 use crate::model::target::Own;
 use crate::model::target::Scope;
@@ -96,6 +100,7 @@ fn projectors(scope: Scope) -> Vec<Arc<Projector>> {
         clear: false,
         personal: false,
         sensitive: false,
+        drift: Drift::Revert,
         origin: origin(),
     };
     let target = Target {
@@ -122,6 +127,9 @@ fn projectors(scope: Scope) -> Vec<Arc<Projector>> {
             on_gone: Ending::Disable,
             updates: true,
             cardinality: None,
+            members: Members::Additive,
+            foreign_disable: ForeignDisable::Report,
+            foreign_delete: ForeignDelete::Report,
         },
         schedule: None,
         limits: Limits {
@@ -130,6 +138,7 @@ fn projectors(scope: Scope) -> Vec<Arc<Projector>> {
             requests_per_second: None,
             concurrency: 4,
         },
+        exceptions: Vec::new(),
         origin: origin(),
     };
     vec![Arc::new(Projector::new(Arc::new(target)).unwrap())]

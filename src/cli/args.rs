@@ -143,6 +143,17 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Give back an account that another hand disabled, suspended or deleted
+    Regain {
+        /// Record id of the user
+        user: String,
+        /// The target; needed where there are several
+        #[arg(long)]
+        target: Option<String>,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Take a revocation back
     Restore {
         /// Record id of the user

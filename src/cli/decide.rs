@@ -1,4 +1,4 @@
-//! A person's word: `suspend`, `resume`, `link`, `enforce`, `accept-shrink`, `holds release`.
+//! A person's word: `suspend`, `resume`, `link`, `regain`, `enforce`, `accept-shrink`, `holds release`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +24,7 @@ use crate::server::wire::DigestBody;
 use crate::server::wire::Holds;
 use crate::server::wire::LinkBody;
 use crate::server::wire::ReasonBody;
+use crate::server::wire::RegainBody;
 use crate::server::wire::ReleaseBody;
 use crate::server::wire::SyncBody;
 
@@ -108,6 +109,33 @@ async fn release_in(session: &Session, digest: &str, reason: Option<&str>) -> Re
     let decision = say(session, &["holds", digest, "release"], &body).await?;
     look_again(session, held.target.as_str()).await?;
     Ok(decision)
+}
+
+/// `regain`
+pub async fn regain(global: &Global, user: &str, target: Option<&str>, reason: Option<&str>) -> Result<Exit, Failure> {
+    let session = session::open(global, None, Purpose::Act).await?;
+    let result = regain_in(&session, user, target, reason).await;
+    session.close().await;
+    let report = result?;
+    let target = &report.cycle.space.target;
+    let done = words::done(&report.cycle.done);
+    told(global, &report, &format!("`{user}` gets the account in `{target}` back: {done}"))?;
+    Ok(if report.failures.is_empty() { Exit::Done } else { Exit::Error })
+}
+
+async fn regain_in(
+    session: &Session,
+    user: &str,
+    target: Option<&str>,
+    reason: Option<&str>,
+) -> Result<SyncReport, Failure> {
+    let target = match target {
+        Some(target) => TargetName::from(target),
+        None => only_target(session).await?,
+    };
+    look_again(session, target.as_str()).await?;
+    let body = serde_json::to_value(RegainBody { user: user.into(), reason: reason.map(str::to_owned) })?;
+    session.client.post(Ask::of(&["targets", target.as_str(), "regain"]), &body).await
 }
 
 /// `link`

@@ -120,6 +120,15 @@ fn there_is(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
         }
         (None, None) => line(out, "account", "none")?,
     }
+    if let Some(hand) = &explanation.hand {
+        for path in hand.given_up.keys() {
+            line(
+                out,
+                "kept by target",
+                &format!("{path}: what rosterd writes there does not stay, so it is left alone"),
+            )?;
+        }
+    }
     match &explanation.target_error {
         Some(error) => line(out, "target", &styled(BAD, plain(error))),
         None => Ok(()),

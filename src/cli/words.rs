@@ -11,6 +11,7 @@ use chrono::Utc;
 use crate::model::account::Membership;
 use crate::model::ids::TargetName;
 use crate::model::origin::Origin;
+use crate::model::path::AttributePath;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
 use crate::model::plan::SkipReason;
@@ -90,6 +91,10 @@ pub fn skip(reason: &SkipReason) -> String {
         }
         SkipReason::Vanished => "the linked account is no longer there".to_owned(),
         SkipReason::Protected => "the account's name is protected".to_owned(),
+        SkipReason::Drift(paths) => {
+            let paths: Vec<_> = paths.iter().map(AttributePath::as_str).collect();
+            format!("{} differs in the target and is left so (drift: report)", paths.join(", "))
+        }
         SkipReason::Kept(why) => format!("the account is left as it is: {why}"),
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::correlate::names;
+use crate::correlate::phantom;
+use crate::correlate::phantom::Kind;
 use crate::model::account::Account;
 use crate::model::path::AttributePath;
 use crate::model::projection::Projection;
@@ -28,6 +30,16 @@ impl Comparison<'_> {
     /// Whether what the target holds at `path` is what is desired there.
     pub fn same(&self, path: &AttributePath, desired: &Value, observed: &Value) -> bool {
         self.comparable(path, &self.canonical(path, desired)) == self.comparable(path, observed)
+    }
+
+    /// Whether what the target holds at `path` says what is desired there, in whatever spelling.
+    /// For drift alone: names and marks are compared as they are written.
+    pub fn alike(&self, path: &AttributePath, desired: &Value, observed: &Value) -> bool {
+        let by_letter = *path == AttributePath::user_name() || *path == AttributePath::external_id();
+        let kind = Kind::of(path);
+        self.same(path, desired, observed)
+            || (!by_letter
+                && phantom::alike(kind, self.policy.fold_user_name, &self.canonical(path, desired), observed))
     }
 
     /// The desired value in the target's form.

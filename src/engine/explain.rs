@@ -46,6 +46,7 @@ pub async fn explain(shared: &Shared, record: &RecordId, target: &TargetName) ->
         link: None,
         account: None,
         last_seen: None,
+        hand: None,
         skip: None,
         changes: Vec::new(),
         held,
@@ -81,6 +82,8 @@ async fn look_closer(shared: &Shared, view: &View, explanation: &mut Explanation
     explanation.history = intents.iter().map(sentence).collect();
     explanation.last_seen = shared.store.seen_of(&view.space, &record).await?;
     explanation.link = view.links.get(&record).cloned();
+    let hand = explanation.link.as_ref().and_then(|link| view.hands.get(&link.account));
+    explanation.hand = hand.cloned();
     let sought = Sought { link: explanation.link.as_ref(), desired: explanation.desired.as_ref(), open: None };
     let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await;
     let looked = match looked {

@@ -17,6 +17,7 @@ use crate::engine::shared::Shared;
 use crate::model::account::Account;
 use crate::model::change::Cause;
 use crate::model::change::Change;
+use crate::model::hand::Hands;
 use crate::model::ids::AccountId;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
@@ -68,6 +69,8 @@ pub struct View {
     pub links: Arc<BTreeMap<RecordId, Link>>,
     /// Why access narrows.
     pub causes: Arc<Causes>,
+    /// What is remembered of other hands.
+    pub hands: Arc<Hands>,
     /// What is read of each account.
     pub shape: Arc<Shape>,
     /// How the target is reached.
@@ -123,6 +126,7 @@ impl View {
             desired: &self.desired,
             links: &self.links,
             causes: &self.causes,
+            hands: &self.hands,
             canonicalize,
             own_account: self.own_account.as_ref(),
             records,
@@ -231,6 +235,7 @@ pub async fn view(shared: &Shared, handle: &Handle, desired: BTreeMap<RecordId, 
     let space = Space { target: target.name.clone(), environment: target.environment.clone(), realm: probe.realm };
     let links = shared.store.links(&space).await?;
     let causes = causes(&*shared.store, &target).await?;
+    let hands = shared.store.hands(&space).await?;
     let shape = Arc::new(shape(&handle.projector, &links));
     Ok(View {
         target,
@@ -239,6 +244,7 @@ pub async fn view(shared: &Shared, handle: &Handle, desired: BTreeMap<RecordId, 
         desired: Arc::new(desired),
         links: Arc::new(links),
         causes: Arc::new(causes),
+        hands: Arc::new(hands),
         shape,
         connector: Arc::clone(&handle.connector),
     })

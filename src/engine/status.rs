@@ -12,6 +12,7 @@ use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::change::Change;
 use crate::model::decision::Halts;
+use crate::model::hand::Hand;
 use crate::model::history::CycleRecord;
 use crate::model::history::SeenAccount;
 use crate::model::ids::Digest;
@@ -20,6 +21,7 @@ use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::origin::Origin;
+use crate::model::path::AttributePath;
 use crate::model::plan::Hold;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
@@ -134,6 +136,12 @@ pub struct TargetStatus {
     pub accounts: BTreeMap<AccountState, u64>,
     /// Accounts that were never rosterd's.
     pub unmanaged: u64,
+    /// Those of the rest that an `Exception` document explains.
+    #[serde(default)]
+    pub explained: u64,
+    /// Attributes that differ and are left so (`drift: report`), by user.
+    #[serde(default)]
+    pub drifted: BTreeMap<RecordId, Vec<AttributePath>>,
     /// What a person must settle, by user.
     pub conflicts: BTreeMap<RecordId, String>,
     /// Changes that a guardrail stopped.
@@ -202,6 +210,9 @@ pub struct Explanation {
     pub account: Option<Account>,
     /// The account as it was last seen by a listing.
     pub last_seen: Option<SeenAccount>,
+    /// What is remembered of other hands at the account.
+    #[serde(default)]
+    pub hand: Option<Hand>,
     /// Why nothing is done.
     pub skip: Option<SkipReason>,
     /// What would be done next.

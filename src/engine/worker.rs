@@ -10,12 +10,14 @@ mod calls;
 mod cycles;
 mod door;
 mod full;
+mod hands;
 mod heard;
 mod keyed;
 mod outcome;
 mod owed;
 mod place;
 mod recall;
+mod refusal;
 mod timing;
 
 use std::collections::BTreeMap;
@@ -53,6 +55,7 @@ use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door::Door;
 use crate::engine::worker::full::FullDone;
 use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::hands::Contradictions;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::Looking;
 use crate::engine::worker::keyed::LooksDone;
@@ -97,6 +100,8 @@ pub enum Message {
     Said(BTreeSet<RecordId>, DateTime<Utc>),
     /// A link was recorded; run a cycle of that user and tell.
     Linked(SyncRequest, Reply),
+    /// A person gave an account back; run a cycle of its user and tell.
+    Regained(AccountId, SyncRequest, Reply),
 }
 
 /// How long a store that does not answer is left alone.
@@ -146,6 +151,11 @@ pub(super) struct Worker {
     recalled: Option<Recalled>,
     /// How much was halted when last looked at.
     halted: Option<Halts>,
+    /// When this worker began.
+    born: Instant,
+    /// When accounts of targets that show writes late were last written, by user.
+    written: BTreeMap<RecordId, Instant>,
+    contradictions: Contradictions,
     /// Waits for the next commit.
     writes: Vec<Write>,
     /// Told after the next commit, so that a caller finds in the store what it was told.
@@ -230,6 +240,9 @@ impl Worker {
             owed: OwedList::default(),
             recalled: None,
             halted: None,
+            born: Instant::now(),
+            written: BTreeMap::new(),
+            contradictions: Contradictions::default(),
             writes: Vec::new(),
             replies: Vec::new(),
             store_error: None,
@@ -306,6 +319,10 @@ impl Worker {
             Message::Sync(request, trigger, reply) => self.asked(request, trigger, reply),
             Message::Decided => self.decided().await,
             Message::Said(records, since) => self.heard(&records, since),
+            Message::Regained(account, request, reply) => {
+                self.regained(&account);
+                self.asked(request, Trigger::Decision, reply);
+            }
             Message::Linked(request, reply) => {
                 self.reload_links().await;
                 self.asked(request, Trigger::Decision, reply);
@@ -433,6 +450,7 @@ impl Worker {
             shape: Arc::new(look::shape(&self.handle.projector, &links)),
             links,
             causes: Arc::clone(&place.causes),
+            hands: Arc::clone(&place.hands),
             connector: Arc::clone(&self.handle.connector),
         })
     }

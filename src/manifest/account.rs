@@ -20,11 +20,15 @@ use crate::model::origin::Origin;
 use crate::model::path::AttributePath;
 use crate::model::target::AccountPolicy;
 use crate::model::target::Cardinality;
+use crate::model::target::Drift;
 use crate::model::target::Ending;
 use crate::model::target::Existing;
+use crate::model::target::ForeignDelete;
+use crate::model::target::ForeignDisable;
 use crate::model::target::Mapping;
 use crate::model::target::Mark;
 use crate::model::target::MatchKey;
+use crate::model::target::Members;
 use crate::model::target::Own;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -58,12 +62,12 @@ pub(crate) struct AccountEntry {
     updates: Option<bool>,
     /// One user name opens at most so many values of an attribute.
     cardinality: Option<CardinalityEntry>,
-    #[expect(dead_code, reason = "the only value is what this version does")]
+    /// Memberships that may be taken away: those that rosterd granted, or every one of the catalogue.
     members: Option<MembersWord>,
-    #[expect(dead_code, reason = "the only value is what this version does")]
-    foreign_disable: Option<ReportWord>,
-    #[expect(dead_code, reason = "the only value is what this version does")]
-    foreign_delete: Option<ReportWord>,
+    /// Somebody else disabled or suspended an account.
+    foreign_disable: Option<ForeignDisableWord>,
+    /// Somebody else deleted an account.
+    foreign_delete: Option<ForeignDeleteWord>,
     #[expect(dead_code, reason = "the only value is what this version does")]
     regain: Option<RegainWord>,
 }
@@ -87,9 +91,10 @@ macro_rules! words {
 }
 
 words!(ExistingWord: Refuse, Ask, Adopt);
-words!(EndingWord: Disable, Strip, List, Keep);
-words!(MembersWord: Additive);
-words!(ReportWord: Report);
+words!(EndingWord: Disable, Strip, Suspend, List, Keep);
+words!(MembersWord: Additive, Exact);
+words!(ForeignDisableWord: Report, Reactivate);
+words!(ForeignDeleteWord: Report, Recreate);
 words!(RegainWord: Same);
 
 /// The policy of an entry; everything that is wrong with it goes to the report.
@@ -143,6 +148,18 @@ pub(crate) fn convert(
         cardinality: entry
             .cardinality
             .map(|cardinality| Cardinality { attribute: cardinality.attribute, max: cardinality.max.value }),
+        members: match entry.members {
+            None | Some(MembersWord::Additive) => Members::Additive,
+            Some(MembersWord::Exact) => Members::Exact,
+        },
+        foreign_disable: match entry.foreign_disable {
+            None | Some(ForeignDisableWord::Report) => ForeignDisable::Report,
+            Some(ForeignDisableWord::Reactivate) => ForeignDisable::Reactivate,
+        },
+        foreign_delete: match entry.foreign_delete {
+            None | Some(ForeignDeleteWord::Report) => ForeignDelete::Report,
+            Some(ForeignDeleteWord::Recreate) => ForeignDelete::Recreate,
+        },
     })
 }
 
@@ -150,6 +167,7 @@ fn ending(word: Option<EndingWord>) -> Ending {
     match word {
         None | Some(EndingWord::Disable) => Ending::Disable,
         Some(EndingWord::Strip) => Ending::Strip,
+        Some(EndingWord::Suspend) => Ending::Suspend,
         Some(EndingWord::List) => Ending::List,
         Some(EndingWord::Keep) => Ending::Keep,
     }
@@ -176,7 +194,16 @@ fn user_name(entry: Option<Located<UserNameEntry>>, origin: &Origin, report: &mu
             let value = mapping::value(Located { value: Json::String(text), place }, report)?;
             let origin = Origin { line: place.line, ..origin.clone() };
             let own = Own::Always;
-            Some(Mapping { value, own, translate: None, clear: false, personal: true, sensitive: false, origin })
+            Some(Mapping {
+                value,
+                own,
+                translate: None,
+                clear: false,
+                personal: true,
+                sensitive: false,
+                drift: Drift::Revert,
+                origin,
+            })
         }
         UserNameEntry::Mapping(entry) => {
             if entry.clear {

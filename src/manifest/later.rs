@@ -19,10 +19,7 @@ pub(crate) fn field(name: &str) -> Option<&'static str> {
 /// What to do about a value that a later version will have.
 pub(crate) fn value(word: &str) -> Option<&'static str> {
     Some(match word {
-        "delete" | "suspend" => "write `disable`, `strip`, `list` or `keep`",
-        "exact" => "write `additive`: only memberships that rosterd granted are taken away",
-        "reactivate" | "recreate" => "write `report`, or leave the key out",
-        "report" | "accept" => "write `revert`, or leave the attribute to the target with `own: create`",
+        "delete" => "write `disable`, `suspend`, `strip`, `list` or `keep`",
         "ask" => "write `same`, or leave the key out",
         _ => return None,
     })

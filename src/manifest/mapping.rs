@@ -16,6 +16,7 @@ use crate::manifest::report::Report;
 use crate::manifest::text::Place;
 use crate::model::origin::Origin;
 use crate::model::path::AttributePath;
+use crate::model::target::Drift;
 use crate::model::target::Mapping;
 use crate::model::target::MappingValue;
 use crate::model::target::MatchKey;
@@ -38,7 +39,7 @@ pub(crate) struct MappingEntry {
     /// Hidden everywhere but in the target.
     #[serde(default)]
     sensitive: bool,
-    #[expect(dead_code, reason = "the only value is what this version does")]
+    /// What is done about a difference that somebody else made; put back by default.
     drift: Option<DriftWord>,
 }
 
@@ -54,6 +55,8 @@ enum OwnWord {
 #[serde(rename_all = "kebab-case")]
 enum DriftWord {
     Revert,
+    Report,
+    Accept,
 }
 
 /// An attribute path; one that is none is refused where it stands.
@@ -179,6 +182,11 @@ pub(crate) fn mapping(
         clear: entry.clear,
         personal: entry.personal.unwrap_or(personal),
         sensitive: entry.sensitive,
+        drift: match entry.drift {
+            None | Some(DriftWord::Revert) => Drift::Revert,
+            Some(DriftWord::Report) => Drift::Report,
+            Some(DriftWord::Accept) => Drift::Accept,
+        },
         origin: Origin { line: place.line, ..origin.clone() },
     })
 }

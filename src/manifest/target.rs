@@ -217,6 +217,7 @@ pub(crate) fn convert(
         account: account?,
         schedule,
         limits: limits?,
+        exceptions: Vec::new(),
         origin,
     })
 }

@@ -27,6 +27,7 @@ use crate::model::change::Effect;
 use crate::model::history::CycleResult;
 use crate::model::history::Trigger;
 use crate::model::plan::HoldKind;
+use crate::model::target::Drift;
 
 /// From one look-up (milliseconds) to a first listing of a million accounts (an hour).
 const CYCLE_BUCKETS: [f64; 13] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
@@ -64,6 +65,7 @@ pub struct TargetMetrics {
     last_success: Gauge,
     changes: IntCounterVec,
     drift: IntGaugeVec,
+    target_controlled: IntGauge,
     accounts: IntGaugeVec,
     unmanaged: IntGauge,
     conflicts: IntGauge,
@@ -106,6 +108,10 @@ impl TargetMetrics {
                 "rosterd_drift",
                 "Accounts whose owned attributes differed at the last full cycle, by what is done about it.",
                 &["action"],
+            ),
+            target_controlled: f.int_gauge(
+                "rosterd_target_controlled_attributes",
+                "Attributes of accounts that the target keeps for itself: a written value was not kept twice.",
             ),
             accounts: f.int_gauges("rosterd_accounts", "Accounts seen by the last full cycle.", &["state"]),
             unmanaged: f.int_gauge("rosterd_unmanaged", "Accounts that were never managed here and are left alone."),
@@ -169,7 +175,9 @@ impl TargetMetrics {
                 self.changes.with_label_values(&change_labels(action, effect, cause, result));
             }
         }
-        self.set_drift(0);
+        for action in Drift::ALL {
+            self.set_drift(action, 0);
+        }
         for state in AccountState::ALL {
             self.set_accounts(state, 0);
         }
@@ -206,9 +214,14 @@ impl TargetMetrics {
         self.changes.with_label_values(&change_labels(action, effect, cause, result)).inc();
     }
 
-    /// Accounts found drifted, which are put back.
-    pub fn set_drift(&self, reverted: u64) {
-        self.drift.with_label_values(&["revert"]).set(whole(reverted));
+    /// Accounts found drifted, by what is done about it.
+    pub fn set_drift(&self, action: Drift, accounts: u64) {
+        self.drift.with_label_values(&[action.as_str()]).set(whole(accounts));
+    }
+
+    /// Attributes that the target keeps for itself.
+    pub fn set_target_controlled(&self, attributes: u64) {
+        self.target_controlled.set(whole(attributes));
     }
 
     /// Accounts seen in this state.

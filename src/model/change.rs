@@ -190,6 +190,12 @@ impl Change {
         if whole { 1 } else { self.revoke.len() as u64 }
     }
 
+    /// Whether access goes on until it is made. A deletion takes none: whatever still gives access
+    /// is disabled before.
+    pub fn takes_access(&self) -> bool {
+        self.effect == Effect::Narrows && self.action != Action::Delete
+    }
+
     /// Memberships taken away.
     pub fn revoked(&self) -> BTreeSet<Membership> {
         self.revoke.iter().map(|entry| entry.membership.clone()).collect()

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
+use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -11,6 +13,7 @@ use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
 use crate::model::link::Space;
+use crate::model::path::AttributePath;
 use crate::model::projection::Conflict;
 use crate::model::target::Mode;
 
@@ -85,6 +88,8 @@ pub enum SkipReason {
     Protected,
     /// `onGone` or `onOutOfScope` leaves it as it is; the text says which.
     Kept(String),
+    /// Somebody else changed these attributes, and `drift: report` leaves them so.
+    Drift(Vec<AttributePath>),
 }
 
 /// An account that was never rosterd's.
@@ -96,6 +101,30 @@ pub struct Unmanaged {
     pub user_name: Option<String>,
     /// Its state.
     pub state: AccountState,
+    /// What explains it; a document whose end has come explains nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Explained>,
+}
+
+impl Unmanaged {
+    /// Whether a document explains the account at `now`.
+    pub fn is_explained(&self, now: DateTime<Utc>) -> bool {
+        self.explained.as_ref().is_some_and(|by| by.until.is_none_or(|until| now < until))
+    }
+}
+
+/// What an `Exception` document says of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The document's name.
+    pub exception: String,
+    /// Who answers for the account.
+    pub owner: RecordId,
+    /// Why it exists.
+    pub reason: String,
+    /// From then on the document explains nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// Changes that wait for a person's word.

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::DateTime;
+use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::account::Membership;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::EnvironmentName;
+use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::node::Node;
 use crate::model::origin::Origin;
@@ -47,6 +50,8 @@ pub struct Target {
     pub schedule: Option<Schedule>,
     /// Limits on what may change.
     pub limits: Limits,
+    /// Accounts that no user explains, and what does.
+    pub exceptions: Vec<Exception>,
     /// Where the document stands.
     pub origin: Origin,
 }
@@ -111,6 +116,54 @@ pub struct AccountPolicy {
     pub updates: bool,
     /// One user name opens at most so many values of an attribute.
     pub cardinality: Option<Cardinality>,
+    /// Which memberships rosterd may take away.
+    pub members: Members,
+    /// Somebody else disabled or suspended an account.
+    pub foreign_disable: ForeignDisable,
+    /// Somebody else deleted an account.
+    pub foreign_delete: ForeignDelete,
+}
+
+impl AccountPolicy {
+    /// What is done about a difference that somebody else made at `path`.
+    pub fn drift(&self, path: &AttributePath) -> Drift {
+        let mapping =
+            if *path == AttributePath::user_name() { Some(&self.user_name) } else { self.attributes.get(path) };
+        mapping.map_or(Drift::Revert, |mapping| mapping.drift)
+    }
+}
+
+/// `account.members`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Members {
+    /// Those that it granted.
+    #[default]
+    Additive,
+    /// Every membership of the catalogue that no grant gives.
+    Exact,
+}
+
+/// `account.foreignDisable`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForeignDisable {
+    /// It stays so, and is reported.
+    #[default]
+    Report,
+    /// It is undone.
+    Reactivate,
+}
+
+/// `account.foreignDelete`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForeignDelete {
+    /// It stays so, and is reported.
+    #[default]
+    Report,
+    /// The account is had back, or made anew.
+    Recreate,
 }
 
 /// One key of `match`: a single path, or several that must all agree.
@@ -155,6 +208,8 @@ pub struct Mapping {
     pub personal: bool,
     /// Hidden everywhere but in the target.
     pub sensitive: bool,
+    /// What is done about a difference that somebody else made.
+    pub drift: Drift,
     /// Where the mapping stands.
     pub origin: Origin,
 }
@@ -181,6 +236,50 @@ pub enum Own {
     IfEmpty,
 }
 
+/// `drift` of a mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drift {
+    /// The declared value is put back.
+    #[default]
+    Revert,
+    /// It is told and left: the attribute is written at creation alone.
+    Report,
+    /// What the target holds is right until the declared value changes.
+    Accept,
+}
+
+impl Drift {
+    /// Every word, for metrics that show zero.
+    pub const ALL: [Self; 3] = [Self::Revert, Self::Report, Self::Accept];
+
+    /// The word used in manifests and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Revert => "revert",
+            Self::Report => "report",
+            Self::Accept => "accept",
+        }
+    }
+}
+
+/// An account that no user of the snapshot explains, and what does: an `Exception` document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exception {
+    /// `metadata.name`
+    pub name: String,
+    /// User name or id of the account. Never written, and the name is nobody else's.
+    pub account: String,
+    /// Who answers for it.
+    pub owner: RecordId,
+    /// Why it exists, in a person's words.
+    pub reason: String,
+    /// From then on it explains nothing: the account is reported again, and still never written.
+    pub until: Option<DateTime<Utc>>,
+    /// Where the document stands.
+    pub origin: Origin,
+}
+
 /// What happens to an account whose user lost it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -190,6 +289,10 @@ pub enum Ending {
     Disable,
     /// Granted entitlements are taken away, the account stays active.
     Strip,
+    /// Kept from giving access by the gentlest verb that the target has.
+    Suspend,
+    /// Set inactive at once, and deleted once a person released that.
+    Delete,
     /// Only listed.
     List,
     /// Left as it is.

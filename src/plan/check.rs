@@ -95,7 +95,11 @@ fn narrowing_first(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
 
 fn one_change_an_effect(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    let again = all(plan).filter(|change| !seen.insert((&change.record, change.effect, change.cause)));
+    let again = all(plan).filter(|change| {
+        // An account is disabled at once and deleted when a person says so.
+        let deletes = change.action == Action::Delete;
+        !seen.insert((&change.record, change.effect, change.cause, deletes))
+    });
     again.map(|change| format!("{} is not the only one with its effect and cause", name(change))).collect()
 }
 

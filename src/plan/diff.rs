@@ -11,14 +11,18 @@ use crate::model::account::Account;
 use crate::model::account::Membership;
 use crate::model::change::EntitlementChange;
 use crate::model::change::FieldChange;
+use crate::model::hand::Hand;
 use crate::model::ids::EntitlementName;
 use crate::model::path::AttributePath;
 use crate::model::projection::Projected;
 use crate::model::projection::ProjectedGrant;
 use crate::model::projection::Projection;
+use crate::model::target::AccountPolicy;
+use crate::model::target::Drift;
 use crate::model::target::Mark;
 use crate::model::target::Own;
 use crate::model::target::Target;
+use crate::plan::notes::declared;
 
 /// Values that a new account starts with: everything that has one, whoever owns it later.
 pub fn initial(projection: &Projection) -> Vec<FieldChange> {
@@ -29,13 +33,53 @@ pub fn initial(projection: &Projection) -> Vec<FieldChange> {
     valued.collect()
 }
 
+/// What differs between a projection and an account, and what is done about it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Differences {
+    /// What is written.
+    pub fields: Vec<FieldChange>,
+    /// What `drift: report` tells and leaves.
+    pub reported: Vec<AttributePath>,
+    /// What `drift: accept` takes as right.
+    pub accepted: Vec<AttributePath>,
+}
+
 /// Owned attributes of an existing account that differ. Empty with `updates: false`.
-pub fn fields(comparison: &Comparison<'_>, projection: &Projection, account: &Account) -> Vec<FieldChange> {
+pub fn fields(comparison: &Comparison<'_>, projection: &Projection, account: &Account, hand: &Hand) -> Differences {
+    let mut found = Differences::default();
     if !comparison.policy.updates {
-        return Vec::new();
+        return found;
     }
-    let values = projection.values.iter();
-    values.filter_map(|(path, projected)| differs(comparison, projection, (path, projected), account)).collect()
+    for (path, projected) in &projection.values {
+        let difference = differs(comparison, projection, (path, projected), account);
+        let policy = if is_mark(&comparison.policy.mark, path) { Drift::Revert } else { comparison.policy.drift(path) };
+        let wanted = declared(projected);
+        match (policy, difference) {
+            (Drift::Report, None) if is_left(comparison, path, projected, account) => found.reported.push(path.clone()),
+            (_, None) => {}
+            (Drift::Report, Some(_)) => found.reported.push(path.clone()),
+            (Drift::Accept, Some(_)) if hand.agreed.get(path) == Some(&wanted) => found.accepted.push(path.clone()),
+            // The target keeps it for itself: the same value was written twice and not kept.
+            (_, Some(_)) if hand.given_up.get(path) == Some(&wanted) => {}
+            (Drift::Accept | Drift::Revert, Some(change)) => found.fields.push(change),
+        }
+    }
+    found
+}
+
+/// Whether any attribute has `drift: accept`.
+pub fn accepts_any(policy: &AccountPolicy) -> bool {
+    let mut mappings = policy.attributes.values().chain([&policy.user_name]);
+    mappings.any(|mapping| mapping.drift == Drift::Accept)
+}
+
+/// Whether an attribute that is the target's once it has a value has another one than declared.
+fn is_left(comparison: &Comparison<'_>, path: &AttributePath, projected: &Projected, account: &Account) -> bool {
+    let observed = account.values.get(path).filter(|value| !is_empty(value));
+    match (projected.own, &projected.value, observed) {
+        (Own::IfEmpty, Some(desired), Some(observed)) => !comparison.alike(path, desired, observed),
+        _ => false,
+    }
 }
 
 /// The same for an account that becomes ours: the mark is written with `updates: false` too.
@@ -73,11 +117,11 @@ fn differs(
         return None;
     }
     let writes = match (observed, projected.own) {
-        (Some(observed), _) if comparison.same(path, desired, observed) => false,
         (Some(observed), _) if is_mark(&comparison.policy.mark, path) => {
             // A mark with an earlier record id is ours and moves on; any other is foreign.
-            is_ours(comparison, projection, path, observed)
+            !comparison.same(path, desired, observed) && is_ours(comparison, projection, path, observed)
         }
+        (Some(observed), _) if comparison.alike(path, desired, observed) => false,
         (_, Own::Always) | (None, Own::IfEmpty) => true,
         (_, Own::Create) | (Some(_), Own::IfEmpty) => false,
     };

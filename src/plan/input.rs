@@ -8,12 +8,15 @@ use crate::correlate::keys::Comparison;
 use crate::correlate::names;
 use crate::model::account::Account;
 use crate::model::change::Cause;
+use crate::model::hand::Hand;
+use crate::model::hand::Hands;
 use crate::model::ids::AccountId;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::projection::Desired;
+use crate::model::target::Exception;
 use crate::model::target::Target;
 
 /// Everything that a plan follows from, save the accounts that are shown to the planner.
@@ -30,6 +33,8 @@ pub struct PlanInput<'a> {
     pub links: &'a BTreeMap<RecordId, Link>,
     /// Why access narrows, remembered from when it was first seen; `None` is the account itself.
     pub causes: &'a BTreeMap<(RecordId, Option<EntitlementName>), Cause>,
+    /// What is remembered of other hands, by account.
+    pub hands: &'a Hands,
     /// Desired values in the form in which the target gives them back.
     pub canonicalize: &'a Canonicalize<'a>,
     /// The account of our own credential.
@@ -51,13 +56,41 @@ impl<'a> PlanInput<'a> {
         Comparison { policy: &self.target.account, canonicalize: self.canonicalize }
     }
 
-    /// Whether the account is never written: our own, or a protected name.
-    pub fn is_untouchable(&self, account: &Account) -> bool {
-        self.own_account == Some(&account.id) || account.user_name().is_some_and(|name| self.is_protected(name))
+    /// What is remembered of other hands at an account.
+    pub fn hand(&self, account: &AccountId) -> &'a Hand {
+        static NOBODY: Hand = Hand {
+            given_up: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            ended_over: None,
+            deleted_by_us: false,
+            missing_since: None,
+            missing: false,
+            regain: false,
+        };
+        self.hands.get(account).unwrap_or(&NOBODY)
     }
 
-    /// Whether the name is one of `account.protected`.
+    /// Whether the account is never written: our own, one that an `Exception` explains, or a
+    /// protected name.
+    pub fn is_untouchable(&self, account: &Account) -> bool {
+        let named = account.user_name().is_some_and(|name| self.is_protected(name));
+        named || self.own_account == Some(&account.id) || self.exception(&account.id, None).is_some()
+    }
+
+    /// Whether nobody may have the name: one of `account.protected`, or of an exception.
     pub fn is_protected(&self, name: &str) -> bool {
-        names::is_protected(&self.target.account, name)
+        let policy = &self.target.account;
+        let reserved = |exception: &Exception| names::folded(policy, &exception.account) == names::folded(policy, name);
+        names::is_protected(policy, name) || self.target.exceptions.iter().any(reserved)
+    }
+
+    /// The `Exception` that names an account by its id or user name.
+    pub fn exception(&self, id: &AccountId, user_name: Option<&str>) -> Option<&'a Exception> {
+        let policy = &self.target.account;
+        let same = |exception: &&Exception| {
+            let named = |name: &str| names::folded(policy, name) == names::folded(policy, &exception.account);
+            exception.account == id.as_str() || user_name.is_some_and(named)
+        };
+        self.target.exceptions.iter().find(same)
     }
 }

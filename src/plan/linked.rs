@@ -20,8 +20,12 @@ use crate::model::projection::NoAccess;
 use crate::model::projection::NoAccessReason;
 use crate::model::projection::Projection;
 use crate::model::target::Ending;
+use crate::model::target::Members;
 use crate::plan::diff;
+use crate::plan::diff::Differences;
 use crate::plan::input::PlanInput;
+use crate::plan::states;
+use crate::plan::states::Course;
 
 /// What was decided about one user.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,7 +58,7 @@ pub fn gone(input: &PlanInput<'_>) -> NoAccess {
 /// Whether anything would surely be done about an account that was not seen.
 pub fn is_due(input: &PlanInput<'_>, link: &Link) -> bool {
     let ends = |no: &NoAccess| match no.ending {
-        Ending::Disable => !link.disabled_by_us,
+        Ending::Disable | Ending::Suspend | Ending::Delete => !link.disabled_by_us,
         Ending::Strip => !link.granted.is_empty(),
         Ending::List | Ending::Keep => false,
     };
@@ -76,34 +80,27 @@ struct Case<'c> {
 
 impl Case<'_> {
     fn entitled(&self, projection: &Projection) -> Decided {
-        let wanted = diff::memberships(projection);
-        let surplus = self.account.memberships.intersection(&self.link.granted).filter(|held| !wanted.contains(held));
         let lapsed = |membership: &Membership| {
             let mut words = diff::words(self.input.target, membership);
             // The end date of a role is in the user's own document.
-            if words.any(|word| projection.lapsed.contains(word)) { Cause::Explicit } else { Cause::Inferred }
+            let ends = words.any(|word| projection.lapsed.contains(word)) && self.link.granted.contains(membership);
+            if ends { Cause::Explicit } else { Cause::Inferred }
         };
+        let surplus = self.surplus(projection);
         let mut decided = Decided {
-            changes: self.narrowing(surplus.cloned().collect(), &lapsed, "no grant of the user gives this any more"),
+            changes: self.narrowing(surplus, &lapsed, "no grant of the user gives this any more"),
             skips: Vec::new(),
         };
-        match self.account.state {
+        let hand = self.input.hand(&self.account.id);
+        match states::course(&self.input.target.account, self.link, hand, self.account.state) {
             _ if self.input.is_protected(wanted_name(projection)) => {
                 // Renaming an account to a protected name would put it out of reach.
                 decided.skips.push(self.skipped(SkipReason::Protected));
             }
-            AccountState::Pending | AccountState::Active | AccountState::Unknown => {
-                decided.changes.extend(self.upkeep(projection));
-            }
-            AccountState::Disabled if self.link.disabled_by_us => {
-                decided.changes.push(self.reactivation(projection));
-            }
-            other @ (AccountState::Disabled
-            | AccountState::Suspended
-            | AccountState::Locked
-            | AccountState::DeletedRecoverable) => {
-                decided.skips.push(self.skipped(SkipReason::OtherHand(other)));
-            }
+            Course::Keep => self.upkeep(projection, &mut decided),
+            Course::Reactivate(why) => self.returned(Action::Reactivate, why, projection, &mut decided),
+            Course::Restore(why) => self.returned(Action::Restore, why, projection, &mut decided),
+            Course::Leave(state) => decided.skips.push(self.skipped(SkipReason::OtherHand(state))),
         }
         if decided.changes.is_empty() && decided.skips.is_empty() {
             return self.skip(SkipReason::InSync);
@@ -111,70 +108,104 @@ impl Case<'_> {
         decided
     }
 
+    /// Memberships that no grant of the user gives and that rosterd may take away: those it
+    /// granted, and with `members: exact` every one of the catalogue.
+    fn surplus(&self, projection: &Projection) -> BTreeSet<Membership> {
+        let wanted = diff::memberships(projection);
+        let exact = self.input.target.account.members == Members::Exact;
+        let catalogued = |held: &Membership| diff::words(self.input.target, held).next().is_some();
+        let ours = |held: &&Membership| self.link.granted.contains(*held) || (exact && catalogued(held));
+        self.account.memberships.iter().filter(ours).filter(|held| !wanted.contains(held)).cloned().collect()
+    }
+
     /// Attributes that differ, then entitlements that are missing: two changes, because only the
     /// second gives access.
-    fn upkeep(&self, projection: &Projection) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let fields = diff::fields(&self.input.comparison(), projection, self.account);
-        if !fields.is_empty() {
+    fn upkeep(&self, projection: &Projection, decided: &mut Decided) {
+        let differences = self.differences(projection, decided);
+        if !differences.fields.is_empty() {
             let reason = "the account differs from its projection";
-            let origins = projection.origins.clone();
-            changes.push(Change { fields, origins, ..self.change(Action::Update, Effect::Neutral, reason) });
+            let (fields, origins) = (differences.fields, projection.origins.clone());
+            decided.changes.push(Change { fields, origins, ..self.change(Action::Update, Effect::Neutral, reason) });
         }
         let grant = diff::grants(projection, &self.account.memberships);
         if !grant.is_empty() {
             let reason = "the user's roles give more than the account has";
             let origins = projection.origins.clone();
-            changes.push(Change { grant, origins, ..self.change(Action::Update, Effect::Widens, reason) });
+            decided.changes.push(Change { grant, origins, ..self.change(Action::Update, Effect::Widens, reason) });
         }
-        changes
     }
 
-    fn reactivation(&self, projection: &Projection) -> Change {
-        Change {
+    fn returned(&self, action: Action, why: &str, projection: &Projection, decided: &mut Decided) {
+        let differences = self.differences(projection, decided);
+        decided.changes.push(Change {
             active: Some(true),
-            fields: diff::fields(&self.input.comparison(), projection, self.account),
+            fields: differences.fields,
             grant: diff::grants(projection, &self.account.memberships),
             origins: projection.origins.clone(),
-            ..self.change(
-                Action::Reactivate,
-                Effect::Widens,
-                "access is back, and it was rosterd that disabled the account",
-            )
+            ..self.change(action, Effect::Widens, why)
+        });
+    }
+
+    /// What differs; what is only told becomes a skip.
+    fn differences(&self, projection: &Projection, decided: &mut Decided) -> Differences {
+        let hand = self.input.hand(&self.account.id);
+        let mut found = diff::fields(&self.input.comparison(), projection, self.account, hand);
+        if !found.reported.is_empty() {
+            let reported = std::mem::take(&mut found.reported);
+            decided.skips.push(self.skipped(SkipReason::Drift(reported)));
         }
+        found
     }
 
     fn ended(&self, no: &NoAccess) -> Decided {
-        if !self.account.state.gives_access() {
-            return self.skip(SkipReason::NotEntitled(no.reason.as_str().to_owned()));
-        }
         let why = no.reason.as_str();
+        let open = states::is_open(self.link, self.account.state);
+        let deleted = self.account.state == AccountState::DeletedRecoverable;
+        let mut changes = Vec::new();
         match no.ending {
-            Ending::Disable => {
-                let cause = self.cause(None).unwrap_or_else(|| no.reason.default_cause());
-                let change = Change {
-                    cause: Some(cause),
-                    active: Some(false),
-                    origins: no.origins.clone(),
-                    ..self.change(Action::Disable, Effect::Narrows, why)
-                };
-                Decided { changes: vec![change], skips: Vec::new() }
+            Ending::Disable | Ending::Suspend => changes.extend(open.then(|| self.end(Action::Disable, no))),
+            Ending::Delete => {
+                // Access ends at once; what cannot be undone waits for a person.
+                changes.extend(open.then(|| self.end(Action::Disable, no)));
+                changes.extend((!deleted).then(|| self.end(Action::Delete, no)));
             }
-            Ending::Strip => {
-                let held = self.account.memberships.intersection(&self.link.granted).cloned().collect();
-                let account = |_: &Membership| self.cause(None).unwrap_or_else(|| no.reason.default_cause());
-                let mut changes = self.narrowing(held, &account, why);
-                for change in &mut changes {
-                    change.origins.clone_from(&no.origins);
-                }
-                if changes.is_empty() {
+            Ending::Strip if !deleted => {
+                changes = self.stripped(no);
+                if changes.is_empty() && open {
                     return self.skip(SkipReason::Kept(format!("{why}; `strip` leaves the account active")));
                 }
-                Decided { changes, skips: Vec::new() }
             }
-            Ending::List => self.skip(SkipReason::Kept(format!("{why}; `list` leaves the account to people"))),
-            Ending::Keep => self.skip(SkipReason::Kept(format!("{why}; `keep` leaves the account as it is"))),
+            Ending::List if open => {
+                return self.skip(SkipReason::Kept(format!("{why}; `list` leaves the account to people")));
+            }
+            Ending::Keep if open => {
+                return self.skip(SkipReason::Kept(format!("{why}; `keep` leaves the account as it is")));
+            }
+            Ending::Strip | Ending::List | Ending::Keep => {}
         }
+        if changes.is_empty() {
+            return self.skip(SkipReason::NotEntitled(why.to_owned()));
+        }
+        Decided { changes, skips: Vec::new() }
+    }
+
+    fn end(&self, action: Action, no: &NoAccess) -> Change {
+        Change {
+            cause: Some(self.cause(None).unwrap_or_else(|| no.reason.default_cause())),
+            active: (action == Action::Disable).then_some(false),
+            origins: no.origins.clone(),
+            ..self.change(action, Effect::Narrows, no.reason.as_str())
+        }
+    }
+
+    fn stripped(&self, no: &NoAccess) -> Vec<Change> {
+        let held = self.account.memberships.intersection(&self.link.granted).cloned().collect();
+        let account = |_: &Membership| self.cause(None).unwrap_or_else(|| no.reason.default_cause());
+        let mut changes = self.narrowing(held, &account, no.reason.as_str());
+        for change in &mut changes {
+            change.origins.clone_from(&no.origins);
+        }
+        changes
     }
 
     /// One narrowing for each cause, since each has limits of its own; `otherwise` tells the cause

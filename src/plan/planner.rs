@@ -15,6 +15,7 @@ use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
+use crate::model::plan::Explained;
 use crate::model::plan::Plan;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
@@ -22,9 +23,13 @@ use crate::model::plan::Unmanaged;
 use crate::model::projection::Conflict;
 use crate::model::projection::Desired;
 use crate::model::projection::Projection;
+use crate::model::target::Exception;
+use crate::plan::diff;
 use crate::plan::input::PlanInput;
 use crate::plan::linked;
 use crate::plan::linked::Decided;
+use crate::plan::notes;
+use crate::plan::notes::Note;
 use crate::plan::order;
 use crate::plan::partition::Partition;
 use crate::plan::unlinked::Unlinked;
@@ -38,6 +43,10 @@ pub struct Planned {
     pub seen: BTreeMap<AccountId, Arc<Account>>,
     /// Every account that was seen, for lists, by id; empty in keyed plans.
     pub in_view: Vec<SeenAccount>,
+    /// What is to be remembered of linked accounts that were seen.
+    pub notes: BTreeMap<RecordId, Note>,
+    /// Accounts with a difference that `drift: accept` takes as right.
+    pub accepted: u64,
 }
 
 /// Makes one plan from accounts that stream past, in any order.
@@ -59,6 +68,8 @@ pub struct Planner<'a> {
     /// Users who want a user name that some account has.
     names_held: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
     in_view: BTreeMap<AccountId, SeenAccount>,
+    notes: BTreeMap<RecordId, Note>,
+    accepted: BTreeSet<&'a RecordId>,
     partition: Partition,
 }
 
@@ -95,6 +106,8 @@ impl<'a> Planner<'a> {
             candidates: BTreeMap::new(),
             names_held: BTreeMap::new(),
             in_view: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            accepted: BTreeSet::new(),
             partition: Partition::new(input.target.partition.as_deref()),
         }
     }
@@ -137,6 +150,7 @@ impl<'a> Planner<'a> {
             return;
         }
         let decided = linked::decide(&self.input, link, &account);
+        self.take_note(link, &account);
         let in_sync =
             decided.changes.is_empty() && matches!(decided.skips.as_slice(), [Skip { reason: SkipReason::InSync, .. }]);
         let touched = (!in_sync).then(|| Box::new(Touched { decided, account: Arc::new(account), unsteady: false }));
@@ -149,6 +163,24 @@ impl<'a> Planner<'a> {
                 entry.insert(unsteady.map(|touched| Box::new(Touched { unsteady: true, ..*touched })));
             }
             Entry::Occupied(_) => {}
+        }
+    }
+
+    fn take_note(&mut self, link: &'a Link, account: &Account) {
+        if self.input.is_untouchable(account) {
+            return;
+        }
+        let note = notes::note(&self.input, link, account);
+        if !note.is_blank() {
+            self.notes.insert(link.record.clone(), note);
+        }
+        if let Some(Desired::Account(projection)) = self.input.desired.get(&link.record)
+            && diff::accepts_any(&self.input.target.account)
+            && !diff::fields(&self.input.comparison(), projection, account, self.input.hand(&account.id))
+                .accepted
+                .is_empty()
+        {
+            self.accepted.insert(&link.record);
         }
     }
 
@@ -196,6 +228,10 @@ impl<'a> Planner<'a> {
         let coverage = self.partition.proven(coverage);
         let mut decided = BTreeMap::new();
         let mut touched = BTreeMap::new();
+        let mut notes = std::mem::take(&mut self.notes);
+        // Nothing is learnt from an account that was shown in two ways.
+        let unsteady = |outcome: &Option<Box<Touched>>| outcome.as_ref().is_some_and(|outcome| outcome.unsteady);
+        notes.retain(|record, _| !self.linked.get(record).is_some_and(unsteady));
         for (record, outcome) in std::mem::take(&mut self.linked) {
             decided.insert(record, settle(record, outcome, &self.input, &mut touched));
         }
@@ -223,7 +259,8 @@ impl<'a> Planner<'a> {
         };
         let full = self.input.records.is_none();
         let in_view = if full { self.in_view.into_values().collect() } else { Vec::new() };
-        Planned { plan, seen: touched, in_view }
+        let accepted = self.accepted.len() as u64;
+        Planned { plan, seen: touched, in_view, notes, accepted }
     }
 
     /// Linked users whose account was not seen. Nothing is ever taken away here.
@@ -310,6 +347,7 @@ impl<'a> Planner<'a> {
                 account: seen.account.clone(),
                 user_name: seen.user_name.clone(),
                 state: seen.state,
+                explained: self.input.exception(&seen.account, seen.user_name.as_deref()).map(explained),
             })
             .collect()
     }
@@ -367,6 +405,10 @@ fn settle(
             outcome.decided
         }
     }
+}
+
+fn explained(by: &Exception) -> Explained {
+    Explained { exception: by.name.clone(), owner: by.owner.clone(), reason: by.reason.clone(), until: by.until }
 }
 
 fn doubled(link: &Link) -> Conflict {

@@ -13,13 +13,17 @@ use crate::model::role::TargetRef;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::AccountPolicy;
 use crate::model::target::Cardinality;
+use crate::model::target::Drift;
 use crate::model::target::Ending;
 use crate::model::target::Entitlement;
 use crate::model::target::Existing;
+use crate::model::target::ForeignDelete;
+use crate::model::target::ForeignDisable;
 use crate::model::target::Limits;
 use crate::model::target::Mapping;
 use crate::model::target::MappingValue;
 use crate::model::target::MatchKey;
+use crate::model::target::Members;
 use crate::model::target::Mode;
 use crate::model::target::Scope;
 use crate::model::user::Login;
@@ -102,6 +106,7 @@ fn template(source: &str) -> Mapping {
         clear: false,
         personal: false,
         sensitive: false,
+        drift: Drift::Revert,
         origin: origin("crm.yaml", 20),
     }
 }
@@ -144,6 +149,9 @@ fn target() -> Target {
             on_gone: Ending::Disable,
             updates: true,
             cardinality: None,
+            members: Members::Additive,
+            foreign_disable: ForeignDisable::Report,
+            foreign_delete: ForeignDelete::Report,
         },
         schedule: None,
         limits: Limits {
@@ -152,6 +160,7 @@ fn target() -> Target {
             requests_per_second: None,
             concurrency: 4,
         },
+        exceptions: Vec::new(),
         origin: origin("crm.yaml", 1),
     }
 }

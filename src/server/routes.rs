@@ -121,6 +121,7 @@ fn writes() -> Vec<Route> {
     vec![
         post("/api/v1/targets/{target}/sync", Reaches::Path, targets::sync).weight(Weight::Cycle),
         post("/api/v1/targets/{target}/link", Reaches::Path, targets::link).weight(Weight::Cycle),
+        post("/api/v1/targets/{target}/regain", Reaches::Path, targets::regain).weight(Weight::Cycle),
         post("/api/v1/targets/{target}/suspend", Reaches::Path, decide::suspend),
         post("/api/v1/targets/{target}/resume", Reaches::Path, decide::resume),
         post("/api/v1/targets/{target}/enforce", Reaches::Path, decide::enforce),

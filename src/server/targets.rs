@@ -25,6 +25,7 @@ use crate::server::access::Reach;
 use crate::server::input::At;
 use crate::server::input::Body;
 use crate::server::input::Params;
+use crate::server::input::checked_reason;
 use crate::server::page;
 use crate::server::page::Paging;
 use crate::server::problem::Refusal;
@@ -32,6 +33,7 @@ use crate::server::problem::no_target;
 use crate::server::wire::Holds;
 use crate::server::wire::LinkBody;
 use crate::server::wire::Page;
+use crate::server::wire::RegainBody;
 use crate::server::wire::SyncBody;
 use crate::server::wire::TargetHold;
 use crate::server::wire::TargetOwed;
@@ -197,6 +199,18 @@ pub(crate) async fn link(
 ) -> Result<Json<SyncReport>, Refusal> {
     status_of(&api, &name)?;
     Ok(Json(api.engine.link(&name, &body.user, &body.account, &caller.actor).await?))
+}
+
+/// `POST /api/v1/targets/{target}/regain`; the engine audits it.
+pub(crate) async fn regain(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    At(name): At<TargetName>,
+    Body(RegainBody { user, reason }): Body<RegainBody>,
+) -> Result<Json<SyncReport>, Refusal> {
+    status_of(&api, &name)?;
+    let reason = checked_reason(reason)?;
+    Ok(Json(api.engine.regain(&name, &user, &caller.actor, reason).await?))
 }
 
 #[cfg(test)]

@@ -228,6 +228,17 @@ pub struct LinkBody {
     pub account: AccountId,
 }
 
+/// `POST /api/v1/targets/{target}/regain`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegainBody {
+    /// The user.
+    pub user: RecordId,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// `POST /api/v1/plan`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -26,6 +26,8 @@ mod fuzz;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod hands;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod manifest;

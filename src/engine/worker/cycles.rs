@@ -13,6 +13,7 @@ use crate::engine::status::SyncReport;
 use crate::engine::worker::Reply;
 use crate::engine::worker::Worker;
 use crate::metrics::OwedReason;
+use crate::model::account::AccountState;
 use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::history::CycleRecord;
@@ -21,6 +22,7 @@ use crate::model::history::Standing;
 use crate::model::history::Trigger;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
+use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
@@ -249,6 +251,7 @@ impl Worker {
         }
         let mut status = lock(&self.handle.status);
         status.conflicts = conflicts;
+        status.drifted = drifted(&self.standing);
         status.holds.clone_from(&self.standing.holds);
     }
 }
@@ -256,6 +259,15 @@ impl Worker {
 /// What a person must settle, by user.
 pub(super) fn conflicts(standing: &Standing) -> BTreeMap<RecordId, String> {
     standing.skips.iter().filter_map(conflict_words).collect()
+}
+
+/// What differs and is left so, by user.
+pub(super) fn drifted(standing: &Standing) -> BTreeMap<RecordId, Vec<AttributePath>> {
+    let drift = standing.skips.iter().filter_map(|skip| match &skip.reason {
+        SkipReason::Drift(paths) => Some((skip.record.clone(), paths.clone())),
+        _ => None,
+    });
+    drift.collect()
 }
 
 fn conflict_words(skip: &crate::model::plan::Skip) -> Option<(RecordId, String)> {
@@ -267,10 +279,19 @@ fn conflict_words(skip: &crate::model::plan::Skip) -> Option<(RecordId, String)>
             user_name.as_deref().unwrap_or("?"),
             skip.record
         ),
-        SkipReason::Vanished => "the linked account is no longer there".to_owned(),
-        SkipReason::OtherHand(state) => format!("another hand made the account {}", state.as_str()),
+        SkipReason::Vanished => {
+            format!("the linked account is no longer there; `rosterd regain {}` lets it be made anew", skip.record)
+        }
+        SkipReason::OtherHand(AccountState::Locked) => "the target locked the account: unlock it there".to_owned(),
+        SkipReason::OtherHand(state) => {
+            format!("another hand made the account {}; `rosterd regain {}` gives it back", state.as_str(), skip.record)
+        }
         SkipReason::Protected => "the account's name is protected".to_owned(),
-        SkipReason::InSync | SkipReason::NotEntitled(_) | SkipReason::LookUpFirst | SkipReason::Kept(_) => return None,
+        SkipReason::InSync
+        | SkipReason::NotEntitled(_)
+        | SkipReason::LookUpFirst
+        | SkipReason::Kept(_)
+        | SkipReason::Drift(_) => return None,
     };
     Some((skip.record.clone(), words))
 }

@@ -204,8 +204,9 @@ impl Worker {
             place.own_account = probe.own_account;
             return true;
         }
-        let read = self.remembered(&space).await;
-        let Some((links, causes, guardrail, open, standing, owed)) = self.note(read) else {
+        let read = async { Ok((self.remembered(&space).await?, self.shared.store.hands(&space).await?)) };
+        let read = read.await;
+        let Some(((links, causes, guardrail, open, standing, owed), hands)) = self.note(read) else {
             self.door = Door::Shut {
                 attempt: 0,
                 until: Instant::now() + STORE_PAUSE,
@@ -222,12 +223,14 @@ impl Worker {
             links: Arc::default(),
             by_account: BTreeMap::new(),
             causes: Arc::new(causes),
+            hands: Arc::new(hands),
             guardrail,
             listed: false,
             populated: false,
         };
         place.set_links(links);
         self.place = Some(place);
+        self.count_target_controlled();
         // What an earlier process could not do stands until a plan says otherwise. What it held is
         // judged anew, with the accounts concerned in view.
         self.standing = Standing { holds: Vec::new(), ..standing };

@@ -32,6 +32,7 @@ use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
+use crate::model::target::Drift;
 use crate::plan::Planned;
 use crate::plan::render::essence;
 use crate::retry;
@@ -139,13 +140,14 @@ impl Worker {
     }
 
     async fn take_plan(&mut self, cycle: &CycleId, planned: Planned, only: Option<&[Change]>) {
-        let Planned { mut plan, seen, in_view } = planned;
+        let Planned { mut plan, seen, in_view, notes, accepted } = planned;
         (self.failed_listings, self.list_after) = (0, None);
-        self.note_accounts(&plan, in_view);
+        self.note_accounts(&plan, in_view, accepted);
         // What happened meanwhile is newer than the listing: those users are looked at again.
         self.resolve_by_listing(&plan);
         let newer = self.newer_than_listing();
         plan.changes.retain(|change| !newer.contains(&change.record));
+        self.take_notes(notes, &newer);
         if let Some(place) = self.place.as_mut() {
             place.listed = true;
             place.populated = plan.accounts.values().sum::<u64>() > 0;
@@ -159,6 +161,7 @@ impl Worker {
         self.stand(&plan, None, &seen);
         let mut remaining = BTreeSet::new();
         if self.may_write() {
+            self.follow_missing(&plan);
             self.look_first(cycle, &plan, only.is_some(), &mut remaining);
             self.look_at_newer(&newer);
             self.review_queue(&plan, &newer);
@@ -297,15 +300,21 @@ impl Worker {
     }
 
     /// Counts and caches what a complete listing showed.
-    fn note_accounts(&mut self, plan: &Plan, in_view: Vec<crate::model::history::SeenAccount>) {
+    fn note_accounts(&mut self, plan: &Plan, in_view: Vec<crate::model::history::SeenAccount>, accepted: u64) {
         let Some(place) = &self.place else { return };
-        let drift =
+        let reverted =
             plan.changes.iter().filter(|change| change.action == Action::Update && change.effect == Effect::Neutral);
-        self.metrics.set_drift(drift.count() as u64);
+        self.metrics.set_drift(Drift::Revert, reverted.count() as u64);
+        let reported = plan.skips.iter().filter(|skip| matches!(skip.reason, SkipReason::Drift(_)));
+        self.metrics.set_drift(Drift::Report, reported.count() as u64);
+        self.metrics.set_drift(Drift::Accept, accepted);
         for state in AccountState::ALL {
             self.metrics.set_accounts(state, plan.accounts.get(&state).copied().unwrap_or_default());
         }
-        self.metrics.set_unmanaged(plan.unmanaged.len() as u64);
+        let now = self.shared.now();
+        let explained = plan.unmanaged.iter().filter(|account| account.is_explained(now)).count() as u64;
+        let unmanaged = plan.unmanaged.len() as u64 - explained;
+        self.metrics.set_unmanaged(unmanaged);
         let ids: BTreeSet<_> = in_view.iter().map(|seen| seen.account.clone()).collect();
         self.writes.push(Write::Seen(place.space.clone(), in_view));
         if plan.coverage == Coverage::Complete {
@@ -315,7 +324,8 @@ impl Worker {
         }
         let mut status = lock(&self.handle.status);
         status.accounts.clone_from(&plan.accounts);
-        status.unmanaged = plan.unmanaged.len() as u64;
+        status.unmanaged = unmanaged;
+        status.explained = explained;
     }
 }
 

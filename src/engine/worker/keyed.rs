@@ -234,7 +234,7 @@ impl Worker {
             Some(Desired::Conflict(_)) => return self.conflict_keeps(record, link),
         };
         match ending {
-            Ending::Disable => !link.disabled_by_us,
+            Ending::Disable | Ending::Suspend | Ending::Delete => !link.disabled_by_us,
             Ending::Strip => !link.granted.is_empty(),
             Ending::List | Ending::Keep => false,
         }
@@ -397,7 +397,8 @@ impl Worker {
             );
             return;
         }
-        let Planned { plan, mut seen, .. } = planned;
+        let Planned { plan, mut seen, notes, .. } = planned;
+        self.take_notes(notes, &BTreeSet::new());
         let plan = self.with_held(plan, records);
         seen.extend(self.held_seen.iter().map(|(account, seen)| (account.clone(), Arc::clone(seen))));
         let Some(plan) = self.guard(plan, None).await else {
@@ -408,6 +409,9 @@ impl Worker {
         };
         self.stand(&plan, Some(records), &seen);
         self.hand_over(&plan, records, &seen);
+        if self.may_write() {
+            self.follow_missing(&plan);
+        }
     }
 
     /// What a plan of these users must know. An account that nobody is linked to may be claimed by

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::connector::Applied;
 use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
+use crate::correlate::keys::Comparison;
 use crate::engine::look::Looked;
 use crate::engine::queue::Entry;
 use crate::engine::shared::Running;
@@ -21,6 +22,7 @@ use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::PATIENCE;
 use crate::engine::worker::keyed::PATIENCE_WHEN_PACED;
+use crate::engine::worker::refusal;
 use crate::metrics::ChangeResult;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
@@ -36,6 +38,7 @@ use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::LinkedBy;
+use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::snapshot::Snapshot;
@@ -58,6 +61,7 @@ impl Worker {
     fn confirmed(&mut self, record: &RecordId, intent: &Intent, rest: Entry, applied: Applied) {
         self.standing.failures.remove(record);
         self.recount(rest.seen.as_deref().map(|before| before.state), applied.account.state);
+        self.note_call(&intent.change, rest.seen.as_deref(), &applied.account.id);
         self.remember_done(intent, &applied.account);
         let cycle = rest.cycle.clone();
         self.settle(&cycle, record, Settled::Done(intent.change.action));
@@ -103,8 +107,11 @@ impl Worker {
 
     /// The last change of a user is made: the account must now equal its projection.
     fn confirm_end(&mut self, record: &RecordId, intent: &Intent, rest: &Entry, account: &Account) {
-        let left = if rest.exact { Vec::new() } else { self.still_to_do(record, account) };
-        if !left.iter().any(|change| change.effect == Effect::Narrows)
+        let mut left = if rest.exact { Vec::new() } else { self.still_to_do(record, account) };
+        if self.contradicted(&intent.change, &account.id, &left) {
+            left = self.still_to_do(record, account);
+        }
+        if !left.iter().any(Change::takes_access)
             && let Some(since) = self.owed.pay(record)
             && intent.change.effect == Effect::Narrows
         {
@@ -123,10 +130,11 @@ impl Worker {
         let why = format!("the target answered the write of {what} and did not keep it; see who else writes it there");
         self.standing.failures.insert(record.clone(), why.clone());
         self.settle(&rest.cycle, record, Settled::Failed(why));
-        if intent.change.effect == Effect::Narrows {
-            let delay = retry::delay(rest.attempt + 1, None, true, door::seed(record.as_str()));
-            self.look_again(record, rest, rest.attempt + 1, Instant::now() + delay);
-        }
+        // State, groups and entitlements are never given up, and an attribute only when it was
+        // contradicted twice.
+        let narrowing = intent.change.effect == Effect::Narrows;
+        let delay = retry::delay(rest.attempt + 1, None, narrowing, door::seed(record.as_str()));
+        self.look_again(record, rest, rest.attempt + 1, Instant::now() + delay);
     }
 
     fn look_again(&mut self, record: &RecordId, rest: &Entry, attempt: u32, due: Instant) {
@@ -136,13 +144,15 @@ impl Worker {
     }
 
     /// What a plan from this one account would still change.
-    pub(super) fn still_to_do(&self, record: &RecordId, account: &Account) -> Vec<Change> {
+    pub(super) fn still_to_do(&mut self, record: &RecordId, account: &Account) -> Vec<Change> {
         let Some(place) = &self.place else { return Vec::new() };
         let desired = self.table.desired().get(record).map(|desired| (record.clone(), desired.clone()));
         let links = Arc::new(place.links_around([record], [&account.id]));
         let Some(view) = self.view(desired.into_iter().collect(), links) else { return Vec::new() };
         let records = BTreeSet::from([record.clone()]);
-        view.plan([account.clone()], Coverage::Keyed, Some(&records), &BTreeSet::new()).plan.changes
+        let planned = view.plan([account.clone()], Coverage::Keyed, Some(&records), &BTreeSet::new());
+        self.take_notes(planned.notes, &BTreeSet::new());
+        planned.plan.changes
     }
 
     /// Outcome, link, last-seen row and audit event of a change that is surely made.
@@ -179,9 +189,12 @@ impl Worker {
     fn shows(&self, change: &Change, account: &Account) -> bool {
         let connector = &self.handle.connector;
         let state = change.active.is_none_or(|active| active == (account.state == AccountState::Active));
-        let fields = change.fields.iter().all(|field| {
-            let after = field.after.as_ref().map(|after| connector.canonicalize(&field.path, after));
-            account.values.get(&field.path) == after.as_ref()
+        let canonicalize = |path: &AttributePath, value: &serde_json::Value| connector.canonicalize(path, value);
+        let comparison = Comparison { policy: &self.handle.target.account, canonicalize: &canonicalize };
+        let fields = change.fields.iter().all(|field| match (&field.after, account.values.get(&field.path)) {
+            (None, None) => true,
+            (Some(after), Some(shown)) => comparison.alike(&field.path, after, shown),
+            (None, Some(_)) | (Some(_), None) => false,
         });
         let granted = change.granted().iter().all(|membership| account.memberships.contains(membership));
         let revoked = change.revoked().iter().all(|membership| !account.memberships.contains(membership));
@@ -230,6 +243,12 @@ impl Worker {
             }
             ErrorClass::Refused | ErrorClass::Quota => {
                 self.remember_not_done(&intent, OutcomeResult::Refused(error.message.clone()));
+                let going_on = refusal::goes_on(&intent.change, &rest.changes);
+                if !going_on.is_empty() && !self.dirty.contains_key(record) {
+                    let due = Instant::now();
+                    self.queue.put(record.clone(), Entry { changes: going_on, attempt: 0, due, ..rest });
+                    return;
+                }
                 self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
                 if !narrowing {
                     return;
@@ -259,7 +278,12 @@ impl Worker {
             self.look_again(record, &rest, rest.attempt, later);
             return;
         }
-        rest.changes.push_front(intent.change);
+        if intent.change.effect == Effect::Neutral {
+            // An attribute that cannot be written now keeps no grant waiting.
+            rest.changes.push_back(intent.change);
+        } else {
+            rest.changes.push_front(intent.change);
+        }
         rest.due = later;
         self.queue.put(record.clone(), rest);
     }
@@ -274,6 +298,7 @@ impl Worker {
             account.filter(|account| self.shows(&intent.change, account))
         };
         if let Some(account) = made.cloned() {
+            self.note_call(&intent.change, None, &account.id);
             self.remember_done(&intent, &account);
             self.forget_open(record);
             self.proven_done(record, &intent, &account);
@@ -361,7 +386,8 @@ fn link_after(change: &Change, account: &Account, before: Option<Link>, now: chr
     });
     link.granted.extend(change.granted());
     let revoked = change.revoked();
-    link.granted.retain(|membership| !revoked.contains(membership));
+    // What the target still shows is still to be taken away, and was rosterd's to give.
+    link.granted.retain(|membership| !revoked.contains(membership) || account.memberships.contains(membership));
     if let Some(active) = change.active {
         link.disabled_by_us = !active;
     }

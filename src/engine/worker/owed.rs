@@ -15,7 +15,6 @@ use crate::engine::worker::Worker;
 use crate::metrics::OwedReason;
 use crate::model::account::Account;
 use crate::model::change::Change;
-use crate::model::change::Effect;
 use crate::model::history::Intent;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
@@ -215,7 +214,7 @@ impl Worker {
 
     /// Remembers since when each narrowing of `changes` is due.
     pub(super) fn owe<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
-        for change in changes.into_iter().filter(|change| change.effect == Effect::Narrows) {
+        for change in changes.into_iter().filter(|change| change.takes_access()) {
             let marked = self.dirty.get(&change.record).map(|dirty| dirty.since);
             let since = marked.unwrap_or_else(|| self.ended_at(&change.record));
             self.owed.owe(&change.record, since);
@@ -226,7 +225,7 @@ impl Worker {
     /// and nothing else.
     pub(super) fn owe_what_stands(&mut self, plan: &Plan, concerns: &dyn Fn(&RecordId) -> bool) {
         let held: Vec<_> = plan.holds.iter().flat_map(|hold| hold.changes.clone()).collect();
-        let narrowing = held.iter().chain(&plan.changes).filter(|change| change.effect == Effect::Narrows);
+        let narrowing = held.iter().chain(&plan.changes).filter(|change| change.takes_access());
         let narrowing: BTreeSet<_> = narrowing.map(|change| change.record.clone()).collect();
         let skips = plan.skips.iter().filter(|skip| keeps_back(skip));
         let kept: BTreeSet<_> =
@@ -246,7 +245,7 @@ impl Worker {
 
     /// A look showed that a call had done its work although nobody heard of it.
     pub(super) fn proven_done(&mut self, record: &RecordId, intent: &Intent, account: &Account) {
-        let narrows = |change: &Change| change.effect == Effect::Narrows;
+        let narrows = |change: &Change| change.takes_access();
         if narrows(&intent.change)
             && !self.still_to_do(record, account).iter().any(narrows)
             && let Some(since) = self.owed.pay(record)

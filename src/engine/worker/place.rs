@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::engine::guardrail::Guardrail;
 use crate::engine::look::Causes;
+use crate::model::hand::Hand;
+use crate::model::hand::Hands;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
@@ -18,6 +20,7 @@ pub(super) struct Place {
     pub(super) links: Arc<BTreeMap<RecordId, Link>>,
     pub(super) by_account: BTreeMap<AccountId, RecordId>,
     pub(super) causes: Arc<Causes>,
+    pub(super) hands: Arc<Hands>,
     pub(super) guardrail: Guardrail,
     /// Whether a listing has shown what is there: creations in an unknown target wait for it.
     pub(super) listed: bool,
@@ -40,6 +43,25 @@ impl Place {
         let link = Arc::make_mut(&mut self.links).remove(record)?;
         self.by_account.remove(&link.account);
         Some(link)
+    }
+
+    /// What is remembered of other hands at an account.
+    pub(super) fn hand(&self, account: &AccountId) -> Hand {
+        self.hands.get(account).cloned().unwrap_or_default()
+    }
+
+    /// Keeps it; whether it is news.
+    pub(super) fn put_hand(&mut self, account: &AccountId, hand: Hand) -> bool {
+        if self.hand(account) == hand {
+            return false;
+        }
+        let hands = Arc::make_mut(&mut self.hands);
+        if hand.is_blank() {
+            drop(hands.remove(account))
+        } else {
+            drop(hands.insert(account.clone(), hand))
+        }
+        true
     }
 
     /// The links of `records`, and of whoever else owns one of `accounts`.

@@ -35,6 +35,8 @@ fn first_status(target: &Target) -> TargetStatus {
         waiting: 0,
         accounts: BTreeMap::new(),
         unmanaged: 0,
+        explained: 0,
+        drifted: BTreeMap::new(),
         conflicts: BTreeMap::new(),
         holds: Vec::new(),
         failures: BTreeMap::new(),
@@ -74,6 +76,7 @@ async fn recalled(shared: &Shared, target: &Target) -> Result<TargetStatus, Stor
     if let Some((space, standing)) = shared.store.standings(&target.name).await?.into_iter().next() {
         status.space = Some(space);
         status.conflicts = cycles::conflicts(&standing);
+        status.drifted = cycles::drifted(&standing);
         status.owed = held(&standing);
         status.holds = standing.holds;
         status.failures = standing.failures;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::account::AccountState;
 use crate::model::account::Membership;
 use crate::model::change::Action;
 use crate::model::change::Change;
@@ -10,6 +11,9 @@ use crate::model::plan::Plan;
 use crate::model::projection::Desired;
 use crate::model::projection::Projection;
 use crate::model::target::Ending;
+use crate::model::target::ForeignDelete;
+use crate::model::target::ForeignDisable;
+use crate::model::target::Members;
 use crate::plan::check::all;
 use crate::plan::check::each;
 use crate::plan::check::name;
@@ -46,7 +50,8 @@ pub(super) fn narrowing_needs_loss(plan: &Plan, facts: &PlanInput<'_>) -> Vec<St
             None => facts.target.account.on_gone,
         };
         let right = match ending {
-            Ending::Disable => change.action == Action::Disable,
+            Ending::Disable | Ending::Suspend => change.action == Action::Disable,
+            Ending::Delete => matches!(change.action, Action::Disable | Action::Delete),
             Ending::Strip => change.action == Action::Narrow,
             Ending::List | Ending::Keep => false,
         };
@@ -58,7 +63,13 @@ pub(super) fn only_granted_is_revoked(plan: &Plan, facts: &PlanInput<'_>) -> Vec
     each(plan, |change| {
         let revoked = change.revoked();
         let granted = facts.links.get(&change.record).map(|link| &link.granted);
-        if !revoked.is_empty() && !granted.is_some_and(|granted| revoked.is_subset(granted)) {
+        let entitled = projection(facts, change).is_some();
+        let told = entitled && facts.target.account.members == Members::Exact;
+        let may = |membership: &Membership| {
+            let catalogued = facts.target.entitlements.values().any(|entry| entry.membership == *membership);
+            granted.is_some_and(|granted| granted.contains(membership)) || (told && catalogued)
+        };
+        if !revoked.iter().all(may) {
             return Some("takes away what rosterd did not grant");
         }
         let wanted = projection(facts, change).map(wanted).unwrap_or_default();
@@ -75,8 +86,23 @@ pub(super) fn only_desired_is_granted(plan: &Plan, facts: &PlanInput<'_>) -> Vec
 
 pub(super) fn only_ours_is_reactivated(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
     each(plan, |change| {
-        let ours = facts.links.get(&change.record).is_some_and(|link| link.disabled_by_us);
-        (change.action == Action::Reactivate && !ours).then_some("undoes what another hand did")
+        let hand = change.account.as_ref().and_then(|account| facts.hands.get(account));
+        let said = hand.is_some_and(|hand| hand.regain);
+        let ended_over = hand.and_then(|hand| hand.ended_over);
+        let policy = &facts.target.account;
+        let right = match change.action {
+            Action::Reactivate => {
+                let ours = facts.links.get(&change.record).is_some_and(|link| link.disabled_by_us);
+                let undoes = policy.foreign_disable == ForeignDisable::Reactivate;
+                (ours && ended_over.is_none()) || said || (undoes && ended_over != Some(AccountState::Locked))
+            }
+            Action::Restore => {
+                let ours = hand.is_some_and(|hand| hand.deleted_by_us && hand.ended_over.is_none());
+                ours || said || policy.foreign_delete == ForeignDelete::Recreate
+            }
+            Action::Create | Action::Adopt | Action::Update | Action::Narrow | Action::Disable | Action::Delete => true,
+        };
+        (!right).then_some("undoes what another hand did")
     })
 }
 
@@ -108,7 +134,16 @@ pub(super) fn against_accounts(planned: &Planned, facts: &PlanInput<'_>) -> Vec<
         if !change.revoked().is_subset(&account.memberships) || !change.granted().is_disjoint(&account.memberships) {
             broken.push(format!("changes-something: {} gives what is held or takes what is not", name(change)));
         }
-        if change.active == Some(account.state.gives_access()) {
+        let same = match change.active {
+            Some(true) => account.state.gives_access(),
+            Some(false) => matches!(account.state, AccountState::Disabled | AccountState::DeletedRecoverable),
+            None => change.action == Action::Delete && account.state == AccountState::DeletedRecoverable,
+        };
+        let opens_lock = change.active == Some(true) && account.state == AccountState::Locked;
+        if opens_lock {
+            broken.push(format!("only-ours-is-reactivated: {} opens what the target locked", name(change)));
+        }
+        if same {
             broken.push(format!("changes-something: {} leaves the state as it is", name(change)));
         }
         let stale = change.fields.iter().any(|field| field.before.as_ref() != account.values.get(&field.path));

@@ -54,7 +54,8 @@ pub(super) fn cause_exactly_when_narrowing(plan: &Plan, facts: &PlanInput<'_>) -
         (Effect::Narrows, None) => Some("has no cause"),
         (Effect::Narrows, Some(cause)) => {
             let remembered = facts.causes.get(&(change.record.clone(), None));
-            let differs = change.action == Action::Disable && remembered.is_some_and(|known| *known != cause);
+            let differs = matches!(change.action, Action::Disable | Action::Delete)
+                && remembered.is_some_and(|known| *known != cause);
             differs.then_some("has another cause than the one remembered")
         }
         (Effect::Neutral | Effect::Swaps | Effect::Widens, Some(_)) => Some("has a cause and takes nothing away"),

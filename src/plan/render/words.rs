@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::model::account::AccountState;
 use crate::model::account::Membership;
 use crate::model::change::Action;
 use crate::model::change::Cause;
@@ -116,14 +117,33 @@ pub(super) fn skip(skip: &Skip, show_personal: bool) -> (String, Option<String>)
         SkipReason::LookUpFirst => ("the listing proves nothing about this user: looked up first".to_owned(), None),
         SkipReason::OtherHand(state) => (
             format!("the account is {}, and it was not rosterd that made it so", state.as_str()),
-            Some("it stays so until a person changes it in the target".to_owned()),
+            Some(opened(skip, *state)),
         ),
         SkipReason::Vanished => (
             "the linked account is no longer there".to_owned(),
-            Some("it is not made anew; see who deleted it in the target".to_owned()),
+            Some(format!(
+                "it stays so until `rosterd regain {} --target TARGET` or `foreignDelete: recreate` lets it be made anew",
+                skip.record
+            )),
         ),
         SkipReason::Protected => ("the name is protected and is never written".to_owned(), None),
+        SkipReason::Drift(paths) => {
+            let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
+            (format!("{} differs and is left so (`drift: report`)", paths.join(", ")), None)
+        }
     }
+}
+
+/// What undoes another hand's doing.
+fn opened(skip: &Skip, state: AccountState) -> String {
+    if state == AccountState::Locked {
+        return "it stays so until the target opens it".to_owned();
+    }
+    format!(
+        "it stays so until a person opens it in the target; a linked one is given back by `rosterd regain {} --target \
+         TARGET`",
+        skip.record
+    )
 }
 
 /// Lines without anything that a terminal or a reader could be misled by: names come from targets.
@@ -154,7 +174,10 @@ pub fn totals(plan: &Plan) -> String {
     let states: Vec<String> =
         plan.accounts.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
     let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
-    format!("{}; {accounts} account{plural} seen{states}, {} unmanaged", parts.join(", "), plan.unmanaged.len())
+    let explained = plan.unmanaged.iter().filter(|account| account.explained.is_some()).count();
+    let explained = if explained == 0 { String::new() } else { format!(" ({explained} explained)") };
+    let unmanaged = format!("{} unmanaged{explained}", plan.unmanaged.len());
+    format!("{}; {accounts} account{plural} seen{states}, {unmanaged}", parts.join(", "))
 }
 
 fn skipped(plan: &Plan) -> BTreeMap<&'static str, usize> {
@@ -170,6 +193,7 @@ fn skipped(plan: &Plan) -> BTreeMap<&'static str, usize> {
             SkipReason::Vanished => "vanished",
             SkipReason::Protected => "protected",
             SkipReason::Kept(_) => "kept",
+            SkipReason::Drift(_) => "drifted",
         };
         *counts.entry(what).or_insert(0) += 1;
     }

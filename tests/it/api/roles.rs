@@ -86,6 +86,7 @@ fn sample(rule: &Rule) -> (Value, u16) {
             (json!({ "digest": "0" }), 409)
         }
         ("POST", "/api/v1/holds/{digest}/release") => (json!({ "target": "crm" }), 409),
+        ("POST", "/api/v1/targets/{target}/regain") => (json!({ "user": "u-404" }), 404),
         ("POST", "/api/v1/targets/{target}/link") => (json!({ "user": "u-404", "account": "0" }), 404),
         ("POST", "/api/v1/receipts/verify") => (json!({ "receipt": {}, "keys": "", "signature": "" }), 200),
         ("POST", "/api/v1/users/{user}/revoke") => (json!({}), 200),
@@ -174,6 +175,7 @@ fn the_table_says_who_may_do_what() {
     GET /api/v1/tokens needs admin, reaches Everything
     POST /api/v1/targets/{target}/sync needs operator, reaches Path
     POST /api/v1/targets/{target}/link needs operator, reaches Path
+    POST /api/v1/targets/{target}/regain needs operator, reaches Path
     POST /api/v1/targets/{target}/suspend needs operator, reaches Path
     POST /api/v1/targets/{target}/resume needs operator, reaches Path
     POST /api/v1/targets/{target}/enforce needs operator, reaches Path

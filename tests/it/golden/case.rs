@@ -11,6 +11,8 @@ use rosterd::model::account::Account;
 use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
 use rosterd::model::change::Cause;
+use rosterd::model::hand::Hand;
+use rosterd::model::hand::Hands;
 use rosterd::model::ids::AccountId;
 use rosterd::model::ids::EntitlementName;
 use rosterd::model::ids::RecordId;
@@ -29,14 +31,19 @@ use rosterd::model::projection::Projected;
 use rosterd::model::projection::ProjectedGrant;
 use rosterd::model::projection::Projection;
 use rosterd::model::target::AccountPolicy;
+use rosterd::model::target::Drift;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Entitlement;
+use rosterd::model::target::Exception;
 use rosterd::model::target::Existing;
+use rosterd::model::target::ForeignDelete;
+use rosterd::model::target::ForeignDisable;
 use rosterd::model::target::Limits;
 use rosterd::model::target::Mapping;
 use rosterd::model::target::MappingValue;
 use rosterd::model::target::Mark;
 use rosterd::model::target::MatchKey;
+use rosterd::model::target::Members;
 use rosterd::model::target::Mode;
 use rosterd::model::target::Own;
 use rosterd::model::target::Scope;
@@ -61,6 +68,8 @@ pub(super) struct Case {
     pub(super) records: Option<BTreeSet<String>>,
     pub(super) unproven: BTreeSet<String>,
     pub(super) own_account: Option<String>,
+    /// By account.
+    pub(super) hands: BTreeMap<String, HandCase>,
     pub(super) guard: Option<GuardCase>,
     #[serde(skip)]
     pub(super) observed: Vec<AccountCase>,
@@ -86,6 +95,11 @@ pub(super) struct TargetCase {
     pub(super) sensitive: BTreeSet<AttributePath>,
     pub(super) inferred: Vec<WindowCase>,
     pub(super) explicit: Vec<WindowCase>,
+    pub(super) members: Members,
+    pub(super) foreign_disable: ForeignDisable,
+    pub(super) foreign_delete: ForeignDelete,
+    pub(super) drift: BTreeMap<AttributePath, Drift>,
+    pub(super) exceptions: Vec<String>,
 }
 
 impl Default for TargetCase {
@@ -108,6 +122,11 @@ impl Default for TargetCase {
             sensitive: BTreeSet::new(),
             inferred: Vec::new(),
             explicit: Vec::new(),
+            members: Members::Additive,
+            foreign_disable: ForeignDisable::Report,
+            foreign_delete: ForeignDelete::Report,
+            drift: BTreeMap::new(),
+            exceptions: Vec::new(),
         }
     }
 }
@@ -172,6 +191,30 @@ pub(super) struct LinkCase {
     pub(super) account: String,
     pub(super) disabled_by_us: bool,
     pub(super) granted: BTreeSet<MembershipCase>,
+}
+
+/// What is remembered of other hands.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct HandCase {
+    pub(super) given_up: BTreeMap<AttributePath, Value>,
+    pub(super) agreed: BTreeMap<AttributePath, Value>,
+    pub(super) ended_over: Option<AccountState>,
+    pub(super) deleted_by_us: bool,
+    pub(super) regain: bool,
+}
+
+impl HandCase {
+    fn hand(&self) -> Hand {
+        Hand {
+            given_up: self.given_up.clone(),
+            agreed: self.agreed.clone(),
+            ended_over: self.ended_over,
+            deleted_by_us: self.deleted_by_us,
+            regain: self.regain,
+            ..Hand::default()
+        }
+    }
 }
 
 /// `group:g1` or `role:Admin`.
@@ -245,6 +288,7 @@ impl Case {
             links: self.links.iter().map(|(record, link)| (record.as_str().into(), link.link(record))).collect(),
             causes: self.causes.iter().map(|(key, cause)| (cause_key(key), *cause)).collect(),
             own_account: self.own_account.as_deref().map(AccountId::from),
+            hands: self.hands.iter().map(|(account, hand)| (account.as_str().into(), hand.hand())).collect(),
             records: self.records.as_ref().map(|ids| ids.iter().map(|id| id.as_str().into()).collect()),
             unproven: self.unproven.iter().map(|id| id.as_str().into()).collect(),
             accounts: self.observed.iter().map(AccountCase::account).collect(),
@@ -343,33 +387,50 @@ impl TargetCase {
                 requests_per_second: None,
                 concurrency: 4,
             },
+            exceptions: self.exceptions.iter().map(|account| exception(account)).collect(),
             origin: origin("crm"),
         }
     }
 
     fn policy(&self) -> AccountPolicy {
+        let mapping = |drift: Drift| Mapping {
+            value: MappingValue::Template("{{ user.email }}".to_owned()),
+            own: Own::Always,
+            translate: None,
+            clear: false,
+            personal: true,
+            sensitive: false,
+            drift,
+            origin: origin("crm"),
+        };
         AccountPolicy {
             match_keys: self.r#match.iter().map(MatchKeyCase::key).collect(),
             mark: self.mark(),
             existing: self.existing,
             trusted_keys: self.trusted_keys.iter().map(MatchKeyCase::key).collect(),
             fold_user_name: self.fold,
-            user_name: Mapping {
-                value: MappingValue::Template("{{ user.email }}".to_owned()),
-                own: Own::Always,
-                translate: None,
-                clear: false,
-                personal: true,
-                sensitive: false,
-                origin: origin("crm"),
-            },
-            attributes: BTreeMap::new(),
+            user_name: mapping(Drift::Revert),
+            attributes: self.drift.iter().map(|(path, drift)| (path.clone(), mapping(*drift))).collect(),
             protected: self.protected.clone(),
             on_out_of_scope: self.on_out_of_scope,
             on_gone: self.on_gone,
             updates: self.updates,
             cardinality: None,
+            members: self.members,
+            foreign_disable: self.foreign_disable,
+            foreign_delete: self.foreign_delete,
         }
+    }
+}
+
+fn exception(account: &str) -> Exception {
+    Exception {
+        name: format!("explains-{account}"),
+        account: account.to_owned(),
+        owner: "u-7".into(),
+        reason: "a nightly import".to_owned(),
+        until: None,
+        origin: origin("crm"),
     }
 }
 
@@ -411,6 +472,7 @@ pub(super) struct World {
     pub(super) links: BTreeMap<RecordId, Link>,
     pub(super) causes: BTreeMap<(RecordId, Option<EntitlementName>), Cause>,
     pub(super) own_account: Option<AccountId>,
+    pub(super) hands: Hands,
     pub(super) records: Option<BTreeSet<RecordId>>,
     pub(super) unproven: BTreeSet<RecordId>,
     pub(super) accounts: Vec<Account>,
@@ -434,6 +496,7 @@ impl World {
             desired: &self.desired,
             links: &self.links,
             causes: &self.causes,
+            hands: &self.hands,
             canonicalize: &canonicalize,
             own_account: self.own_account.as_ref(),
             records: self.records.as_ref(),

@@ -187,7 +187,7 @@ fn absence_concluded_from_a_partial_listing_is_caught() {
     check("nothing-by-absence", |plan| {
         plan.coverage = Coverage::Keyed;
         let state = rosterd::model::account::AccountState::Active;
-        plan.unmanaged.push(Unmanaged { account: "a-8".into(), user_name: None, state });
+        plan.unmanaged.push(Unmanaged { account: "a-8".into(), user_name: None, state, explained: None });
     });
 }
 

@@ -54,7 +54,8 @@ fn memberships() -> impl Strategy<Value = BTreeSet<Membership>> {
 }
 
 fn ending() -> impl Strategy<Value = Ending> {
-    select(vec![Ending::Disable, Ending::Disable, Ending::Strip, Ending::List, Ending::Keep])
+    let others = [Ending::Strip, Ending::Suspend, Ending::Delete, Ending::List, Ending::Keep];
+    select([[Ending::Disable; 3].as_slice(), others.as_slice()].concat())
 }
 
 fn values() -> impl Strategy<Value = BTreeMap<AttributePath, Projected>> {

@@ -35,6 +35,12 @@ fn apply(world: &mut World, change: &Change) {
         };
         world.accounts.push(account);
     }
+    if change.action == Action::Delete {
+        world.accounts.retain(|account| account.id != id);
+        world.links.remove(&change.record);
+        return;
+    }
+    let ended_over = world.accounts.iter().find(|account| account.id == id).map(|account| account.state);
     let account = world.accounts.iter_mut().find(|account| account.id == id).expect("a change names an account");
     for field in &change.fields {
         match &field.after {
@@ -53,6 +59,12 @@ fn apply(world: &mut World, change: &Change) {
         Some(true) => account.state = AccountState::Active,
         Some(false) => account.state = AccountState::Disabled,
         None => {}
+    }
+    let held = ended_over.filter(|state| matches!(state, AccountState::Suspended | AccountState::Locked));
+    match change.active {
+        Some(true) => drop(world.hands.remove(&id)),
+        Some(false) if held.is_some() => world.hands.entry(id.clone()).or_default().ended_over = held,
+        Some(false) | None => {}
     }
     remember(world, change, id);
 }

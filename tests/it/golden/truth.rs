@@ -46,10 +46,16 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
     }
     let open = matches!(account.state, AccountState::Active | AccountState::Pending | AccountState::Unknown);
     let held: BTreeSet<&Membership> = link.granted.intersection(&account.memberships).collect();
+    // What is locked or suspended opens again without rosterd: narrowing does not wait for that.
+    let withheld = matches!(account.state, AccountState::Locked | AccountState::Suspended);
+    let ends = open || (withheld && !link.disabled_by_us);
+    let there = account.state != AccountState::DeletedRecoverable;
     let ended = |ending: Ending| match ending {
-        Ending::Disable if open => vec![(Action::Disable, Effect::Narrows)],
-        Ending::Strip if open && !held.is_empty() => vec![(Action::Narrow, Effect::Narrows)],
-        Ending::Disable | Ending::Strip | Ending::List | Ending::Keep => Vec::new(),
+        Ending::Disable | Ending::Suspend if ends => vec![(Action::Disable, Effect::Narrows)],
+        Ending::Strip if there && !held.is_empty() => vec![(Action::Narrow, Effect::Narrows)],
+        Ending::Delete if ends => vec![(Action::Disable, Effect::Narrows), (Action::Delete, Effect::Narrows)],
+        Ending::Delete if there => vec![(Action::Delete, Effect::Narrows)],
+        Ending::Disable | Ending::Suspend | Ending::Delete | Ending::Strip | Ending::List | Ending::Keep => Vec::new(),
     };
     let projection = match world.desired.get(&link.record) {
         None => return ended(world.target.account.on_gone),

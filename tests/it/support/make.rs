@@ -16,14 +16,18 @@ use rosterd::model::role::Level;
 use rosterd::model::role::Role;
 use rosterd::model::role::TargetRef;
 use rosterd::model::target::AccountPolicy;
+use rosterd::model::target::Drift;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Entitlement;
 use rosterd::model::target::Existing;
+use rosterd::model::target::ForeignDelete;
+use rosterd::model::target::ForeignDisable;
 use rosterd::model::target::Limits;
 use rosterd::model::target::Mapping;
 use rosterd::model::target::MappingValue;
 use rosterd::model::target::Mark;
 use rosterd::model::target::MatchKey;
+use rosterd::model::target::Members;
 use rosterd::model::target::Mode;
 use rosterd::model::target::Own;
 use rosterd::model::target::Scope;
@@ -34,7 +38,7 @@ use rosterd::model::user::RoleHeld;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 
-fn origin(what: &str) -> Origin {
+pub(crate) fn origin(what: &str) -> Origin {
     Origin { file: "test.yaml".into(), line: 1, what: what.into() }
 }
 
@@ -100,6 +104,7 @@ fn mapping(template: &str) -> Mapping {
         clear: false,
         personal: true,
         sensitive: false,
+        drift: Drift::Revert,
         origin: origin("mapping"),
     }
 }
@@ -138,6 +143,9 @@ pub(crate) fn target(name: &str) -> Target {
             on_gone: Ending::Disable,
             updates: true,
             cardinality: None,
+            members: Members::Additive,
+            foreign_disable: ForeignDisable::Report,
+            foreign_delete: ForeignDelete::Report,
         },
         schedule: None,
         limits: Limits {
@@ -146,6 +154,7 @@ pub(crate) fn target(name: &str) -> Target {
             requests_per_second: None,
             concurrency: 8,
         },
+        exceptions: Vec::new(),
         origin: origin("Target"),
     }
 }

@@ -81,6 +81,14 @@ pub(crate) struct Inside {
     pub(crate) worker_panics: u32,
     /// What its answers say the time is: what it was at an instant.
     pub(crate) time: Option<(DateTime<Utc>, Instant)>,
+    /// Attributes that are the target's own: what is written there does not stay.
+    pub(crate) controlled: BTreeSet<AttributePath>,
+    /// Attributes that no write may hold.
+    pub(crate) refused: BTreeSet<AttributePath>,
+    /// Memberships are answered and left as they are.
+    pub(crate) deaf_to_groups: bool,
+    /// What the target says of how late it shows a write.
+    pub(crate) visible_within: Duration,
     /// How long each call takes.
     pub(crate) latency: Duration,
     /// The tenant that the credential belongs to; `memory` where none is set.
@@ -197,13 +205,19 @@ impl Inside {
                 let id = self.insert(values.clone(), memberships.clone(), AccountState::Active);
                 Ok(Applied { account: self.accounts[&id].clone() })
             }
+            Operation::Update { set, .. } if set.keys().any(|path| self.refused.contains(path)) => {
+                Err(MemoryTarget::error(ErrorClass::Refused, "the target does not take this attribute (400)"))
+            }
             Operation::Update { seen, set, clear, active, add, remove } => {
+                let (controlled, deaf) = (self.controlled.clone(), self.deaf_to_groups);
                 let missing = || MemoryTarget::error(ErrorClass::NotFound, "no such account (404)");
                 let account = self.accounts.get_mut(&seen.id).ok_or_else(missing)?;
-                account.values.extend(set.clone());
-                account.values.retain(|path, _| !clear.contains(path));
-                account.memberships.extend(add.iter().cloned());
-                account.memberships.retain(|membership| !remove.contains(membership));
+                account.values.extend(set.clone().into_iter().filter(|(path, _)| !controlled.contains(path)));
+                account.values.retain(|path, _| !clear.contains(path) || controlled.contains(path));
+                if !deaf {
+                    account.memberships.extend(add.iter().cloned());
+                    account.memberships.retain(|membership| !remove.contains(membership));
+                }
                 match active {
                     Some(true) => account.state = AccountState::Active,
                     Some(false) => account.state = AccountState::Disabled,
@@ -236,7 +250,7 @@ impl Connector for MemoryTarget {
         }
         Capabilities {
             batch: 1,
-            visible_within: Duration::ZERO,
+            visible_within: self.inside().visible_within,
             call_limit: Duration::from_secs(10),
             reactivates: true,
         }

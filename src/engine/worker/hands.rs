@@ -1,0 +1,239 @@
+//! Other hands: what looks and answers teach of them, kept for later plans.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use crate::engine::worker::Worker;
+use crate::engine::worker::keyed::Dirty;
+use crate::model::account::Account;
+use crate::model::audit::AuditEvent;
+use crate::model::change::Action;
+use crate::model::change::Change;
+use crate::model::hand::Hand;
+use crate::model::history::Trigger;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::path::AttributePath;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::plan::SkipReason;
+use crate::model::target::ForeignDelete;
+use crate::plan::notes::Note;
+use crate::store::Write;
+
+/// Read-backs of one written value that contradict it before the attribute is the target's own.
+const CONTRADICTIONS: u32 = 2;
+
+/// Attributes that say what an account may do: never left to the target.
+const NEVER_GIVEN_UP: [&str; 4] = ["active", "roles", "groups", "entitlements"];
+
+/// Values that a target did not keep, and how often.
+#[derive(Debug, Default)]
+pub(super) struct Contradictions(BTreeMap<(RecordId, AttributePath), (serde_json::Value, u32)>);
+
+impl Contradictions {
+    /// Counts one more for this value; the sum so far.
+    fn count(&mut self, record: &RecordId, path: &AttributePath, value: serde_json::Value) -> u32 {
+        let (known, times) = self.0.entry((record.clone(), path.clone())).or_insert((value.clone(), 0));
+        *times = if *known == value { times.saturating_add(1) } else { 1 };
+        *known = value;
+        *times
+    }
+
+    fn forget(&mut self, record: &RecordId, path: &AttributePath) {
+        self.0.remove(&(record.clone(), path.clone()));
+    }
+}
+
+impl Worker {
+    /// Keeps what accounts that were just seen teach. `newer`: users of whom the plan may show
+    /// yesterday's news.
+    pub(super) fn take_notes(&mut self, notes: BTreeMap<RecordId, Note>, newer: &BTreeSet<RecordId>) {
+        for (record, note) in notes {
+            if newer.contains(&record) || self.in_flight.contains_key(&record) || !self.is_settled(&record) {
+                continue;
+            }
+            let Some(link) = self.place.as_ref().and_then(|place| place.links.get(&record)).cloned() else { continue };
+            if let Some(hand) = note.hand {
+                self.put_hand(&link.account, hand);
+            }
+            if note.link.is_some_and(|noted| noted.account == link.account) && link.disabled_by_us {
+                self.put_link(Link { disabled_by_us: false, ..link });
+            }
+        }
+    }
+
+    /// Whether a look shows what was last written: not sooner than `visibleWithin` after a write,
+    /// or after the start of this process, which knows of no writes before it.
+    fn is_settled(&self, record: &RecordId) -> bool {
+        let visible = self.handle.connector.capabilities().visible_within;
+        let last = self.written.get(record).copied().unwrap_or(self.born);
+        visible.is_zero() || last.elapsed() >= visible
+    }
+
+    fn put_link(&mut self, link: Link) {
+        let Some(place) = self.place.as_mut() else { return };
+        place.put_link(link.clone());
+        self.writes.push(Write::Link(place.space.clone(), link));
+    }
+
+    pub(super) fn put_hand(&mut self, account: &AccountId, hand: Hand) {
+        let Some(place) = self.place.as_mut() else { return };
+        if place.put_hand(account, hand.clone()) {
+            self.writes.push(Write::Hand(place.space.clone(), account.clone(), hand));
+            self.count_target_controlled();
+        }
+    }
+
+    /// Shows how many attributes targets keep for themselves.
+    pub(super) fn count_target_controlled(&self) {
+        let hands = self.place.iter().flat_map(|place| place.hands.values());
+        self.metrics.set_target_controlled(hands.map(|hand| hand.given_up.len() as u64).sum());
+    }
+
+    /// What a call that ended an account, or opened it again, says of other hands.
+    pub(super) fn note_call(&mut self, change: &Change, before: Option<&Account>, account: &AccountId) {
+        if self.handle.connector.capabilities().visible_within.is_zero() {
+            self.written.remove(&change.record);
+        } else {
+            self.written.insert(change.record.clone(), Instant::now());
+        }
+        let Some(place) = self.place.as_ref() else { return };
+        let mut hand = place.hand(account);
+        match change.active {
+            Some(true) => {
+                hand = Hand { ended_over: None, deleted_by_us: false, regain: false, ..hand };
+            }
+            Some(false) => {
+                // What another hand held shut is not rosterd's to open when it opens its own lock.
+                let was = before.map(|before| before.state);
+                hand.ended_over = was.filter(|state| !state.gives_access()).or(hand.ended_over);
+            }
+            None => hand.deleted_by_us |= change.action == Action::Delete,
+        }
+        self.put_hand(account, hand);
+    }
+
+    /// Gives up attributes of which the read-backs of this write contradicted it again. Whether
+    /// any was.
+    pub(super) fn contradicted(&mut self, change: &Change, account: &AccountId, left: &[Change]) -> bool {
+        let mark = &self.handle.target.account.mark;
+        let is_mark = |path: &AttributePath| matches!(mark, crate::model::target::Mark::At(at) if at == path);
+        let wanted = |path: &AttributePath| {
+            let mut fields = left.iter().flat_map(|change| &change.fields);
+            fields.find(|field| field.path == *path).map(|field| field.after.clone().unwrap_or_default())
+        };
+        let mut given_up = Vec::new();
+        for field in &change.fields {
+            let written = field.after.clone().unwrap_or_default();
+            if wanted(&field.path).is_none_or(|wanted| wanted != written) {
+                self.contradictions.forget(&change.record, &field.path);
+                continue;
+            }
+            let times = self.contradictions.count(&change.record, &field.path, written.clone());
+            if times >= CONTRADICTIONS && may_be_given_up(&field.path) && !is_mark(&field.path) {
+                given_up.push((field.path.clone(), written));
+            }
+        }
+        let Some(place) = self.place.as_ref().filter(|_| !given_up.is_empty()) else { return false };
+        let mut hand = place.hand(account);
+        for (path, value) in given_up {
+            tracing::warn!(
+                target = %self.handle.target.name, record = %change.record, attribute = %path,
+                "the target keeps this attribute for itself: it is left alone until another value is declared"
+            );
+            self.contradictions.forget(&change.record, &path);
+            let details = BTreeMap::from([("attribute".to_owned(), path.as_str().into())]);
+            self.tell("given-up", &change.record, details);
+            hand.given_up.insert(path, value);
+        }
+        self.put_hand(account, hand);
+        true
+    }
+
+    fn tell(&mut self, kind: &str, record: &RecordId, details: BTreeMap<String, serde_json::Value>) {
+        self.writes.push(Write::Audit(AuditEvent {
+            at: self.shared.now(),
+            target: Some(self.handle.target.name.clone()),
+            kind: kind.to_owned(),
+            actor: "engine".to_owned(),
+            record: Some(record.clone()),
+            cycle: None,
+            details,
+        }));
+    }
+
+    /// Follows accounts that are missing: a second look, later than `visibleWithin`, proves it;
+    /// then the account is forgotten where it may be made anew, and the user planned as one
+    /// without.
+    pub(super) fn follow_missing(&mut self, plan: &Plan) {
+        let recreates = self.handle.target.account.foreign_delete == ForeignDelete::Recreate;
+        let missing = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
+        for (record, account) in missing.filter_map(|skip| Some((&skip.record, skip.account.as_ref()?))) {
+            let Some(place) = self.place.as_ref() else { return };
+            let hand = place.hand(account);
+            let anew = recreates || hand.regain;
+            if plan.coverage == Coverage::Keyed {
+                self.missing_again(record, account, hand, anew);
+            } else if anew && !self.dirty.contains_key(record) {
+                self.await_look(record, Dirty::now(Trigger::Retry, self.shared.now()));
+            }
+        }
+    }
+
+    fn missing_again(&mut self, record: &RecordId, account: &AccountId, hand: Hand, anew: bool) {
+        let now = self.shared.now();
+        let visible = self.handle.connector.capabilities().visible_within;
+        let apart = chrono::Duration::from_std(visible).unwrap_or(chrono::Duration::MAX);
+        let Some(since) = hand.missing_since else {
+            self.put_hand(account, Hand { missing_since: Some(now), ..hand });
+            if anew {
+                self.await_look(record, Dirty { due: Instant::now() + visible, ..Dirty::now(Trigger::Retry, now) });
+            }
+            return;
+        };
+        if now - since < apart {
+            if anew {
+                let wait = (apart - (now - since)).to_std().unwrap_or_default();
+                self.await_look(record, Dirty { due: Instant::now() + wait, ..Dirty::now(Trigger::Retry, now) });
+            }
+            return;
+        }
+        if anew {
+            self.forget_account(record, account);
+        } else {
+            self.put_hand(account, Hand { missing: true, ..hand });
+        }
+    }
+
+    /// The account is surely gone, and may be made anew.
+    fn forget_account(&mut self, record: &RecordId, account: &AccountId) {
+        let Some(place) = self.place.as_mut() else { return };
+        if place.links.get(record).is_none_or(|link| link.account != *account) {
+            return;
+        }
+        place.take_link(record);
+        let space = place.space.clone();
+        self.writes.extend([Write::Unlink(space.clone(), record.clone()), Write::Unseen(space, account.clone())]);
+        let why = "another hand deleted it, and it may be made anew";
+        let details =
+            BTreeMap::from([("account".to_owned(), account.as_str().into()), ("reason".to_owned(), why.into())]);
+        self.tell("unlink", record, details);
+        self.put_hand(account, Hand::default());
+        self.await_look(record, Dirty::now(Trigger::Retry, self.shared.now()));
+    }
+
+    /// A person gave an account back: it is remembered until it was done.
+    pub(super) fn regained(&mut self, account: &AccountId) {
+        let Some(hand) = self.place.as_ref().map(|place| place.hand(account)) else { return };
+        self.put_hand(account, Hand { regain: true, ..hand });
+    }
+}
+
+fn may_be_given_up(path: &AttributePath) -> bool {
+    let parts = path.parts();
+    parts.schema.is_some() || !NEVER_GIVEN_UP.iter().any(|name| parts.attribute.eq_ignore_ascii_case(name))
+}
