@@ -50,10 +50,10 @@ pub async fn revoke(global: &Global, user: &str, until: Option<&str>, reason: Op
         let next = format!("`{user}` has no access anywhere {stands}; `rosterd receipt {user}` proves it");
         return told(global, &decision, &next).map(|()| Exit::Done);
     }
-    let owes = owed.iter().map(|(target, owed)| format!("`{target}` ({})", owed.reason.as_str()));
-    let owes = owes.collect::<Vec<_>>().join(", ");
+    let places = owed.iter().map(|(target, entry)| format!("`{target}` ({})", entry.reason.as_str()));
+    let places = places.collect::<Vec<_>>().join(", ");
     let next = format!(
-        "`{user}` is revoked {stands}, and the end of access is still owed in {owes}; `rosterd owed` shows how it goes"
+        "`{user}` is revoked {stands}, and the end of access is still owed in {places}; `rosterd owed` shows how it goes"
     );
     told(global, &decision, &next).map(|()| Exit::Held)
 }

@@ -306,19 +306,11 @@ async fn elsewhere(
     ids: &BTreeSet<RecordId>,
     looked: &[TargetReceipt],
 ) -> Result<Vec<TargetReceipt>, EngineError> {
-    let declared: BTreeSet<_> = shared.targets().into_iter().map(|target| target.name.clone()).collect();
-    let known: BTreeSet<_> = shared.store.chains().await?.into_iter().flatten().chain(declared).collect();
     let seen: BTreeSet<_> = looked.iter().filter_map(|receipt| receipt.space.clone()).collect();
     let mut receipts = Vec::new();
-    for name in known {
-        for space in shared.store.spaces(&name).await? {
-            if seen.contains(&space) {
-                continue;
-            }
-            for id in ids {
-                let Some(link) = shared.store.link(&space, id).await? else { continue };
-                receipts.push(left_there(shared, &space, ids, &link).await?);
-            }
+    for (space, link) in said::links_of(shared, ids).await? {
+        if !seen.contains(&space) {
+            receipts.push(left_there(shared, &space, ids, &link).await?);
         }
     }
     Ok(receipts)

@@ -30,6 +30,8 @@ use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
 use crate::model::decision::Halts;
 use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::link::Space;
 use crate::model::snapshot::Snapshot;
 use crate::model::user::User;
 use crate::project::Revocation;
@@ -75,28 +77,41 @@ impl Said {
             if decision.kind == DecisionKind::Start {
                 stop = None;
             } else if decision.kind == DecisionKind::Stop {
-                let Decision { by, at, reason, halts, .. } = decision.clone();
-                let new = Stop { halts: halts.unwrap_or(Halts::All), by, at, reason };
-                // Of two stops the stricter stands, whoever spoke last.
-                if stop.as_ref().is_none_or(|old| new.halts >= old.halts) {
-                    stop = Some(new);
-                }
+                stop = stricter(stop, stop_of(decision));
             }
         }
         Self { revoked: Arc::new(Revoked::from_decisions(decisions)), stop }
     }
 }
 
-/// The file, and what it said when last looked at.
+fn stop_of(decision: &Decision) -> Stop {
+    let Decision { by, at, reason, halts, .. } = decision.clone();
+    Stop { halts: halts.unwrap_or(Halts::All), by, at, reason }
+}
+
+/// Of two stops the stricter stands, whoever spoke last.
+fn stricter(old: Option<Stop>, new: Stop) -> Option<Stop> {
+    old.filter(|old| old.halts > new.halts).or(Some(new))
+}
+
+/// The file, and what it ordered since the last start.
 #[derive(Default)]
 pub struct Order {
     file: OnceLock<Arc<dyn StopFile>>,
-    seen: Mutex<Option<(Instant, Option<Halts>)>>,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of the file. An order that was seen once stands, though the file may be gone before
+/// anybody has written it down.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    at: Option<Instant>,
+    ordered: Option<Halts>,
 }
 
 impl fmt::Debug for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Order").field("seen", &lock(&self.seen)).finish_non_exhaustive()
+        f.debug_struct("Order").field("seen", &*lock(&self.seen)).finish_non_exhaustive()
     }
 }
 
@@ -110,20 +125,18 @@ impl Order {
         let file = self.file.get()?;
         let now = Instant::now();
         let mut seen = lock(&self.seen);
-        if let Some((at, halts)) = *seen
-            && now.duration_since(at) < LOOK_AGAIN
-        {
-            return halts;
+        if seen.at.is_none_or(|at| now.duration_since(at) >= LOOK_AGAIN) {
+            *seen = Seen { at: Some(now), ordered: seen.ordered.max(file.read()) };
         }
-        let halts = file.read();
-        *seen = Some((now, halts));
-        halts
+        seen.ordered
     }
 
     fn remove(&self) -> Result<(), String> {
         let Some(file) = self.file.get() else { return Ok(()) };
-        *lock(&self.seen) = None;
-        file.remove()
+        let mut seen = lock(&self.seen);
+        file.remove()?;
+        *seen = Seen::default();
+        Ok(())
     }
 }
 
@@ -192,6 +205,8 @@ async fn note_file(shared: &Shared) -> Result<(), EngineError> {
     shared.metrics.stopped.set(level(Some(halts)));
     tell(shared, &BTreeSet::new());
     let _turn = shared.turn.lock().await;
+    // A start may have had its turn before and taken the file away.
+    let Some(halts) = shared.order.read() else { return Ok(()) };
     record(shared, vec![by_file(halts, shared.now()).0]).await
 }
 
@@ -214,13 +229,14 @@ fn level(halts: Option<Halts>) -> i64 {
 /// Records a person's word, and has every worker act on it.
 pub(crate) async fn say(shared: &Shared, decision: Decision) -> Result<(), EngineError> {
     let _turn = shared.turn.lock().await;
-    let decisions = match decision.kind {
-        DecisionKind::Revoke => revoke(shared, decision).await?,
-        DecisionKind::Restore => restore(shared, &decision)?,
-        DecisionKind::Start if stopped(shared).is_none() => {
-            return Err(EngineError::Stale("nothing is stopped; `rosterd status` shows what is".to_owned()));
-        }
-        _ => vec![decision],
+    let decisions = if decision.kind == DecisionKind::Revoke {
+        revoke(shared, decision).await?
+    } else if decision.kind == DecisionKind::Restore {
+        restore(shared, &decision)?
+    } else if decision.kind == DecisionKind::Start && stopped(shared).is_none() {
+        return Err(EngineError::Stale("nothing is stopped; `rosterd status` shows what is".to_owned()));
+    } else {
+        vec![decision]
     };
     let starts = decisions.iter().any(|decision| decision.kind == DecisionKind::Start);
     record(shared, decisions).await?;
@@ -328,18 +344,25 @@ pub(crate) async fn is_known(shared: &Shared, ids: &BTreeSet<RecordId>) -> Resul
     if ids.iter().any(|id| declared(id) || said.revoked.records().any(|known| known == id)) {
         return Ok(true);
     }
+    Ok(!links_of(shared, ids).await?.is_empty())
+}
+
+/// Every link of these record ids, wherever it is: also where no document leads any more.
+pub(crate) async fn links_of(shared: &Shared, ids: &BTreeSet<RecordId>) -> Result<Vec<(Space, Link)>, EngineError> {
     let declared = shared.targets().into_iter().map(|target| target.name.clone());
     let known: BTreeSet<_> = shared.store.chains().await?.into_iter().flatten().chain(declared).collect();
+    let mut spaces = Vec::new();
     for target in known {
-        for space in shared.store.spaces(&target).await? {
-            for id in ids {
-                if shared.store.link(&space, id).await?.is_some() {
-                    return Ok(true);
-                }
-            }
+        spaces.extend(shared.store.spaces(&target).await?);
+    }
+    let mut links = Vec::new();
+    for space in spaces {
+        for id in ids {
+            let link = shared.store.link(&space, id).await?;
+            links.extend(link.map(|link| (space.clone(), link)));
         }
     }
-    Ok(false)
+    Ok(links)
 }
 
 /// What stands against an earlier record id stands against the new one too, also once nobody

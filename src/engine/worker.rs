@@ -463,7 +463,11 @@ impl Worker {
         if self.place.is_none() {
             return;
         }
+        let before = self.suspended();
         self.read_again().await;
+        if before && !self.suspended() {
+            self.hurry_owed();
+        }
         if self.running == Running::Daemon {
             self.full_requests.push(FullRequest::of(Trigger::Decision));
         }

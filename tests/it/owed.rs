@@ -185,6 +185,7 @@ async fn a_removal_is_tried_every_minute_whatever_the_target_answers() {
         ErrorClass::Quota,
         ErrorClass::Exists,
         ErrorClass::Changed,
+        ErrorClass::NotFound,
         ErrorClass::Transient,
         ErrorClass::Uncertain,
     ] {

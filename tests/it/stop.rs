@@ -244,3 +244,28 @@ async fn an_accepted_shrink_stands_over_a_restart() {
     start(&next).await;
     assert_eq!(next.target("app").count("disable"), 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_owed_leaves_at_the_start_and_waits_for_no_listing() {
+    let rig = Rig::started(documents(users(300), [target("app")])).await;
+    stop(&rig, Halts::All).await;
+    let mut fewer = users(300);
+    fewer[7].active = false;
+    rig.declare(documents(fewer, [target("app")])).await;
+    rig.target("app").inside().bad_lists = Some(rosterd::connector::ErrorClass::Transient);
+    start(&rig).await;
+    assert_eq!(rig.target("app").count("disable"), 1, "although the target does not list");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_owed_leaves_at_a_resume_and_waits_for_no_listing() {
+    let rig = Rig::started(documents(users(300), [target("app")])).await;
+    rig.engine.decide(rig.decision(DecisionKind::Suspend, None)).await.unwrap();
+    let mut fewer = users(300);
+    fewer[7].active = false;
+    rig.declare(documents(fewer, [target("app")])).await;
+    rig.target("app").inside().bad_lists = Some(rosterd::connector::ErrorClass::Transient);
+    rig.engine.decide(rig.decision(DecisionKind::Resume, None)).await.unwrap();
+    rig.rest().await;
+    assert_eq!(rig.target("app").count("disable"), 1, "although the target does not list");
+}

@@ -61,10 +61,17 @@ impl Worker {
         if self.halted < before {
             let waiting: Vec<_> = self.queue.iter().map(|(record, _)| record.clone()).collect();
             self.mark_changed(waiting, Trigger::Decision, self.shared.now());
+            self.hurry_owed();
             if self.running == Running::Daemon {
                 self.full_requests.push(FullRequest::of(Trigger::Decision));
             }
         }
+    }
+
+    /// Calls may leave again: what is owed does not wait for a listing of the whole target (L5).
+    pub(super) fn hurry_owed(&mut self) {
+        let owed: Vec<_> = self.owed_now().into_iter().map(|owed| owed.record).collect();
+        self.mark_changed(owed, Trigger::Decision, self.shared.now());
     }
 
     /// Tells a cycle which users' changes are halted; the lanes that are.

@@ -268,7 +268,12 @@ impl Worker {
                 }
                 NoAccessReason::Ended => user.and_then(|user| user.valid.until),
                 NoAccessReason::RoleEnded => user.and_then(|user| role_ended(user, now)),
-                _ => None,
+                NoAccessReason::Inactive
+                | NoAccessReason::NotYetValid
+                | NoAccessReason::NotGranted
+                | NoAccessReason::UserType
+                | NoAccessReason::Condition
+                | NoAccessReason::Gone => None,
             },
             Some(Desired::Account(projection)) if !projection.lapsed.is_empty() => {
                 user.and_then(|user| role_ended(user, now))

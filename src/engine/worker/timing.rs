@@ -58,9 +58,12 @@ impl Worker {
             self.mark(records, trigger, since);
             return;
         }
-        // What waits for another try was planned from old news.
+        // What waits for another try was planned from old news. What is due is owed all the same.
         for record in records {
             self.withdraw(&record);
+            if self.surely_narrows(&record) {
+                self.owed.owe(&record, since);
+            }
         }
     }
 

@@ -9,10 +9,13 @@ use crate::cli::HELD;
 use crate::cli::Place;
 use crate::cli::until;
 
-/// User names of the accounts in this state.
+/// The users of the accounts in this state, in order.
 fn names(place: &Place, state: &str) -> Vec<String> {
     let list = place.run(&["accounts", "crm", "--state", state, "--output", "json"]).ends(DONE).json();
-    list.as_array().unwrap().iter().map(|account| account["record"].as_str().unwrap().to_owned()).collect()
+    let mut names: Vec<_> =
+        list.as_array().unwrap().iter().map(|account| account["record"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
 }
 
 #[test]
