@@ -50,6 +50,8 @@ use crate::source::Source;
 use crate::source::SourceError;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::journal::Journal;
+use crate::stores::journal::FileJournal;
 use crate::stores::postgres::PostgresStore;
 use crate::stores::sqlite::SqliteStore;
 
@@ -138,6 +140,8 @@ impl AppError {
 
 /// The file of the embedded directory, beside the store.
 const DIRECTORY: &str = "rosterd-directory.db";
+/// The journal, beside the store.
+const JOURNAL: &str = "rosterd.journal";
 /// How long a short command waits for another one to let the store go.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it asks.
@@ -182,14 +186,18 @@ impl App {
         let view: Arc<dyn DirectoryView> = Arc::clone(&directory) as _;
         let makers = connectors::Makers { vault, directory, metrics: Arc::clone(&metrics), clock: Arc::clone(&clock) };
         let source = sources::of(&settings)?;
-        let engine = Engine::new(Parts {
+        let parts = Parts {
             store: Arc::clone(&opened.store),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             source: Arc::clone(&source),
             connectors: makers.factory(),
             max_shrink_percent: settings.max_shrink,
-        });
+        };
+        let engine = match journal(&settings, Arc::clone(&opened.keys), purpose) {
+            Some(journal) => Engine::with_journal(parts, journal),
+            None => Engine::new(parts),
+        };
         engine.obey(Arc::new(StopBeside::of(&settings.store)));
         let local_token = Some(minted.hash);
         let api = ApiParts {
@@ -323,6 +331,20 @@ async fn open_store(
     let store = if looks { Arc::new(Scratch::new(store)) } else { store };
     let directory = place(settings.store.with_file_name(DIRECTORY));
     Ok(OpenStore { store, keys, directory, nowhere })
+}
+
+/// The journal beside the store. Without one rosterd runs all the same, and says what that means.
+fn journal(settings: &Settings, keys: Arc<Keys>, purpose: Purpose) -> Option<Arc<dyn Journal>> {
+    if purpose == Purpose::Look {
+        return None;
+    }
+    match FileJournal::open(&settings.store.with_file_name(JOURNAL), keys) {
+        Ok(journal) => Some(Arc::new(journal)),
+        Err(error) => {
+            tracing::warn!(%error, "while the store is away, access that ended will not be taken away");
+            None
+        }
+    }
 }
 
 /// Opens the store, waiting a little for commands, and not at all for a daemon.

@@ -21,6 +21,7 @@ pub mod saved;
 pub mod session;
 pub mod status;
 pub mod tokens;
+pub mod undo;
 pub mod validate;
 pub mod words;
 
@@ -96,7 +97,9 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Status { target } => lists::status(global, target.as_deref()).await,
         Command::Targets => lists::targets(global).await,
         Command::Accounts(arguments) => lists::accounts(global, arguments).await,
-        Command::Explain { user, target } => lists::explain(global, user, target.as_deref()).await,
+        Command::Explain { user, target, change } => {
+            lists::explain(global, user, target.as_deref(), change.as_deref()).await
+        }
         Command::History { target, limit } => lists::history(global, target.as_deref(), *limit).await,
         Command::Audit(command) => audit::run(global, command).await,
         Command::Owed => lists::owed(global).await,
@@ -108,6 +111,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Link { user, account, target } => decide::link(global, user, account, target.as_deref()).await,
         Command::Enforce { target, digest } => decide::enforce(global, target, digest).await,
         Command::AcceptShrink { digest } => decide::accept_shrink(global, digest).await,
+        Command::Undo { cycle, reason, yes } => undo::run(global, cycle, reason.as_deref(), *yes).await,
         Command::TrustClock { reason } => decide::trust_clock(global, reason.as_deref()).await,
         Command::Holds(HoldsCommand::List) => lists::holds(global).await,
         Command::Holds(HoldsCommand::Release { digest, reason }) => {

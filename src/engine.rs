@@ -18,11 +18,15 @@ pub mod said;
 pub mod shared;
 pub mod status;
 pub mod time;
+pub mod undo;
+pub mod what_if;
 pub mod worker;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::DateTime;
+use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -33,12 +37,14 @@ use crate::engine::status::Explanation;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::Status;
 use crate::engine::status::SyncReport;
+use crate::engine::undo::Undo;
 use crate::engine::worker::Message;
 use crate::model::audit::AuditEvent;
 use crate::model::change::Change;
 use crate::model::decision::Decision;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
+use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::plan::Plan;
@@ -46,6 +52,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::target::Target;
 use crate::store::StoreError;
 use crate::store::Write;
+use crate::store::journal::Journal;
 
 pub use crate::engine::said::StopFile;
 pub use crate::engine::shared::ConnectorFactory;
@@ -102,7 +109,12 @@ pub struct Engine {
 impl Engine {
     /// Builds the engine; nothing runs before [`Engine::start`].
     pub fn new(parts: Parts) -> Self {
-        Self { shared: Arc::new(Shared::new(parts)) }
+        Self { shared: Arc::new(Shared::new(parts, None)) }
+    }
+
+    /// The same, with a journal: narrowing that was recorded as owed goes on while the store is away.
+    pub fn with_journal(parts: Parts, journal: Arc<dyn Journal>) -> Self {
+        Self { shared: Arc::new(Shared::new(parts, Some(journal))) }
     }
 
     /// Obeys a file by which anybody who has the disk halts calls; to be said before the start.
@@ -176,12 +188,71 @@ impl Engine {
         snapshot: Option<Arc<Snapshot>>,
         records: Option<BTreeSet<RecordId>>,
     ) -> Result<Plan, EngineError> {
-        look::plan(&self.shared, target, snapshot, records).await
+        look::plan(&self.shared, target, (snapshot, self.shared.judged()), records).await
+    }
+
+    /// The same, as it would be at `at`: what begins and ends until then. Writes nothing, and is no
+    /// plan to be applied.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] where `at` lies in the past.
+    pub async fn plan_at(
+        &self,
+        target: &TargetName,
+        snapshot: Option<Arc<Snapshot>>,
+        records: Option<BTreeSet<RecordId>>,
+        at: DateTime<Utc>,
+    ) -> Result<Plan, EngineError> {
+        if at < self.shared.judged() {
+            let words = format!("{} lies in the past; `rosterd history` tells what happened then", at.to_rfc3339());
+            return Err(EngineError::Invalid(words));
+        }
+        look::plan(&self.shared, target, (snapshot, at), records).await
     }
 
     /// Why the account of `record` looks as it does, or is missing.
     pub async fn explain(&self, record: &RecordId, target: &TargetName) -> Result<Explanation, EngineError> {
-        explain::explain(&self.shared, record, target).await
+        explain::explain(&self.shared, record, target, None).await
+    }
+
+    /// What a change of the user's document would do there ([`what_if`] says how it is written).
+    /// Nothing is stored or sent.
+    pub async fn explain_if(
+        &self,
+        record: &RecordId,
+        target: &TargetName,
+        change: &str,
+    ) -> Result<Explanation, EngineError> {
+        let snapshot = self.snapshot().ok_or_else(|| look::no_snapshot(&self.shared))?;
+        let changed = what_if::changed(&snapshot, record, change)?;
+        explain::explain(&self.shared, record, target, Some(Arc::new(changed))).await
+    }
+
+    /// What undoing a cycle comes to. Looks at its target, and writes nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::Stale`] where there is no such cycle, or its target is another system by now.
+    pub async fn undo_plan(&self, cycle: &CycleId) -> Result<Undo, EngineError> {
+        Ok(undo::prepare(&self.shared, cycle).await?.undo)
+    }
+
+    /// Undoes what of a cycle can be undone, under today's limits; `event` says who asked.
+    ///
+    /// # Errors
+    /// [`EngineError::Stale`] where nothing can be undone.
+    pub async fn undo(&self, cycle: &CycleId, mut event: AuditEvent) -> Result<SyncReport, EngineError> {
+        let undo::Prepared { undo, seen } = undo::prepare(&self.shared, cycle).await?;
+        let target = undo.cycle.space.target.clone();
+        if undo.changes.is_empty() {
+            let words = format!("nothing of cycle `{cycle}` can be undone; `rosterd undo {cycle}` says why");
+            return Err(EngineError::Stale(words));
+        }
+        event.target = Some(target.clone());
+        event.details.insert("cycle".to_owned(), cycle.as_str().into());
+        self.audit(event).await?;
+        let (reply, answer) = oneshot::channel();
+        self.send(&target, Message::Undo(undo.changes, seen, reply))?;
+        answer.await.map_err(|_| EngineError::Stopping)?
     }
 
     /// Where a user has access now, every call that was made about it, and what is owed.

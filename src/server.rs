@@ -28,6 +28,7 @@ mod receipt;
 mod replay;
 mod targets;
 mod tokens;
+mod undo;
 
 use std::any::Any;
 use std::collections::BTreeMap;

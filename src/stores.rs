@@ -1,4 +1,5 @@
 //! The stores.
 
+pub mod journal;
 pub mod postgres;
 pub mod sqlite;

@@ -91,7 +91,12 @@ async fn apply_folder(session: &Session, global: &Global, arguments: &ApplyArgum
     }
     let ground = plan::ground(session, None, arguments.target.as_deref()).await?;
     let users = arguments.user.as_deref().map(|user| BTreeSet::from([user.into()]));
-    let body = PlanBody { target: arguments.target.as_deref().map(Into::into), users: users.clone(), documents: None };
+    let body = PlanBody {
+        target: arguments.target.as_deref().map(Into::into),
+        users: users.clone(),
+        documents: None,
+        at: None,
+    };
     let mut reply = plan::ask(session, &body).await?;
     reply.errors.extend(ground.unreachable.into_iter().filter(|_| arguments.target.is_none()));
     let exit =
@@ -229,7 +234,8 @@ fn worse(left: Exit, right: Exit) -> Exit {
     if left == Exit::Error || right == Exit::Error { Exit::Error } else { left.max(right) }
 }
 
-fn verdict(report: &SyncReport) -> Exit {
+/// The exit code of a cycle.
+pub fn verdict(report: &SyncReport) -> Exit {
     let SyncReport { cycle, plan, stale, failures } = report;
     if cycle.error.is_some() || !failures.is_empty() {
         Exit::Error
@@ -268,7 +274,7 @@ async fn watch(session: &Session, work: &Work, bar: &ProgressBar) {
 }
 
 /// What came of the cycles.
-fn tell(form: Form, reports: &[SyncReport]) -> Result<(), Failure> {
+pub fn tell(form: Form, reports: &[SyncReport]) -> Result<(), Failure> {
     let rows = || {
         let mut rows = Rows::new(&["target", "result", "done", "open", "held", "error"]);
         for report in reports {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use chrono::DateTime;
+use chrono::Utc;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
@@ -102,6 +104,10 @@ pub enum Command {
         /// Only this target
         #[arg(long)]
         target: Option<String>,
+        /// What a change would do: `active=false`, `role+=NAME`, `role-=NAME`, `validUntil=TIME`, `gone`, or a
+        /// whole `User` document
+        #[arg(long = "if", value_name = "CHANGE")]
+        change: Option<String>,
     },
     /// The cycles that ran, newest first
     History {
@@ -217,6 +223,17 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Take back what a cycle did, as far as the manifests do not ask for it
+    Undo {
+        /// Id of the cycle (`rosterd history`)
+        cycle: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: Option<String>,
+        /// Do not ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
     /// Changes that a limit holds
     #[command(subcommand)]
     Holds(HoldsCommand),
@@ -258,8 +275,11 @@ pub struct PlanArguments {
     /// Only this user
     #[arg(long)]
     pub user: Option<String>,
+    /// Plan as it would be at this moment (`2027-03-31T18:00:00Z`): what begins and ends until then
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<DateTime<Utc>>,
     /// Save the plan, for `apply FILE`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "at")]
     pub out: Option<PathBuf>,
     /// Show personal values in markdown, too
     #[arg(long)]

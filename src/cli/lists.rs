@@ -170,13 +170,17 @@ fn account_rows(accounts: &[SeenAccount]) -> Rows {
 }
 
 /// `explain`
-pub async fn explain(global: &Global, user: &str, target: Option<&str>) -> Result<Exit, Failure> {
+pub async fn explain(global: &Global, user: &str, target: Option<&str>, change: Option<&str>) -> Result<Exit, Failure> {
     let session = session::open(global, None, Purpose::Look).await?;
-    let target: Vec<_> = target.into_iter().map(|target| ("target", target)).collect();
+    let target = target.map(|target| ("target", target));
+    let query: Vec<_> = target.into_iter().chain(change.map(|change| ("if", change))).collect();
     let path = ["explain", user];
-    let reply = session.client.get::<ExplainReply>(Ask { path: &path, query: &target }).await;
+    let reply = session.client.get::<ExplainReply>(Ask { path: &path, query: &query }).await;
     session.close().await;
     let reply = reply?;
+    if let Some(change) = change {
+        output::note(&format!("as it would be if `{change}`; nothing was changed"));
+    }
     let text = || explain::texts(&reply.items);
     let markdown = || format!("```\n{}```\n", anstream::adapter::strip_str(&text()));
     output::show(global.output, &View { data: &reply, text: &text, markdown: &markdown })?;

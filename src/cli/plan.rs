@@ -18,6 +18,7 @@ use crate::cli::output::styled;
 use crate::cli::saved;
 use crate::cli::session;
 use crate::cli::session::Session;
+use crate::cli::words::moment;
 use crate::engine::status::Status;
 use crate::model::ids::TargetName;
 use crate::model::plan::Plan;
@@ -45,9 +46,13 @@ async fn show(session: &Session, global: &Global, arguments: &PlanArguments) -> 
         target: arguments.target.as_deref().map(Into::into),
         users: arguments.user.as_deref().map(|user| BTreeSet::from([user.into()])),
         documents: documents(session, global, folder).await?,
+        at: arguments.at,
     };
     let mut reply = ask(session, &scope).await?;
     reply.errors.extend(ground.unreachable.into_iter().filter(|_| arguments.target.is_none()));
+    if let Some(at) = arguments.at {
+        output::note(&format!("as it would be at {}, if nothing else changes; this is not for applying", moment(at)));
+    }
     let canonical = saved::canonical(&reply, folder)?;
     match global.output {
         Form::Text => output::print(&text(&reply))?,

@@ -24,6 +24,7 @@ use crate::model::link::Link;
 use crate::model::link::LinkedBy;
 use crate::model::plan::Coverage;
 use crate::model::projection::Desired;
+use crate::model::snapshot::Snapshot;
 use crate::project::Table;
 use crate::store::Write;
 
@@ -32,12 +33,27 @@ const HISTORY: usize = 10;
 
 /// Explains one user in one target. Looks at the target; where that fails, it says so and goes on
 /// with what is remembered.
-pub async fn explain(shared: &Shared, record: &RecordId, target: &TargetName) -> Result<Explanation, EngineError> {
+///
+/// `supposed` is a snapshot to answer from in place of the accepted one.
+pub async fn explain(
+    shared: &Shared,
+    record: &RecordId,
+    target: &TargetName,
+    supposed: Option<Arc<Snapshot>>,
+) -> Result<Explanation, EngineError> {
     let handle = shared.handle(target)?;
-    let user = shared.snapshot().and_then(|snapshot| snapshot.users.get(record).cloned());
-    let desired = desired_of(shared, &handle, record);
+    let real = supposed.is_none();
+    let snapshot = supposed.or_else(|| shared.snapshot());
+    let user = snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
+    let desired = snapshot.as_ref().and_then(|snapshot| desired_of(shared, &handle, snapshot, record));
     let status = lock(&handle.status).clone();
-    let held = status.holds.iter().find(|hold| hold.changes.iter().any(|change| change.record == *record)).cloned();
+    // What is held or failed is about the documents as they are.
+    let held = status
+        .holds
+        .iter()
+        .filter(|_| real)
+        .find(|hold| hold.changes.iter().any(|change| change.record == *record))
+        .cloned();
     let mut explanation = Explanation {
         record: record.clone(),
         target: target.clone(),
@@ -50,7 +66,7 @@ pub async fn explain(shared: &Shared, record: &RecordId, target: &TargetName) ->
         skip: None,
         changes: Vec::new(),
         held,
-        failure: status.failures.get(record).cloned(),
+        failure: status.failures.get(record).filter(|_| real).cloned(),
         history: Vec::new(),
         target_error: status.error,
     };
@@ -67,11 +83,10 @@ pub async fn explain(shared: &Shared, record: &RecordId, target: &TargetName) ->
 }
 
 /// What the user should have, duplicates of user names found among all users.
-fn desired_of(shared: &Shared, handle: &Handle, record: &RecordId) -> Option<Desired> {
-    let snapshot = shared.snapshot()?;
+fn desired_of(shared: &Shared, handle: &Handle, snapshot: &Snapshot, record: &RecordId) -> Option<Desired> {
     let mut table = Table::new(Arc::clone(&handle.projector));
     table.set_revoked(Arc::clone(&shared.said.load().revoked));
-    table.refresh(&snapshot, None, shared.judged());
+    table.refresh(snapshot, None, shared.judged());
     table.desired().get(record).cloned()
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::DateTime;
+use chrono::Utc;
 use tokio::sync::mpsc;
 
 use crate::connector::Connector;
@@ -256,11 +258,16 @@ pub async fn causes(store: &dyn Store, target: &Target) -> Result<Causes, StoreE
     Ok(remembered.into_iter().map(|(key, cause)| ((key.record, key.entitlement), cause)).collect())
 }
 
-/// What users of `snapshot` should have in the target of `handle`.
-pub fn desired(shared: &Shared, handle: &Handle, snapshot: &Snapshot) -> BTreeMap<RecordId, Desired> {
+/// What users of `snapshot` should have at `now` in the target of `handle`.
+pub fn desired(
+    shared: &Shared,
+    handle: &Handle,
+    snapshot: &Snapshot,
+    now: DateTime<Utc>,
+) -> BTreeMap<RecordId, Desired> {
     let mut table = Table::new(Arc::clone(&handle.projector));
     table.set_revoked(Arc::clone(&shared.said.load().revoked));
-    table.refresh(snapshot, None, shared.judged());
+    table.refresh(snapshot, None, now);
     table.desired().clone()
 }
 
@@ -276,16 +283,16 @@ pub fn desired_of(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) ->
     Some(handle.projector.desired(user, &snapshot.roles, now))
 }
 
-/// Plans a cycle of a target; writes nothing anywhere.
+/// Plans a cycle of a target as it would be at `now`; writes nothing anywhere.
 pub async fn plan(
     shared: &Shared,
     target: &TargetName,
-    snapshot: Option<Arc<Snapshot>>,
+    (snapshot, now): (Option<Arc<Snapshot>>, DateTime<Utc>),
     records: Option<BTreeSet<RecordId>>,
 ) -> Result<Plan, EngineError> {
     let handle = shared.handle(target)?;
     let snapshot = snapshot.or_else(|| shared.snapshot()).ok_or_else(|| no_snapshot(shared))?;
-    let view = view(shared, &handle, desired(shared, &handle, &snapshot)).await?;
+    let view = view(shared, &handle, desired(shared, &handle, &snapshot, now)).await?;
     let planned = view.observe(records.as_ref()).await.map_err(LookError::from)?;
     let guardrail = Guardrail::of(&*shared.store, &view.space, &view.links).await?;
     let populated = planned.plan.accounts.values().sum::<u64>() > 0;

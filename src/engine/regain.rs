@@ -27,7 +27,7 @@ pub async fn regain(
     reason: Option<String>,
 ) -> Result<AccountId, EngineError> {
     let handle = shared.handle(target)?;
-    let explanation = explain::explain(shared, record, target).await?;
+    let explanation = explain::explain(shared, record, target, None).await?;
     if let Some(error) = explanation.target_error {
         return Err(EngineError::Target(error));
     }

@@ -36,6 +36,7 @@ use crate::model::target::Target;
 use crate::project::Projector;
 use crate::source::Source;
 use crate::store::Store;
+use crate::store::journal::Journal;
 
 /// Makes the connector of a target, or says why it cannot.
 pub type ConnectorFactory = Arc<dyn Fn(&Target) -> Result<Arc<dyn Connector>, String> + Send + Sync>;
@@ -99,6 +100,8 @@ pub struct Handle {
 pub struct Shared {
     /// What is remembered.
     pub store: Arc<dyn Store>,
+    /// Where narrowing is written down while the store is away; without one it waits.
+    pub(crate) journal: Option<Arc<dyn Journal>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -135,12 +138,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts, journal: Option<Arc<dyn Journal>>) -> Self {
         let Parts { store, clock, metrics, source, connectors, max_shrink_percent } = parts;
         let guard = Mutex::new(Guard::new(Reading::of(&*clock)));
         let source_status = SourceStatus { name: source.name().to_owned(), ..SourceStatus::default() };
         Self {
             store,
+            journal,
             clock,
             metrics,
             source,

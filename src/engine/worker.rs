@@ -6,6 +6,7 @@
 //! - Messages are read before anything is sent, so a call follows from the newest snapshot (L18).
 //! - Nothing here waits for the target: calls, look-ups and listings are tasks of their own.
 
+mod away;
 mod calls;
 mod cycles;
 mod door;
@@ -19,6 +20,7 @@ mod place;
 mod recall;
 mod refusal;
 mod timing;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -48,6 +50,7 @@ use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::SyncReport;
+use crate::engine::worker::away::Away;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
 use crate::engine::worker::cycles::Cycle;
@@ -66,6 +69,7 @@ use crate::engine::worker::place::Place;
 use crate::metrics::TargetMetrics;
 use crate::model::account::Account;
 use crate::model::audit::AuditEvent;
+use crate::model::change::Change;
 use crate::model::decision::Halts;
 use crate::model::history::Intent;
 use crate::model::history::Standing;
@@ -98,6 +102,8 @@ pub enum Message {
     Decided,
     /// A person said something that holds everywhere: these users are concerned, since then.
     Said(BTreeSet<RecordId>, DateTime<Utc>),
+    /// Make these changes of these accounts, which undo a cycle, and tell.
+    Undo(Vec<Change>, BTreeMap<AccountId, Arc<Account>>, Reply),
     /// A link was recorded; run a cycle of that user and tell.
     Linked(SyncRequest, Reply),
     /// A person gave an account back; run a cycle of its user and tell.
@@ -163,6 +169,8 @@ pub(super) struct Worker {
     store_error: Option<(String, Instant)>,
     /// Times in a row that the store did not answer.
     store_failures: u32,
+    /// What goes on without a store.
+    away: Away,
     /// Decisions and causes were not read since somebody said that they changed.
     unread: bool,
     /// Listings that failed in a row.
@@ -247,6 +255,7 @@ impl Worker {
             replies: Vec::new(),
             store_error: None,
             store_failures: 0,
+            away: Away::default(),
             unread: false,
             failed_listings: 0,
             quarantined: None,
@@ -323,6 +332,7 @@ impl Worker {
                 self.regained(&account);
                 self.asked(request, Trigger::Decision, reply);
             }
+            Message::Undo(changes, seen, reply) => self.undo(changes, seen, reply).await,
             Message::Linked(request, reply) => {
                 self.reload_links().await;
                 self.asked(request, Trigger::Decision, reply);
@@ -527,10 +537,12 @@ impl Worker {
             Ok(value) => {
                 self.store_error = None;
                 self.store_failures = 0;
+                self.away.is_away = false;
                 Some(value)
             }
             Err(error) => {
                 tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
+                self.away.is_away = error.is_away();
                 self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
                 self.store_failures = self.store_failures.saturating_add(1);
                 None
@@ -540,6 +552,7 @@ impl Worker {
 
     /// Commits what nothing else carried along. On failure it stays for the next try.
     async fn commit_rest(&mut self) {
+        self.settle_repeats();
         let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
         if self.writes.is_empty() || paused {
             return;
@@ -548,6 +561,7 @@ impl Worker {
         let committed = self.shared.store.commit(writes, self.shared.store.fence()).await;
         if self.note(committed).is_some() {
             self.writes.clear();
+            self.committed_all().await;
         }
     }
 

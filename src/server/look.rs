@@ -63,12 +63,15 @@ pub(crate) async fn plan(
     caller: Caller,
     Body(body): Body<PlanBody>,
 ) -> Result<Json<PlanReply>, Refusal> {
-    let PlanBody { target, users, documents } = body;
+    let PlanBody { target, users, documents, at } = body;
     let single = target.is_some();
     let names = asked(&api, &caller, target)?;
     let snapshot = documents.map(checked).transpose()?.map(Arc::new);
     let plans = names.into_iter().map(|name| async {
-        let plan = api.engine.plan(&name, snapshot.clone(), users.clone()).await;
+        let plan = match at {
+            None => api.engine.plan(&name, snapshot.clone(), users.clone()).await,
+            Some(at) => api.engine.plan_at(&name, snapshot.clone(), users.clone(), at).await,
+        };
         (name, plan)
     });
     let (plans, errors) = sort(single, join_all(plans).await)?;
@@ -85,11 +88,14 @@ fn checked(snapshot: Snapshot) -> Result<Snapshot, Refusal> {
     }
 }
 
-/// `?target=`
+/// `?target=&if=`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExplainParams {
     target: Option<TargetName>,
+    /// A change of the user's document, to be told what it would do.
+    #[serde(rename = "if")]
+    change: Option<String>,
 }
 
 /// `GET /api/v1/explain/{user}`
@@ -102,13 +108,17 @@ pub(crate) async fn explain(
     let single = params.target.is_some();
     let names = asked(&api, &caller, params.target)?;
     let explanations = names.into_iter().map(|name| async {
-        let explanation = api.engine.explain(&user, &name).await;
+        let explanation = match &params.change {
+            None => api.engine.explain(&user, &name).await,
+            Some(change) => api.engine.explain_if(&user, &name, change).await,
+        };
         (name, explanation)
     });
     let answers = join_all(explanations).await;
     // Nobody anywhere is an answer of its own; nobody in one target of several is not.
     let unknown = answers.iter().all(|(_, answer)| matches!(answer, Err(EngineError::NoUser(_))));
-    let (items, errors) = sort(single || unknown, answers)?;
+    let senseless = answers.iter().any(|(_, answer)| matches!(answer, Err(EngineError::Invalid(_))));
+    let (items, errors) = sort(single || unknown || senseless, answers)?;
     Ok(Json(ExplainReply { items, errors }))
 }
 

@@ -143,6 +143,7 @@ mod tests {
             (EngineError::NoTarget("t".into()), 404),
             (EngineError::NoUser("u".into()), 404),
             (EngineError::NoSnapshot("x".to_owned()), 409),
+            (EngineError::Invalid("x".to_owned()), 422),
             (EngineError::Stale("x".to_owned()), 409),
             (EngineError::Target("x".to_owned()), 502),
             (EngineError::Store(StoreError::Unavailable("x".to_owned())), 503),

@@ -17,6 +17,7 @@ use crate::server::past;
 use crate::server::receipt;
 use crate::server::targets;
 use crate::server::tokens;
+use crate::server::undo;
 use crate::server::wire::Right;
 
 /// One line of the table.
@@ -110,6 +111,7 @@ fn reads() -> Vec<Route> {
         get("/api/v1/users/{user}/receipt", Reaches::Everything, receipt::of).weight(Weight::Look),
         // A POST, because a receipt does not fit into a query. It writes nothing.
         post("/api/v1/receipts/verify", Reaches::Asked, receipt::verify).right(Right::Viewer).kind(Kind::Read),
+        get("/api/v1/undo/{cycle}", Reaches::Asked, undo::show).weight(Weight::Look),
         get("/api/v1/history", Reaches::Asked, past::history),
         get("/api/v1/audit", Reaches::Asked, past::audit),
         get("/api/v1/audit/verify", Reaches::Everything, past::verify).weight(Weight::Look),
@@ -127,6 +129,7 @@ fn writes() -> Vec<Route> {
         post("/api/v1/targets/{target}/enforce", Reaches::Path, decide::enforce),
         post("/api/v1/holds/{digest}/release", Reaches::Asked, decide::release),
         post("/api/v1/source/accept-shrink", Reaches::Everything, decide::accept_shrink),
+        post("/api/v1/undo/{cycle}", Reaches::Asked, undo::run).weight(Weight::Cycle),
         post("/api/v1/clock/trust", Reaches::Everything, decide::trust_clock),
         post("/api/v1/source/reload", Reaches::Everything, decide::reload).weight(Weight::Look),
         post("/api/v1/users/{user}/restore", Reaches::Everything, decide::restore),

@@ -252,6 +252,10 @@ pub struct PlanBody {
     /// Users and roles to plan from instead of the accepted ones. Targets are always the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents: Option<Snapshot>,
+    /// Plan as it would be at this moment: what begins and ends until then. Such a plan is not for
+    /// applying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// Answer to [`PlanBody`].

@@ -556,3 +556,29 @@ fn a_token_opens_as_much_as_it_was_made_for_until_it_is_revoked() {
     assert_eq!(with_token(&["status"]).0, ERROR);
     assert_eq!(daemon.stop(), DONE);
 }
+
+#[test]
+fn what_a_date_will_bring_and_what_a_change_would_do_are_told_and_not_done() {
+    let place = Place::new();
+    place.company(&["u1"]);
+    place.write(
+        "m/u1.yaml",
+        &person("u1", true).replace("active: true", "active: true\n  validUntil: 2100-01-01T00:00:00Z"),
+    );
+    place.run(&["apply", "-f", "m"]).ends(DONE);
+    place.run(&["plan", "-f", "m", "--detailed-exitcode"]).ends(DONE);
+    let later = place.run(&["plan", "-f", "m", "--at", "2100-01-02T00:00:00Z", "--detailed-exitcode"]).ends(CHANGES);
+    assert!(later.out.contains("disable") && later.err.contains("not for applying"), "{later:?}");
+    let past = place.run(&["plan", "-f", "m", "--at", "2020-01-01T00:00:00Z"]).ends(ERROR);
+    assert!(past.err.contains("in the past"), "{past:?}");
+    let kept = place.run(&["plan", "-f", "m", "--at", "2100-01-02T00:00:00Z", "--out", "p"]);
+    assert!(kept.code != DONE && !place.path("p").exists(), "{kept:?}");
+    let told = place.run(&["explain", "u1", "--if", "active=false"]).ends(DONE);
+    assert!(told.out.contains("disable") && told.err.contains("nothing was changed"), "{told:?}");
+    let wrong = place.run(&["explain", "u1", "--if", "colour=red"]).ends(ERROR);
+    assert!(wrong.err.contains("is not a change"), "{wrong:?}");
+    let history = place.run(&["history", "--output", "json"]).ends(DONE).json();
+    let cycle = history[0]["id"].as_str().unwrap();
+    let undone = place.run(&["undo", cycle, "--yes"]).ends(ERROR);
+    assert!(undone.err.contains("change the manifest"), "{undone:?}");
+}

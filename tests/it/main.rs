@@ -28,6 +28,8 @@ mod golden;
 #[cfg(test)]
 mod hands;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod manifest;
@@ -49,3 +51,5 @@ mod stop;
 mod store;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod what_if;

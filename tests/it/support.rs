@@ -3,6 +3,7 @@
 //! `target`, `store` and `source` live on virtual time, where no real part can follow a paused
 //! clock; `rig` is a whole engine over them.
 
+pub(crate) mod journal;
 pub(crate) mod make;
 #[cfg(unix)]
 pub(crate) mod postgres;

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::connector::Applied;
 use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
-use crate::connector::Operation;
 use crate::engine::bounded::CALLS_OF_ONE;
 use crate::engine::bounded::contained;
 use crate::engine::operation::operation;
@@ -18,7 +17,9 @@ use crate::engine::queue::Lane;
 use crate::engine::shared::lock;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
+use crate::engine::worker::away::Starting;
 use crate::engine::worker::outcome;
+use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::history::Intent;
 use crate::model::ids::IntentId;
@@ -38,6 +39,9 @@ pub(super) struct CallDone {
     pub(super) rest: Entry,
     pub(super) result: Result<Applied, ConnectorError>,
 }
+
+/// How soon a deletion asks again whether the clock is believed.
+const CLOCK_PAUSE: Duration = Duration::from_mins(1);
 
 const ALL: [Lane; 3] = [Lane::Narrow, Lane::Neutral, Lane::Widen];
 const NARROW: [Lane; 1] = [Lane::Narrow];
@@ -80,6 +84,10 @@ impl Worker {
         self.paced_until = None;
         while let Some((record, entry)) = self.queue.pop(self.free_lanes(), Instant::now()) {
             let Some(lane) = entry.changes.front().map(|change| Lane::of(change.effect)) else { continue };
+            if self.waits_for_the_clock(&entry) {
+                self.queue.put(record, Entry { due: Instant::now() + CLOCK_PAUSE, ..entry });
+                continue;
+            }
             let taken = lock(&self.pace).take(lane, Instant::now());
             if let Err(later) = taken {
                 self.paced_until = Some(later);
@@ -96,8 +104,14 @@ impl Worker {
         }
     }
 
+    /// What cannot be had back is not done by a clock that is doubted (L16).
+    fn waits_for_the_clock(&self, entry: &Entry) -> bool {
+        let deletes = entry.changes.front().is_some_and(|change| change.action == Action::Delete);
+        deletes && !self.shared.clock_is_trusted()
+    }
+
     /// The write of an entry's first change; where it has none, the user is looked at again.
-    fn prepare(&mut self, record: &RecordId, mut entry: Entry) -> Option<(Operation, Intent, Entry)> {
+    fn prepare(&mut self, record: &RecordId, mut entry: Entry) -> Option<Starting> {
         let space = self.place.as_ref()?.space.clone();
         let change: Change = entry.changes.pop_front()?;
         let Some(operation) = operation(&change, entry.seen.as_ref()) else {
@@ -107,8 +121,13 @@ impl Worker {
         };
         let at = self.shared.now();
         let limit = chrono::Duration::from_std(self.call_limit()).unwrap_or(chrono::Duration::MAX);
-        let id = IntentId::from(Uuid::now_v7().to_string());
-        let intent = Intent { id, space, cycle: entry.cycle.clone(), change, at, limit: at + limit };
+        let intent = match self.earlier_intent(record, &change) {
+            Some(earlier) => Intent { limit: at + limit, ..earlier },
+            None => {
+                let id = IntentId::from(Uuid::now_v7().to_string());
+                Intent { id, space, cycle: entry.cycle.clone(), change, at, limit: at + limit }
+            }
+        };
         Some((operation, intent, entry))
     }
 
@@ -116,11 +135,12 @@ impl Worker {
         self.handle.connector.capabilities().call_limit * CALLS_OF_ONE
     }
 
-    /// Commits the intents and makes the calls. Without a commit, no call.
-    async fn begin(&mut self, starting: Vec<(Operation, Intent, Entry)>) {
+    /// Commits the intents and makes the calls. Without a commit, no call; while the store is away, what
+    /// takes away is written down in the journal instead.
+    async fn begin(&mut self, mut starting: Vec<Starting>) {
         let mut writes = std::mem::take(&mut self.writes);
         let carried = writes.len();
-        for (_, intent, _) in &starting {
+        for (_, intent, _) in starting.iter().filter(|(_, intent, _)| !self.is_known(&intent.id)) {
             writes.push(Write::Intent(intent.clone()));
             writes.push(Write::Audit(outcome::intent_event(intent)));
         }
@@ -128,9 +148,18 @@ impl Worker {
         if self.note(committed).is_none() {
             writes.truncate(carried);
             self.writes = writes;
-            self.put_back(starting);
-            return;
+            let mut waiting = std::mem::take(&mut starting);
+            if self.away.is_away {
+                (starting, waiting) = self.to_journal(waiting).await;
+            }
+            self.put_back(waiting);
+            if starting.is_empty() {
+                return;
+            }
+        } else {
+            self.committed_all().await;
         }
+        self.note_recorded(&starting);
         if let Some(place) = self.place.as_mut() {
             place.guardrail.known = true;
         }
@@ -155,7 +184,7 @@ impl Worker {
         }
     }
 
-    fn put_back(&mut self, starting: Vec<(Operation, Intent, Entry)>) {
+    fn put_back(&mut self, starting: Vec<Starting>) {
         for (_, intent, mut entry) in starting {
             let record = intent.change.record.clone();
             self.in_flight.remove(&record);

@@ -218,7 +218,10 @@ impl Worker {
             self.cycles.values().map(|cycle| &cycle.record).max_by_key(|record| (record.full, record.started)).cloned();
         let error = self.store_error.as_ref().map(|(error, _)| error.as_str()).or_else(|| self.door.error());
         let error = error.or_else(|| self.list_after.as_ref().map(|(_, error)| error.as_str()));
-        let error = error.map(str::to_owned);
+        let error = error.map(|error| match self.journal_error() {
+            Some(journal) => format!("{error}; {journal}"),
+            None => error.to_owned(),
+        });
         self.metrics.set_quarantined(quarantine.is_some());
         let mut status = lock(&self.handle.status);
         // While the door is being asked, what it said last stands.

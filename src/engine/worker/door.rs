@@ -238,6 +238,7 @@ impl Worker {
         for intent in open {
             let record = intent.change.record.clone();
             self.dirty.entry(record.clone()).or_insert_with(|| Dirty::now(Trigger::Startup, now));
+            self.note_open(&intent);
             self.open.insert(record, intent);
         }
         self.move_renamed();
@@ -245,6 +246,7 @@ impl Worker {
     }
 
     async fn remembered(&self, space: &Space) -> Result<Remembered, StoreError> {
+        self.recover(space).await?;
         let store = &*self.shared.store;
         let links = store.links(space).await?;
         let causes = look::causes(store, &self.handle.target).await?;

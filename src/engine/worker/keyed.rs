@@ -110,6 +110,7 @@ impl Worker {
             {
                 // Access is back: nothing is owed, though nobody may be able to look.
                 self.owed.pay(&record);
+                self.forget_recorded(&record);
             }
             self.await_look(&record, Dirty { cycle, ..Dirty::now(trigger, since) });
         }
@@ -188,7 +189,7 @@ impl Worker {
         self.door.is_open() && known && !self.suspended() && !self.store_is_away() && self.looks.len() < 2
     }
 
-    fn is_busy(&self, record: &RecordId) -> bool {
+    pub(super) fn is_busy(&self, record: &RecordId) -> bool {
         self.in_flight.contains_key(record) || self.looking.contains_key(record) || self.comes_after_call(record)
     }
 
@@ -401,7 +402,9 @@ impl Worker {
         self.take_notes(notes, &BTreeSet::new());
         let plan = self.with_held(plan, records);
         seen.extend(self.held_seen.iter().map(|(account, seen)| (account.clone(), Arc::clone(seen))));
+        let owed = self.recorded_among(&plan.changes);
         let Some(plan) = self.guard(plan, None).await else {
+            self.repeat(owed, &seen);
             let due = Instant::now() + STORE_PAUSE;
             let waiting = self.dirty.iter_mut().filter(|(record, _)| records.contains(*record));
             waiting.for_each(|(_, dirty)| dirty.due = due);
@@ -428,7 +431,7 @@ impl Worker {
 
     /// What a guardrail holds is judged again together with what is new, so that a limit is never
     /// passed in slices.
-    fn with_held(&self, mut plan: Plan, records: &BTreeSet<RecordId>) -> Plan {
+    pub(super) fn with_held(&self, mut plan: Plan, records: &BTreeSet<RecordId>) -> Plan {
         let held = self.standing.holds.iter().flat_map(|hold| &hold.changes);
         // Who is to be looked at again may have come back: the hold that is made then joins the rest.
         let stands =
@@ -439,7 +442,12 @@ impl Worker {
     }
 
     /// Queues what was planned, by cycle, and ends the rest.
-    fn hand_over(&mut self, plan: &Plan, records: &BTreeSet<RecordId>, seen: &BTreeMap<AccountId, Arc<Account>>) {
+    pub(super) fn hand_over(
+        &mut self,
+        plan: &Plan,
+        records: &BTreeSet<RecordId>,
+        seen: &BTreeMap<AccountId, Arc<Account>>,
+    ) {
         let mut by_cycle: BTreeMap<CycleId, BTreeSet<RecordId>> = BTreeMap::new();
         let mut fresh: BTreeSet<RecordId> = BTreeSet::new();
         let released = plan.changes.iter().map(|change| &change.record).filter(|record| !records.contains(*record));

@@ -60,6 +60,7 @@ impl Worker {
 
     fn confirmed(&mut self, record: &RecordId, intent: &Intent, rest: Entry, applied: Applied) {
         self.standing.failures.remove(record);
+        self.forget_confirmed(record);
         self.recount(rest.seen.as_deref().map(|before| before.state), applied.account.state);
         self.note_call(&intent.change, rest.seen.as_deref(), &applied.account.id);
         self.remember_done(intent, &applied.account);
@@ -220,6 +221,15 @@ impl Worker {
         let narrowing = intent.change.effect == Effect::Narrows;
         let delay = retry::delay(rest.attempt, error.retry_after, narrowing, door::seed(record.as_str()));
         let later = Instant::now() + delay;
+        if self.repeats(record, &intent) {
+            if error.class == ErrorClass::Door {
+                self.found_shut(error);
+            }
+            rest.changes.push_front(intent.change);
+            rest.due = later;
+            self.queue.put(record.clone(), rest);
+            return;
+        }
         match error.class {
             ErrorClass::Uncertain => {
                 if rest.attempt >= PATIENCE {

@@ -76,6 +76,9 @@ fn fresh() -> String {
 /// The body to send on a route, and the status of one who may.
 fn sample(rule: &Rule) -> (Value, u16) {
     match (rule.method.as_str(), rule.path) {
+        // No such cycle: those who may are told so.
+        ("GET", "/api/v1/undo/{cycle}") => (Value::Null, 409),
+        ("POST", "/api/v1/undo/{cycle}") => (json!({}), 409),
         ("GET", _) => (Value::Null, 200),
         ("POST", "/api/v1/plan" | "/api/v1/source/reload" | "/api/v1/clock/trust") => (json!({}), 200),
         ("POST", path) if path.ends_with("/sync") || path.ends_with("/suspend") || path.ends_with("/resume") => {
@@ -103,7 +106,14 @@ fn sample(rule: &Rule) -> (Value, u16) {
 }
 
 async fn ask(rig: &Rig, rule: &Rule, caller: &Role, target: &str, body: &Value) -> Answer {
-    let filled = [("{target}", target), ("{user}", "u-1"), ("{digest}", "0"), ("{name}", "none"), ("{id}", "1")];
+    let filled = [
+        ("{target}", target),
+        ("{user}", "u-1"),
+        ("{digest}", "0"),
+        ("{name}", "none"),
+        ("{id}", "1"),
+        ("{cycle}", "none"),
+    ];
     let mut uri = filled.iter().fold(rule.path.to_owned(), |uri, (name, value)| uri.replace(name, value));
     if rule.path == "/api/v1/audit" {
         uri.push_str("?target=crm");
@@ -169,6 +179,7 @@ fn the_table_says_who_may_do_what() {
     POST /api/v1/plan needs viewer, reaches Asked
     GET /api/v1/users/{user}/receipt needs viewer, reaches Everything
     POST /api/v1/receipts/verify needs viewer, reaches Asked
+    GET /api/v1/undo/{cycle} needs viewer, reaches Asked
     GET /api/v1/history needs viewer, reaches Asked
     GET /api/v1/audit needs viewer, reaches Asked
     GET /api/v1/audit/verify needs viewer, reaches Everything
@@ -181,6 +192,7 @@ fn the_table_says_who_may_do_what() {
     POST /api/v1/targets/{target}/enforce needs operator, reaches Path
     POST /api/v1/holds/{digest}/release needs operator, reaches Asked
     POST /api/v1/source/accept-shrink needs operator, reaches Everything
+    POST /api/v1/undo/{cycle} needs operator, reaches Asked
     POST /api/v1/clock/trust needs operator, reaches Everything
     POST /api/v1/source/reload needs operator, reaches Everything
     POST /api/v1/users/{user}/restore needs operator, reaches Everything

@@ -23,6 +23,7 @@ use rosterd::model::decision::DecisionKind;
 use rosterd::model::ids::Digest;
 use rosterd::model::ids::TargetName;
 
+use crate::support::journal::MemoryJournal;
 use crate::support::source::MemorySource;
 use crate::support::store::MemoryStore;
 use crate::support::target::MemoryTarget;
@@ -33,6 +34,7 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) journal: Arc<MemoryJournal>,
     targets: BTreeMap<TargetName, Arc<MemoryTarget>>,
 }
 
@@ -54,11 +56,21 @@ impl Rig {
         targets: BTreeMap<TargetName, Arc<MemoryTarget>>,
         store: Arc<MemoryStore>,
     ) -> Self {
+        Self::with_journal(documents, targets, store, Arc::default())
+    }
+
+    /// The same, over the journal that another one left behind, too.
+    pub(crate) fn with_journal(
+        documents: Documents,
+        targets: BTreeMap<TargetName, Arc<MemoryTarget>>,
+        store: Arc<MemoryStore>,
+        journal: Arc<MemoryJournal>,
+    ) -> Self {
         let source = Arc::new(MemorySource::new(documents));
         let clock = Arc::new(TestClock::new(noon()));
         let metrics = Arc::new(Metrics::new());
         let reached = targets.clone();
-        let engine = Engine::new(Parts {
+        let parts = Parts {
             store: Arc::<MemoryStore>::clone(&store),
             clock: Arc::<TestClock>::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -68,8 +80,9 @@ impl Rig {
                 Ok(connector as Arc<dyn Connector>)
             }),
             max_shrink_percent: 20,
-        });
-        Self { engine, source, store, clock, metrics, targets }
+        };
+        let engine = Engine::with_journal(parts, Arc::<MemoryJournal>::clone(&journal));
+        Self { engine, source, store, clock, metrics, journal, targets }
     }
 
     /// An engine that runs as a daemon and has come to rest.

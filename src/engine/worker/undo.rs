@@ -1,0 +1,68 @@
+//! Carrying out the undoing of a cycle: a plan of its own, under today's limits.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::engine::EngineError;
+use crate::engine::worker::Reply;
+use crate::engine::worker::Worker;
+use crate::engine::worker::keyed::Dirty;
+use crate::model::account::Account;
+use crate::model::change::Change;
+use crate::model::history::Trigger;
+use crate::model::ids::AccountId;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+
+impl Worker {
+    /// Makes `changes` of the accounts in `seen`, which a person asked for.
+    pub(super) async fn undo(&mut self, changes: Vec<Change>, seen: BTreeMap<AccountId, Arc<Account>>, reply: Reply) {
+        let name = &self.handle.target.name;
+        let refusal = match &self.place {
+            _ if self.suspended() => Some(self.is_suspended()),
+            _ if !self.may_write() => {
+                Some(format!("target `{name}` is only observed; `mode: enforce` lets it be written"))
+            }
+            Some(place) if self.door.is_open() => {
+                changes.iter().find(|change| self.is_busy(&change.record)).map(|change| {
+                    format!(
+                        "something is under way for `{}` in `{}`; ask again in a moment",
+                        change.record, place.space.target
+                    )
+                })
+            }
+            Some(_) | None => Some(self.door.error().unwrap_or("the target was not reached yet; ask again").to_owned()),
+        };
+        let Some(space) = self.place.as_ref().map(|place| place.space.clone()).filter(|_| refusal.is_none()) else {
+            let words = refusal.unwrap_or_default();
+            // A caller that went away needs no answer.
+            drop(reply.send(Err(EngineError::Target(words))));
+            return;
+        };
+        let records: BTreeSet<_> = changes.iter().map(|change| change.record.clone()).collect();
+        let plan = Plan {
+            space,
+            mode: self.handle.target.mode,
+            coverage: Coverage::Keyed,
+            changes,
+            skips: Vec::new(),
+            unmanaged: Vec::new(),
+            accounts: BTreeMap::new(),
+            holds: Vec::new(),
+        };
+        let plan = self.with_held(plan, &records);
+        let Some(plan) = self.guard(plan, None).await else {
+            let words = "the store does not answer; nothing was undone, ask again";
+            drop(reply.send(Err(EngineError::Target(words.to_owned()))));
+            return;
+        };
+        let Some(cycle) = self.begin_cycle(Trigger::Manual, false, records.clone(), Some(reply)) else { return };
+        let now = self.shared.now();
+        for record in &records {
+            self.await_look(record, Dirty { cycle: Some(cycle.clone()), ..Dirty::now(Trigger::Manual, now) });
+        }
+        self.stand(&plan, Some(&records), &seen);
+        self.hand_over(&plan, &records, &seen);
+    }
+}
