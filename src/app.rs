@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod connectors;
+pub mod moving;
 pub mod scratch;
 pub mod sources;
 pub mod stop;
@@ -101,6 +102,17 @@ pub enum AppError {
         /// Why.
         error: io::Error,
     },
+    /// A file that was named cannot be read or written.
+    #[error("`{path}` cannot be used: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is nothing to export.
+    #[error("there is no store `{0}`")]
+    NoStore(PathBuf),
     /// A file beside the store cannot be written.
     #[error("`{path}` cannot be written: {error}")]
     Beside {
@@ -130,6 +142,8 @@ impl AppError {
             Self::Include { .. } => Some("mend the path under `include`; it starts at the folder of the configuration"),
             Self::Keys(_) => Some("a store opens only with the keys that it was made with"),
             Self::Beside { .. } => Some("let the user that runs rosterd write the folder of the store"),
+            Self::File { .. } => Some("an export writes a new file, an import reads one that is there; check the path"),
+            Self::NoStore(_) => Some("name the configuration of the installation by `--config`"),
             Self::Listen { .. } => {
                 Some("stop what listens there, or set another `listen` in a configuration (`--config`)")
             }
@@ -324,8 +338,7 @@ async fn open_store(
     } else {
         Keys::generate().map_err(|error| AppError::Keys(error.to_string()))?
     };
-    let url = settings.postgres.as_ref().map(|name| vault.resolve_url(name)).transpose();
-    let url = url.map_err(|error| AppError::Secrets(error.to_string()))?;
+    let url = url_of(settings, vault)?;
     let keys = Arc::new(keys);
     let store = take((&path, url.as_ref()), &keys, beside, purpose).await?;
     let store = if looks { Arc::new(Scratch::new(store)) } else { store };
@@ -345,6 +358,12 @@ fn journal(settings: &Settings, keys: Arc<Keys>, purpose: Purpose) -> Option<Arc
             None
         }
     }
+}
+
+/// The URL of the database, where the store is one.
+fn url_of(settings: &Settings, vault: &Vault) -> Result<Option<Secret>, AppError> {
+    let url = settings.postgres.as_ref().map(|name| vault.resolve_url(name)).transpose();
+    url.map_err(|error| AppError::Secrets(error.to_string()))
 }
 
 /// Opens the store, waiting a little for commands, and not at all for a daemon.

@@ -20,6 +20,7 @@ pub mod run;
 pub mod saved;
 pub mod session;
 pub mod status;
+pub mod store;
 pub mod tokens;
 pub mod undo;
 pub mod validate;
@@ -125,6 +126,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Receipt { user, verify: None } => receipt::make(global, user.as_deref().unwrap_or_default()).await,
         Command::Stop { widening, all: _, reason } => revoke::stop(global, *widening, reason).await,
         Command::Start { reason } => revoke::start(global, reason).await,
+        Command::Store(command) => store::run(global, command).await,
         Command::Tokens(command) => tokens::run(global, command).await,
         Command::Healthcheck => healthcheck(global).await,
         Command::Schema { kind } => schema(kind.as_deref()),

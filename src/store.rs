@@ -9,6 +9,7 @@ pub mod batch;
 pub mod journal;
 pub mod parts;
 pub mod rows;
+pub mod transfer;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

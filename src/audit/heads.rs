@@ -112,3 +112,23 @@ pub fn write(path: &Path, exported: &Exported) -> io::Result<()> {
     file.sync_data()?;
     fs::rename(&fresh, path)
 }
+
+/// A store became another one by an import: `own` is no more, and where nothing is known of `id` its
+/// heads stand as they came.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn moved(path: &Path, own: &str, id: &str, heads: Heads) -> io::Result<()> {
+    let mut exported = match read(path) {
+        Reading::Heads(exported) => exported,
+        Reading::Missing => Exported::default(),
+        // A person must see it first.
+        Reading::Broken(_) => return Ok(()),
+    };
+    if own != id {
+        exported.stores.remove(own);
+        exported.since.remove(own);
+    }
+    exported.stores.entry(id.to_owned()).or_insert(heads);
+    write(path, &exported)
+}

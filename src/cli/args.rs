@@ -237,6 +237,9 @@ pub enum Command {
     /// Changes that a limit holds
     #[command(subcommand)]
     Holds(HoldsCommand),
+    /// Move what is remembered, to a file and from one
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Tokens of the API
     #[command(subcommand)]
     Tokens(TokensCommand),
@@ -410,5 +413,20 @@ pub enum TokensCommand {
     Revoke {
         /// Its name
         name: String,
+    },
+}
+
+/// Moving a store.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Write everything that is remembered to a new, sealed file
+    Export {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Take everything from such a file into an empty store
+    Import {
+        /// The file to read
+        file: PathBuf,
     },
 }

@@ -20,9 +20,11 @@ mod lock;
 mod present;
 mod read;
 mod snapshots;
+mod transfer;
 mod write;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -136,6 +138,33 @@ impl SqliteStore {
         if let Some(writer) = self.inner.writer.lock().await.take() {
             writer.close().await;
         }
+    }
+
+    /// Writes everything that is remembered to `out`, for [`Self::import`]; how many rows.
+    ///
+    /// # Errors
+    /// Where the store or the file fails; what was written by then is no whole file.
+    pub async fn export(&self, out: impl io::Write + Send + 'static) -> Result<u64, StoreError> {
+        self.write(async move |inner, writer| {
+            let db = writer.session(inner).await?;
+            transfer::export(db, &inner.keys, out).await
+        })
+        .await
+    }
+
+    /// Takes in what [`Self::export`] wrote, of whichever store, all of it or nothing; how many rows.
+    /// The store is closed then: open it again.
+    ///
+    /// # Errors
+    /// Where the store remembers something already, or the file is not whole and ours.
+    pub async fn import(&self, input: impl io::BufRead + Send + 'static) -> Result<u64, StoreError> {
+        let taken = self.write(async move |inner, writer| {
+            let db = writer.session(inner).await?;
+            transfer::import(db, &inner.keys, (&inner.id, &inner.heads), input).await
+        });
+        let taken = taken.await;
+        self.close().await;
+        taken
     }
 
     /// Runs `job` on a reader.

@@ -2,7 +2,9 @@
 
 pub(crate) mod suite;
 
+mod doubt;
 mod faults;
 #[cfg(unix)]
 mod postgres;
 mod sqlite;
+mod transfer;

@@ -5,6 +5,7 @@ use sqlx::postgres::PgDatabaseError;
 use crate::secrets::keys::KeysError;
 use crate::store::StoreError;
 use crate::store::rows::RowError;
+use crate::store::transfer::TransferError;
 
 /// An error inside the store, before it is put into words.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,20 @@ pub(super) enum Kind {
     Conflict,
     /// Another try would give the same.
     Final,
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::say(format!(
+            "the file of audit heads cannot be written: {error}; let the user that runs rosterd write it"
+        ))
+    }
+}
+
+impl From<TransferError> for Fault {
+    fn from(error: TransferError) -> Self {
+        Self::refuse(error.to_string())
+    }
 }
 
 impl From<RowError> for Fault {

@@ -67,6 +67,12 @@ impl Writer {
         }
     }
 
+    /// The session itself, for moving everything at once.
+    pub(super) async fn session(&mut self, inner: &Inner) -> Result<&mut PgConnection, Fault> {
+        self.ready(inner).await?;
+        self.db.as_mut().ok_or(Fault::Late)
+    }
+
     /// All of `writes` or nothing. Where the connection was lost before the server was told to
     /// commit, another one is tried; where it was lost after, the database is asked what happened.
     pub(super) async fn commit(&mut self, inner: &Inner, writes: Vec<Write>, fence: Fence) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::secrets::keys::KeysError;
 use crate::store::StoreError;
 use crate::store::rows::RowError;
+use crate::store::transfer::TransferError;
 
 /// What is said of a file that is no longer where it was opened.
 pub(super) const GONE: &str = "was deleted or replaced while rosterd runs, so nothing can be remembered and nobody is \
@@ -24,6 +25,12 @@ pub(super) enum Fault {
     Io(#[from] std::io::Error),
     #[error("{0}")]
     Plain(StoreError),
+}
+
+impl From<TransferError> for Fault {
+    fn from(error: TransferError) -> Self {
+        Self::refuse(error.to_string())
+    }
 }
 
 impl From<RowError> for Fault {

@@ -68,6 +68,11 @@ impl Writer {
         drop(self.lease);
     }
 
+    /// The connection itself, for moving everything at once.
+    pub(super) async fn session(&mut self, _inner: &Inner) -> Result<&mut SqliteConnection, Fault> {
+        Ok(&mut self.db)
+    }
+
     /// All of `writes` or nothing.
     pub(super) async fn commit(&mut self, inner: &Inner, writes: Vec<Write>, fence: Fence) -> Result<(), Fault> {
         let done = self.try_commit(inner, writes, fence).await;
