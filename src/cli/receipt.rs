@@ -66,7 +66,7 @@ pub async fn verify(global: &Global, file: &Path) -> Result<Exit, Failure> {
 fn said(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::OutEverywhere => "out everywhere: every target was asked and shows no access",
-        Verdict::HasAccess => "has access where the documents say so; nothing is owed",
+        Verdict::HasAccess => "has access where it is meant to; nothing is owed",
         Verdict::NotConfirmed => "NOT confirmed out everywhere",
     }
 }

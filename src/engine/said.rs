@@ -286,7 +286,8 @@ async fn revoke(shared: &Shared, decision: Decision) -> Result<Vec<Decision>, En
 
 /// Everybody may end somebody's access, and nobody everybody's.
 async fn within_the_hour(shared: &Shared, decision: &Decision, ids: &BTreeSet<RecordId>) -> Result<(), EngineError> {
-    let since = decision.at - TimeDelta::hours(1);
+    // Judged by the time that is believed: a clock set forward empties no window (L4).
+    let since = decision.at.min(shared.judged()) - TimeDelta::hours(1);
     let recorded = shared.store.decisions().await?;
     // What seems to come from the future counts: a clock set back empties no window (L16).
     let mine =

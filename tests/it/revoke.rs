@@ -257,6 +257,19 @@ async fn one_operator_revokes_twenty_users_an_hour_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_set_forward_lets_nobody_revoke_more() {
+    let rig = Rig::started(documents(users(30), [target("app")])).await;
+    for number in 0..20 {
+        revoke(&rig, &format!("u-{number:04}")).await;
+    }
+    rig.clock.step(chrono::TimeDelta::days(2));
+    rig.pass(Duration::from_secs(10)).await;
+    let refused = rig.engine.decide(word(&rig, DecisionKind::Revoke, "u-0020")).await;
+    assert!(matches!(refused, Err(EngineError::TooMany(_))), "{refused:?}");
+    assert_eq!(rig.target("app").count("disable"), 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_misspelt_user_is_refused_and_a_linked_one_who_is_gone_is_not() {
     let everybody = || [users(9), vec![user("a")]].concat();
     let rig = Rig::started(documents(everybody(), [keeping("app")])).await;
