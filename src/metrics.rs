@@ -53,6 +53,8 @@ pub struct Metrics {
     pub clock_trusted: IntGauge,
     /// How much is halted everywhere: 0 nothing, 1 all but narrowing, 2 every call.
     pub stopped: IntGauge,
+    /// 1 from a commit that the store did not take to the next that it took: nothing widens meanwhile.
+    pub store_away: IntGauge,
     /// Tasks of the runtime that have not ended, as of the last scrape: flat while nothing leaks.
     pub tasks: IntGauge,
     sources: Mutex<BTreeMap<String, Arc<SourceMetrics>>>,
@@ -94,6 +96,8 @@ impl Metrics {
                 "rosterd_stopped",
                 "How much `rosterd stop` halts: 0 nothing, 1 all but narrowing, 2 every call.",
             ),
+            store_away: families
+                .int_gauge("rosterd_store_away", "1 while the store takes nothing, and nothing widens."),
             tasks: families.int_gauge("rosterd_tasks", "Tasks of the runtime that have not ended."),
             sources: Mutex::default(),
             targets: Mutex::default(),

@@ -244,7 +244,9 @@ async fn remember(
     let carried = said::carried(shared, &snapshot);
     let anew = !carried.is_empty();
     writes.extend(carried);
-    shared.store.commit(writes, shared.store.fence()).await?;
+    let committed = shared.store.commit(writes, shared.store.fence()).await;
+    shared.metrics.store_away.set(i64::from(committed.is_err()));
+    committed?;
     if anew {
         said::hear(shared).await?;
     }

@@ -532,7 +532,6 @@ impl Worker {
 
     /// Keeps a store error for `status`, and waits a little before the store is asked again.
     fn note<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
-        self.metrics.set_store_away(result.is_err());
         match result {
             Ok(value) => {
                 self.store_error = None;
@@ -542,6 +541,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
+                self.shared.metrics.store_away.set(1);
                 self.away.is_away = error.is_away();
                 self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
                 self.store_failures = self.store_failures.saturating_add(1);
@@ -561,6 +561,7 @@ impl Worker {
         let committed = self.shared.store.commit(writes, self.shared.store.fence()).await;
         if self.note(committed).is_some() {
             self.writes.clear();
+            self.shared.metrics.store_away.set(0);
             self.committed_all().await;
         }
     }

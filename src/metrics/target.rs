@@ -80,7 +80,6 @@ pub struct TargetMetrics {
     provision: Histogram,
     holds: IntGaugeVec,
     quarantined: IntGauge,
-    store_away: IntGauge,
     missing: IntGauge,
     connector_panics: IntCounter,
 }
@@ -147,7 +146,6 @@ impl TargetMetrics {
                 &PROVISION_BUCKETS,
             ),
             holds: f.int_gauges("rosterd_holds", "Changes that a guardrail holds.", &["limit"]),
-            store_away: f.int_gauge("rosterd_store_away", "1 while the store does not answer: nothing widens here."),
             missing: f.int_gauge("rosterd_accounts_missing", "Linked accounts that the last full cycle did not find."),
             quarantined: f
                 .int_gauge("rosterd_quarantined", "1 while the target keeps failing and is tried ever more rarely."),
@@ -270,11 +268,6 @@ impl TargetMetrics {
     /// An account was confirmed so long after it was first wanted.
     pub fn provisioned(&self, after: Duration) {
         self.provision.observe(after.as_secs_f64());
-    }
-
-    /// Whether the store answers nobody just now.
-    pub fn set_store_away(&self, away: bool) {
-        self.store_away.set(i64::from(away));
     }
 
     /// How many linked accounts a complete listing did not show.

@@ -47,7 +47,6 @@ fn every_series_of_a_target_is_there_from_zero() {
         r#"rosterd_provision_seconds_count{target="crm"}"#,
         r#"rosterd_holds{limit="first-contact",target="crm"}"#,
         r#"rosterd_quarantined{target="crm"}"#,
-        r#"rosterd_store_away{target="crm"}"#,
         r#"rosterd_accounts_missing{target="crm"}"#,
         r#"rosterd_connector_panics_total{target="crm"}"#,
     ] {

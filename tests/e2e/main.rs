@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod adoption;
 #[cfg(test)]
+mod bad_days;
+#[cfg(test)]
 mod chance;
 #[cfg(test)]
 mod daemon;

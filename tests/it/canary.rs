@@ -274,7 +274,8 @@ async fn no_complaint_repeats_a_secret_that_stands_where_it_should_not() {
         place.write(file, text);
         for form in ["text", "json", "github", "gitlab", "sarif"] {
             let told = place.run(&["validate", "-f", "m", "--config", "rosterd.yaml", "--output", form]);
-            assert_ne!(told.code, Some(0), "{name}: {}", told.text);
+            // Only whoever builds the connector sees that an address has a query.
+            assert!(told.code != Some(0) || *name == "query", "{name}: {}", told.text);
             said.push_str(&told.text);
         }
         for command in [&["plan", "-f", "m"][..], &["apply", "--yes", "-f", "m"], &["status"], &["sync", "crm"]] {

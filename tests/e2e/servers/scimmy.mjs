@@ -15,6 +15,8 @@
 //   PATCH  /admin/users/:id     changes a row behind SCIM's back; null removes a key
 //   POST   /admin/users         { count, prefix, ... }: so many rows at once
 //   DELETE /admin/users/:id
+//   POST   /admin/forget        { every }: each so many-th row is gone, until
+//   POST   /admin/remember      puts them back as they were
 import express from "express";
 import SCIMMY from "scimmy";
 import Routers from "scimmy-routers";
@@ -113,6 +115,19 @@ admin.patch("/users/:id", (request, answer) => {
   answer.json(row);
 });
 admin.delete("/users/:id", (request, answer) => answer.sendStatus(users.delete(request.params.id) ? 204 : 404));
+const forgotten = new Map();
+admin.post("/forget", (request, answer) => {
+  [...users.values()].filter((_, n) => n % request.body.every === 0).forEach((row) => {
+    forgotten.set(row.id, row);
+    users.delete(row.id);
+  });
+  answer.json([...forgotten.values()]);
+});
+admin.post("/remember", (_, answer) => {
+  forgotten.forEach((row, id) => users.set(id, row));
+  forgotten.clear();
+  answer.sendStatus(204);
+});
 app.use("/admin", admin);
 
 // The first fault that fits, used up by one.
