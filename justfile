@@ -14,6 +14,10 @@ build:
 test *args:
     cargo test {{args}}
 
+# A thousand worlds where everything goes wrong; `just sim --seed 7` runs one again, `--trace` tells all of it
+sim *args:
+    cargo test --test sim -- {{args}}
+
 # Formatting and lints, as the CI has them
 lint:
     cargo fmt --check

@@ -52,4 +52,6 @@ mod store;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod unanswered;
+#[cfg(test)]
 mod what_if;

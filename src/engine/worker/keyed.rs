@@ -20,6 +20,7 @@ use crate::engine::look::View;
 use crate::engine::pace::Pace;
 use crate::engine::queue::Lane;
 use crate::engine::shared::Running;
+use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::worker::Reply;
 use crate::engine::worker::STORE_PAUSE;
@@ -82,7 +83,15 @@ pub(super) struct Looking {
 /// A batch of look-ups came to its end.
 pub(super) struct LooksDone {
     lane: Lane,
-    results: Vec<(RecordId, Result<Looked, ConnectorError>)>,
+    results: Vec<LookDone>,
+}
+
+/// One user's look-ups came to their end.
+struct LookDone {
+    record: RecordId,
+    /// When the first of them began: what they show may be as old as this.
+    begun: DateTime<Utc>,
+    result: Result<Looked, ConnectorError>,
 }
 
 /// Users of one batch for each slot: enough to hide latency, few enough that the next is never far.
@@ -304,8 +313,9 @@ impl Worker {
         }
         self.looking_lanes.insert(lane);
         let (pace, width) = (Arc::clone(&self.pace), self.handle.target.limits.concurrency.max(1));
+        let shared = Arc::clone(&self.shared);
         self.looks.spawn(async move {
-            let looks = subjects.into_iter().map(|subject| look_at(&view, &pace, lane, subject));
+            let looks = subjects.into_iter().map(|subject| look_at(&view, (&pace, lane), subject, &shared));
             let results = futures_util::stream::iter(looks).buffer_unordered(width).collect().await;
             LooksDone { lane, results }
         });
@@ -318,7 +328,7 @@ impl Worker {
         let mut accounts = BTreeMap::new();
         let mut records = BTreeSet::new();
         let mut unproven = BTreeSet::new();
-        for (record, result) in results {
+        for LookDone { record, begun, result } in results {
             if self.looking.get(&record).is_none_or(|looking| looking.lane != lane) {
                 // A newer look overtook this one.
                 continue;
@@ -331,7 +341,7 @@ impl Worker {
                     continue;
                 }
             };
-            if self.superseded(&record, &dirty) || !self.resolved(&record, &dirty, &looked) {
+            if self.superseded(&record, &dirty) || !self.resolved(&record, &dirty, (begun, &looked)) {
                 continue;
             }
             if !looked.proven {
@@ -516,17 +526,13 @@ impl Worker {
     }
 }
 
-async fn look_at(
-    view: &View,
-    pace: &Mutex<Pace>,
-    lane: Lane,
-    subject: Subject,
-) -> (RecordId, Result<Looked, ConnectorError>) {
+async fn look_at(view: &View, (pace, lane): (&Mutex<Pace>, Lane), subject: Subject, shared: &Shared) -> LookDone {
     let Subject { record, link, desired, open } = subject;
     permit(pace, lane).await;
+    let begun = shared.now();
     let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref() };
     let looking = look::look_up(&*view.connector, &view.shape, &view.target, sought);
-    (record, contained(ErrorClass::Transient, looking).await)
+    LookDone { record, begun, result: contained(ErrorClass::Transient, looking).await }
 }
 
 /// Waits until the pace lets a call of this lane leave.

@@ -298,8 +298,14 @@ impl Worker {
         self.queue.put(record.clone(), rest);
     }
 
-    /// What a look says about an open intent of this user. `false`: it says nothing yet.
-    pub(super) fn resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked) -> bool {
+    /// What a look that began at `begun` says about an open intent of this user. `false`: it says
+    /// nothing yet.
+    pub(super) fn resolved(
+        &mut self,
+        record: &RecordId,
+        dirty: &Dirty,
+        (begun, looked): (chrono::DateTime<chrono::Utc>, &Looked),
+    ) -> bool {
         let Some(intent) = self.open.get(record).cloned() else { return true };
         let made = if intent.change.action == Action::Create {
             self.marked_ours(&intent.change, looked)
@@ -319,14 +325,14 @@ impl Worker {
         }
         let visible = self.handle.connector.capabilities().visible_within;
         let proof = intent.limit + chrono::Duration::from_std(visible).unwrap_or(chrono::Duration::MAX);
-        let wait = (proof - self.shared.now()).to_std().unwrap_or_default();
-        if intent.change.action == Action::Create && (!wait.is_zero() || !looked.proven) {
-            if wait.is_zero() {
-                self.leave_to_listing(record, dirty);
-            } else {
-                let due = Instant::now() + wait;
-                self.await_look(record, Dirty { due, ..dirty.clone() });
-            }
+        if may_still_give(&intent.change, looked) && begun < proof {
+            // Until then the call may act, and what was seen before it may be gone.
+            let due = Instant::now() + (proof - self.shared.now()).to_std().unwrap_or_default();
+            self.await_look(record, Dirty { due, ..dirty.clone() });
+            return false;
+        }
+        if intent.change.action == Action::Create && !looked.proven {
+            self.leave_to_listing(record, dirty);
             return false;
         }
         let why = "a later look shows that it left nothing".to_owned();
@@ -402,6 +408,18 @@ fn link_after(change: &Change, account: &Account, before: Option<Link>, now: chr
         link.disabled_by_us = !active;
     }
     link
+}
+
+/// Whether a call of unknown end would give access that the account does not give as it was seen.
+fn may_still_give(change: &Change, looked: &Looked) -> bool {
+    match change.action {
+        Action::Create => true,
+        Action::Reactivate | Action::Restore => {
+            let account = change.account.as_ref().and_then(|account| looked.accounts.get(account));
+            account.is_none_or(|account| !account.state.gives_access())
+        }
+        Action::Adopt | Action::Update | Action::Narrow | Action::Disable | Action::Delete => false,
+    }
 }
 
 /// Whether a planned change is the one that was just made.

@@ -1,0 +1,44 @@
+//! What a look says about a call that nobody answered, and when it says nothing yet.
+
+use std::time::Duration;
+
+use rosterd::engine::Running;
+
+use crate::support::make::documents;
+use crate::support::make::inactive;
+use crate::support::make::target;
+use crate::support::make::user;
+use crate::support::rig::Rig;
+use crate::support::target::Fault;
+
+/// The time in which a write that was sent may still act: three calls of this connector.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_began_before_the_time_limit_proves_nothing() {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.target("app").inside().latency = Duration::from_secs(12);
+    rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.pass(Duration::from_mins(5)).await;
+    let inside = rig.target("app").inside();
+    let creates: Vec<_> =
+        inside.calls.iter().filter(|call| call.what.starts_with("create")).map(|call| call.at).collect();
+    assert_eq!(creates.len(), 2);
+    let proof = creates[0] + WRITE_LIMIT;
+    let looked = inside.calls.iter().any(|call| call.what == "fetch" && call.at >= proof && call.at < creates[1]);
+    assert!(looked, "look-ups of 12 s that began earlier may have missed what came in between");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reactivation_that_nobody_answered_is_not_done_away_with_before_its_time_limit() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    rig.declare(documents([inactive("a")], [target("app")])).await;
+    rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+    rig.declare(documents([user("a")], [target("app")])).await;
+    rig.pass(Duration::from_secs(20)).await;
+    assert_eq!(rig.target("app").count("enable"), 1, "it may still arrive, and the user may leave meanwhile");
+    rig.pass(Duration::from_mins(1)).await;
+    assert_eq!(rig.target("app").count("enable"), 2);
+    rig.assert_settled("app").await;
+}

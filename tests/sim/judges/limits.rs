@@ -1,0 +1,72 @@
+//! L4: limits over time, counted from recorded intents.
+
+use rosterd::model::change::Action;
+use rosterd::model::change::Cause;
+use rosterd::model::change::Change;
+use rosterd::model::history::OutcomeResult;
+use rosterd::store::Write;
+
+use crate::declared::DAY;
+use crate::judges::Facts;
+use crate::judges::Violation;
+use crate::judges::broken;
+use crate::judges::facts::Recorded;
+use crate::world::Entry;
+use crate::world::Event;
+
+/// What a change counts: an account, or each entitlement taken from a living one.
+fn units(change: &Change) -> u64 {
+    match change.action {
+        Action::Disable | Action::Delete => 1,
+        Action::Narrow => change.revoke.len() as u64,
+        _ => 0,
+    }
+}
+
+/// Whether a person let exactly this through.
+fn released(facts: &Facts, change: &Change) -> bool {
+    let alike = |other: &Change| {
+        (&other.record, other.action, other.revoked()) == (&change.record, change.action, change.revoked())
+    };
+    facts.words.iter().flat_map(|(_, word, _)| &word.changes).any(alike)
+}
+
+/// In any window, what was recorded stays below the limit.
+pub(crate) fn no_window_holds_more_than_its_limit(facts: &Facts, entry: &Entry) -> Option<Violation> {
+    let Event::Committed { writes, durable: true, .. } = &entry.event else { return None };
+    let intents = writes.iter().filter_map(|write| match write {
+        Write::Intent(intent) => Some(intent),
+        _ => None,
+    });
+    for intent in intents {
+        let Some(cause) = intent.change.cause else { continue };
+        let target = crate::judges::facts::target_number(intent.space.target.as_str());
+        // One operator who revokes one user is outside.
+        let revoked = |change: &Change| crate::judges::access::perhaps_revoked(facts, change.record.as_str());
+        if released(facts, &intent.change) || revoked(&intent.change) {
+            continue;
+        }
+        let window = u64::try_from(DAY.as_millis()).unwrap();
+        let counts = |recorded: &&Recorded| {
+            let nothing = matches!(recorded.outcome, Some(OutcomeResult::Nothing(_) | OutcomeResult::Refused(_)));
+            // What a clock step of less than a minute moves across the edge does not matter.
+            let inside = recorded.at + window > entry.at + 60_000;
+            let counted = recorded.target == target && recorded.intent.change.cause == Some(cause);
+            counted && inside && !nothing && !revoked(&recorded.intent.change)
+        };
+        let used: u64 = facts.intents.iter().filter(counts).map(|recorded| units(&recorded.intent.change)).sum();
+        // A limit that was lowered in the window binds what is planned from then on.
+        let limits = facts.accepted.iter().map(|accepted| {
+            let paper = &accepted.declared.papers[target];
+            if cause == Cause::Inferred { paper.inferred } else { paper.explicit }
+        });
+        let limit = limits.max().unwrap_or(0);
+        if used > limit {
+            return broken(
+                "L4",
+                format!("{used} were taken away in t{target} within 24 h ({}), {limit} are allowed", cause.as_str()),
+            );
+        }
+    }
+    None
+}
