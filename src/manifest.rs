@@ -23,6 +23,7 @@ mod combine;
 mod decode;
 mod document;
 mod endpoint;
+mod exception;
 mod expression;
 mod file;
 mod later;

@@ -247,7 +247,7 @@ pub enum Command {
     Healthcheck,
     /// The JSON Schema of documents
     Schema {
-        /// `User`, `Role`, `Target`, `TargetDefaults`; all of them where none is given
+        /// `User`, `Role`, `Target`, `TargetDefaults`, `Exception`; all of them where none is given
         kind: Option<String>,
     },
     /// A completion script for a shell

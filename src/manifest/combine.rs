@@ -9,6 +9,7 @@ use ring::digest::SHA256;
 
 use crate::manifest::Documents;
 use crate::manifest::Problem;
+use crate::manifest::exception;
 use crate::manifest::file::FileDocuments;
 use crate::manifest::file::FoundRole;
 use crate::manifest::file::MOST_DOCUMENTS;
@@ -88,7 +89,7 @@ pub fn combine(
     let beside = in_folder.iter().flat_map(|file| &file.operators);
     let documents: Vec<Placed<'_>> =
         included.chain(beside.map(|document| (document, rules.operator_documents_allowed))).collect();
-    let targets = merge::targets(&documents, &mut problems);
+    let mut targets = merge::targets(&documents, &mut problems);
 
     let broken = all().flat_map(|file| file.broken.iter().map(String::as_str)).collect();
     let hidden = files.iter().filter(|_| in_folder.is_empty()).flat_map(|file| &file.operators);
@@ -97,6 +98,7 @@ pub fn combine(
     let bundles = found_roles.values().chain(files.iter().flat_map(|file| &file.broken_roles));
     references::of_roles(bundles, &targets, &broken, &mut crossed);
     let people = users.values().chain(files.iter().flat_map(|file| &file.broken_users));
+    exception::attach(&documents, &users, &mut targets, &broken, &mut problems);
     references::of_users(people, &users, &found_roles, (rules, &broken), &mut crossed);
     let left_out = crossed.len().saturating_sub(MOST_PROBLEMS);
     crossed.sort();

@@ -26,11 +26,13 @@ pub enum Kind {
     Target,
     /// Values that several targets share.
     TargetDefaults,
+    /// An account that no user explains.
+    Exception,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::User, Self::Role, Self::Target, Self::TargetDefaults];
+    pub const ALL: [Self; 5] = [Self::User, Self::Role, Self::Target, Self::TargetDefaults, Self::Exception];
 
     /// The word under `kind`.
     pub fn as_str(self) -> &'static str {
@@ -39,17 +41,18 @@ impl Kind {
             Self::Role => "Role",
             Self::Target => "Target",
             Self::TargetDefaults => "TargetDefaults",
+            Self::Exception => "Exception",
         }
     }
 
     /// Whether only an operator may write such documents.
     pub fn is_operators(self) -> bool {
-        matches!(self, Self::Target | Self::TargetDefaults)
+        matches!(self, Self::Target | Self::TargetDefaults | Self::Exception)
     }
 }
 
 /// Kinds that a later version will have.
-const LATER: [&str; 3] = ["Template", "Exception", "Decision"];
+const LATER: [&str; 2] = ["Template", "Decision"];
 
 /// `metadata` of a document.
 #[derive(Debug, Deserialize, JsonSchema)]

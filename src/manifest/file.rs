@@ -63,7 +63,7 @@ pub(crate) struct FoundRole {
     pub(crate) source: SourceText<'static>,
 }
 
-/// A `Target` or `TargetDefaults`, to be typed when it is merged.
+/// A `Target`, `TargetDefaults` or `Exception`, to be typed when all are known.
 #[derive(Clone, Debug)]
 pub(crate) struct OperatorDocument {
     pub(crate) kind: Kind,
@@ -217,13 +217,13 @@ fn read_document(tree: Tree<'_>, source: &SourceText<'_>, report: &mut Report<'_
                 source: source.clone().into_owned(),
             }));
         }
-        Kind::Target | Kind::TargetDefaults if report.is_empty() => {
+        Kind::Target | Kind::TargetDefaults | Kind::Exception if report.is_empty() => {
             found.operators.push(OperatorDocument {
                 kind,
                 tree: tree.into_owned(0),
                 source: source.clone().into_owned(),
             });
         }
-        Kind::Target | Kind::TargetDefaults => {}
+        Kind::Target | Kind::TargetDefaults | Kind::Exception => {}
     }
 }

@@ -32,7 +32,7 @@ impl<'f> Excused<'f> {
         Self(broken)
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains(name)
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use crate::manifest::document::API_VERSION;
 use crate::manifest::document::Kind;
+use crate::manifest::exception::ExceptionDocument;
 use crate::manifest::role::RoleDocument;
 use crate::manifest::target::TargetDefaultsDocument;
 use crate::manifest::target::TargetDocument;
@@ -17,6 +18,7 @@ pub fn schema(kind: Kind) -> Json {
         Kind::User => generator.into_root_schema_for::<UserDocument>(),
         Kind::Role => generator.into_root_schema_for::<RoleDocument>(),
         Kind::Target => generator.into_root_schema_for::<TargetDocument>(),
+        Kind::Exception => generator.into_root_schema_for::<ExceptionDocument>(),
         Kind::TargetDefaults => generator.into_root_schema_for::<TargetDefaultsDocument>(),
     };
     let mut schema = Json::from(schema);

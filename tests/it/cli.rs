@@ -404,7 +404,7 @@ fn schemas_and_completions_are_printed() {
     let user = place.run(&["schema", "User"]).ends(DONE).json();
     assert!(user.to_string().contains("givenName"), "{user}");
     let all = place.run(&["schema"]).ends(DONE).json();
-    for kind in ["User", "Role", "Target", "TargetDefaults"] {
+    for kind in ["User", "Role", "Target", "TargetDefaults", "Exception"] {
         assert!(all[kind].is_object(), "{kind}");
     }
     for shell in ["bash", "zsh", "fish"] {

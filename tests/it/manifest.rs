@@ -183,6 +183,25 @@ fn every_problem_of_a_place_shows_the_line_and_marks_it() {
     }
 }
 
+#[test]
+fn an_exception_explains_an_account_of_its_target() {
+    let text = "apiVersion: rosterd.dev/v1
+kind: Exception
+metadata: { name: crm-batch }
+spec: { target: crm, account: svc-batch, owner: u-1, reason: nightly import, until: 2027-06-30 }
+";
+    let files = [("a.yaml", text), ("b.yaml", &user("u-1", "{}")), ("base.yaml", BASE)];
+    let files = files.map(|(name, text)| (name, text.as_bytes()));
+    let documents = load(&files, &try_out());
+    assert_eq!(codes(&documents), []);
+    let target = documents.targets.iter().find(|target| target.name.as_str() == "crm").unwrap();
+    let found: Vec<_> = target.exceptions.iter().map(|found| (found.account.as_str(), found.owner.as_str())).collect();
+    assert_eq!(found, [("svc-batch", "u-1")]);
+    assert_eq!(target.exceptions[0].until.unwrap().to_rfc3339(), "2027-06-30T00:00:00+00:00");
+    let folder = load(&files, &Rules { operator_documents_allowed: Allowed::No, teams: None });
+    assert!(folder.problems.iter().any(|problem| problem.code == "operator-document" && problem.file == "a.yaml"));
+}
+
 fn user(name: &str, spec: &str) -> String {
     format!("apiVersion: rosterd.dev/v1\nkind: User\nmetadata: {{ name: {name} }}\nspec: {spec}\n")
 }
