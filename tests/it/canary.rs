@@ -174,7 +174,7 @@ fn routes() -> Vec<String> {
     let named = table.split("get(\"").skip(1).filter_map(|rest| rest.split('"').next());
     let filled = |path: &str| {
         let mut path = path.replace("{target}", "crm").replace("{user}", "u-1");
-        for rest in ["{id}", "{digest}", "{name}", "{record}"] {
+        for rest in ["{id}", "{digest}", "{name}", "{record}", "{cycle}"] {
             path = path.replace(rest, "1");
         }
         assert!(!path.contains('{'), "{path}: say what stands for it");
