@@ -106,6 +106,8 @@ pub(crate) struct Facts {
     /// Links as the store has them.
     pub(crate) links: BTreeMap<(usize, String), AccountId>,
     generation: u64,
+    /// The first load of the process that runs: its targets get workers even where it is held.
+    pub(crate) first_of_life: Option<Arc<Declared>>,
     /// What the engine last recorded as everybody's documents.
     current_snapshot: Option<Arc<Snapshot>>,
     /// Digest of the last snapshot that was kept.
@@ -158,6 +160,7 @@ impl Facts {
             reads: Vec::new(),
             links: BTreeMap::new(),
             generation: 0,
+            first_of_life: None,
             current_snapshot: None,
             snapshot: String::new(),
             highest: 0,
@@ -246,7 +249,8 @@ impl Facts {
                     (*at, *known) = (entry.at, *taken);
                 }
             }
-            Event::Turned { .. } | Event::Life(_) | Event::Step(_) | Event::Rest(_) => {}
+            Event::Life(_) => self.first_of_life = None,
+            Event::Turned { .. } | Event::Step(_) | Event::Rest(_) => {}
             Event::Loaded(Load::Failed) | Event::Committed { .. } => {}
         }
     }
@@ -258,6 +262,7 @@ impl Facts {
             }
         }
         self.given.push(Arc::clone(declared));
+        self.first_of_life.get_or_insert_with(|| Arc::clone(declared));
         // Where nobody's access is touched nothing is recorded: targets follow at once.
         let same = |current: &Arc<Snapshot>| {
             let policies: Vec<_> = self.places.iter().map(|place| place.policy.clone()).collect();
