@@ -58,11 +58,10 @@ fn spoilt_samples_are_refused_in_words() {
     let mut number = 0_usize;
     for path in samples {
         let text = fs::read(&path).unwrap();
-        for spoilt in 0..6 {
+        for more in odd {
             number = number.wrapping_mul(6_364_136_223).wrapping_add(1_442_695_041);
             let at = number % text.len();
             let (before, after) = text.split_at(at);
-            let more = odd[spoilt];
             let whole = [before, more, &after[after.len() / 2..]].concat();
             for name in ["manifests", "settings"] {
                 let target = ALL.iter().find(|(known, _)| *known == name).unwrap().1;

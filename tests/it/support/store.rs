@@ -114,11 +114,16 @@ fn unaudited(writes: &[Write]) -> Vec<String> {
         let of = |event: &&&AuditEvent| event.details.get("intent").is_some_and(|id| *id == intent.as_str());
         events.iter().filter(|event| event.kind == kind).filter(of).count() == 1
     };
-    let missing = writes.iter().filter_map(|write| match write {
-        Write::Intent(intent) if !told("intent", &intent.id) => Some(format!("intent {}", intent.id.as_str())),
-        Write::Outcome(intent, ..) if !told("outcome", intent) => Some(format!("outcome {}", intent.as_str())),
-        Write::Decision(decision) if events.is_empty() => Some(format!("{decision:?}")),
-        _ => None,
+    let missing = writes.iter().filter_map(|write| {
+        if let Write::Intent(intent) = write {
+            (!told("intent", &intent.id)).then(|| format!("intent {}", intent.id.as_str()))
+        } else if let Write::Outcome(intent, ..) = write {
+            (!told("outcome", intent)).then(|| format!("outcome {}", intent.as_str()))
+        } else if let Write::Decision(decision) = write {
+            events.is_empty().then(|| format!("{decision:?}"))
+        } else {
+            None
+        }
     });
     missing.collect()
 }
