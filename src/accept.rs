@@ -6,6 +6,7 @@
 
 mod cause;
 mod narrow;
+pub mod policy;
 mod triples;
 
 use std::collections::BTreeMap;
@@ -111,6 +112,28 @@ pub fn judge(
     }
     let causes = cause::causes(projectors, previous, &next, &comparison, now);
     Verdict::Accepted { snapshot: next, level: comparison.after.level(), causes }
+}
+
+/// Which of these causes are about access that users of `snapshot` have (again): a changed target may
+/// have given back what an edit once took away, and a later loss has a cause of its own.
+pub fn stale_causes<'c>(
+    projectors: &[Arc<Projector>],
+    snapshot: &Snapshot,
+    remembered: impl IntoIterator<Item = &'c (RecordId, TargetName, Option<EntitlementName>)>,
+    now: DateTime<Utc>,
+) -> BTreeSet<(RecordId, TargetName, Option<EntitlementName>)> {
+    let mut granted = BTreeMap::new();
+    let mut stale = BTreeSet::new();
+    for key in remembered {
+        let (record, target, entitlement) = key;
+        let Some(user) = snapshot.users.get(record) else { continue };
+        let granted =
+            granted.entry(record).or_insert_with(|| triples::of_user(projectors, user, &snapshot.roles, now).0);
+        if granted.contains(&(target.clone(), entitlement.clone())) {
+            stale.insert(key.clone());
+        }
+    }
+    stale
 }
 
 fn first(documents: &Documents, sound: bool, projectors: &[Arc<Projector>], now: DateTime<Utc>) -> Verdict {

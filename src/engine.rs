@@ -5,12 +5,14 @@
 //! carries a key, never the news: a worker reads the newest snapshot again before each call.
 
 pub mod bounded;
+pub mod ends;
 pub mod explain;
 pub mod guardrail;
 pub mod intake;
 pub mod look;
 pub mod operation;
 pub mod pace;
+pub mod policy;
 pub mod queue;
 pub mod receipt;
 pub mod regain;
@@ -20,6 +22,7 @@ pub mod status;
 pub mod time;
 pub mod undo;
 pub mod what_if;
+pub mod windows;
 pub mod worker;
 
 use std::collections::BTreeSet;
@@ -42,6 +45,7 @@ use crate::engine::worker::Message;
 use crate::model::audit::AuditEvent;
 use crate::model::change::Change;
 use crate::model::decision::Decision;
+use crate::model::decision::DecisionKind;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
 use crate::model::ids::CycleId;
@@ -272,9 +276,10 @@ impl Engine {
         if said::holds_everywhere(decision.kind) {
             return said::say(&self.shared, decision).await;
         }
-        self.shared.check_decision(&decision)?;
+        let decision = self.shared.check_decision(decision)?;
         let event = shared::decision_event(&decision);
-        let target = decision.target.clone();
+        // A policy that is released replaces the worker of its target.
+        let target = decision.target.clone().filter(|_| decision.kind != DecisionKind::Loosen);
         let writes = vec![Write::Decision(decision), Write::Audit(event)];
         self.shared.store.commit(writes, self.shared.store.fence()).await?;
         match target {

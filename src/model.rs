@@ -18,5 +18,6 @@ pub mod plan;
 pub mod projection;
 pub mod role;
 pub mod snapshot;
+pub mod tally;
 pub mod target;
 pub mod user;

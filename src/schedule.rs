@@ -3,6 +3,7 @@
 //!
 //! croner and chrono-tz are named nowhere else.
 
+mod freeze;
 mod timetable;
 
 use std::time::Duration;
@@ -13,6 +14,8 @@ use chrono::Utc;
 use crate::model::user::User;
 use crate::model::user::Validity;
 
+pub use crate::schedule::freeze::Freezes;
+pub use crate::schedule::freeze::span;
 pub use crate::schedule::timetable::ScheduleError;
 pub use crate::schedule::timetable::Timetable;
 pub use crate::schedule::timetable::is_time_zone;

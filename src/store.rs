@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::DateTime;
+use chrono::TimeDelta;
 use chrono::Utc;
 
 use crate::model::account::AccountState;
@@ -37,10 +38,14 @@ use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
+use crate::model::ids::RoleName;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::snapshot::Snapshot;
+use crate::model::tally::Counter;
+use crate::model::tally::Thing;
+use crate::model::target::KnownTarget;
 
 /// Who may commit: the number that the store gave out when the lease was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +88,35 @@ pub enum Write {
     TokenRevoked(String),
     /// One event at the end of its chain.
     Audit(AuditEvent),
+    /// How many accounts of a space are owned and active from this moment on, in the time by which
+    /// windows slide; replaces what was noted within the same second.
+    Owned(Space, DateTime<Utc>, u64),
+    /// What is remembered of a target's documents; replaces the former.
+    Target(TargetName, KnownTarget),
+    /// How far the wall clock is ahead of the time by which windows slide.
+    WindowLag(TimeDelta),
+    /// Since when an end date is known, from when it was first seen; `None` forgets it.
+    EndDate(EndDate, Option<DateTime<Utc>>),
+}
+
+/// A moment at which access ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndDate {
+    /// Of whom.
+    pub record: RecordId,
+    /// Of which role that the user holds; `None`: of everything.
+    pub role: Option<RoleName>,
+    /// When.
+    pub until: DateTime<Utc>,
+}
+
+/// What windows slide by, as far as the store remembers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowTime {
+    /// How far the wall clock was ahead.
+    pub lag: TimeDelta,
+    /// When something was counted last, in any space.
+    pub newest: Option<DateTime<Utc>>,
 }
 
 /// The accepted snapshot and how much access it gives.
@@ -196,11 +230,23 @@ pub trait Store: Send + Sync {
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError>;
     /// Intents without an outcome, oldest first.
     async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError>;
-    /// How many narrowing units (an account, or one entitlement) intents recorded since `since`
-    /// took away for this cause. An intent that left nothing, or was refused, does not count: it is
-    /// sent again, and counts then.
-    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError>;
-    /// How many links of the space were not disabled by us at `at`, or now where that is unknown.
+    /// Every thing that intents recorded since `since` (in the time by which windows slide) are
+    /// about, by what counts it, with when it was last counted. What became of a call changes
+    /// nothing.
+    async fn counted(
+        &self,
+        space: &Space,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Counter, Thing, DateTime<Utc>)>, StoreError>;
+    /// What was noted last of owned active accounts at `at` or before; `None`: nothing that old.
+    async fn owned_active_at(&self, space: &Space, at: DateTime<Utc>) -> Result<Option<u64>, StoreError>;
+    /// What windows slide by.
+    async fn window_time(&self) -> Result<WindowTime, StoreError>;
+    /// Targets whose documents were accepted at some time.
+    async fn known_targets(&self) -> Result<BTreeMap<TargetName, KnownTarget>, StoreError>;
+    /// Since when the end dates of these users are known.
+    async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError>;
+    /// How many links of the space were not disabled by us.
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError>;
     /// The last accepted snapshot.
     async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError>;

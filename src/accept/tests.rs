@@ -132,12 +132,8 @@ fn projectors(scope: Scope) -> Vec<Arc<Projector>> {
             foreign_delete: ForeignDelete::Report,
         },
         schedule: None,
-        limits: Limits {
-            narrow_inferred: Vec::new(),
-            narrow_explicit: Vec::new(),
-            requests_per_second: None,
-            concurrency: 4,
-        },
+        limits: Limits::none(),
+        freeze: Vec::new(),
         exceptions: Vec::new(),
         origin: origin(),
     };

@@ -5,6 +5,7 @@
 //! (the snapshot and why access narrows), and dropped as far as they do not.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -28,13 +29,18 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::tally::Counter;
+use crate::model::tally::Thing;
+use crate::model::target::KnownTarget;
 use crate::store::AcceptedSnapshot;
 use crate::store::AccountFilter;
 use crate::store::CauseKey;
+use crate::store::EndDate;
 use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Token;
+use crate::store::WindowTime;
 use crate::store::Write;
 
 /// See the module.
@@ -90,6 +96,10 @@ impl Store for Scratch {
                 | Write::Cycle(_)
                 | Write::Token(_)
                 | Write::TokenRevoked(_)
+                | Write::Owned(..)
+                | Write::Target(..)
+                | Write::WindowLag(_)
+                | Write::EndDate(..)
                 | Write::Audit(_) => {}
             }
         }
@@ -116,8 +126,28 @@ impl Store for Scratch {
         self.inner.open_intents(space).await
     }
 
-    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.inner.narrowed_since(space, cause, since).await
+    async fn counted(
+        &self,
+        space: &Space,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Counter, Thing, DateTime<Utc>)>, StoreError> {
+        self.inner.counted(space, since).await
+    }
+
+    async fn owned_active_at(&self, space: &Space, at: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
+        self.inner.owned_active_at(space, at).await
+    }
+
+    async fn window_time(&self) -> Result<WindowTime, StoreError> {
+        self.inner.window_time().await
+    }
+
+    async fn known_targets(&self) -> Result<BTreeMap<TargetName, KnownTarget>, StoreError> {
+        self.inner.known_targets().await
+    }
+
+    async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError> {
+        self.inner.end_dates(records).await
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {

@@ -19,6 +19,7 @@ use crate::engine::status::Status;
 use crate::engine::status::TargetStatus;
 use crate::model::ids::TargetName;
 use crate::model::plan::Hold;
+use crate::model::plan::HoldKind;
 
 /// Everything, for people.
 pub fn text(status: &Status) -> String {
@@ -216,11 +217,14 @@ fn more(all: usize, noun: &str, line: &mut impl FnMut(String, String)) {
 /// A hold, with the command that lets it through.
 pub fn hold(target: &TargetName, hold: &Hold) -> String {
     let changes = count(len(&hold.changes), "change");
-    let what = format!("holds {changes} ({})", hold.limit.as_str());
+    let what = match hold.limit {
+        HoldKind::Loosen => "keeps to the stricter of two policies".to_owned(),
+        _ => format!("holds {changes} ({})", hold.limit.as_str()),
+    };
     let reason = plain(&hold.reason);
     let told = format!("{}\n  {reason}", styled(WAITS, &what));
-    // The guardrail's own words may name the command already.
-    if reason.contains(hold.digest.as_str()) {
+    // The guardrail's own words may name the command already; a freeze needs none.
+    if reason.contains(hold.digest.as_str()) || hold.limit == HoldKind::Freeze {
         return told;
     }
     format!("{told}\n  to let it through: `{}`", words::release(target, hold))

@@ -112,7 +112,8 @@ pub fn release(target: &TargetName, hold: &Hold) -> String {
         | HoldKind::Clear
         | HoldKind::Delete
         | HoldKind::Seats
-        | HoldKind::Freeze => format!("rosterd holds release {}", hold.digest),
+        | HoldKind::Loosen => format!("rosterd holds release {}", hold.digest),
+        HoldKind::Freeze => "nothing: it goes on by itself when the freeze ends".to_owned(),
     }
 }
 

@@ -1,8 +1,14 @@
 //! The facts that guardrails judge by: decisions, windows, and whether a target is known at all.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
 
 use crate::engine::shared::Shared;
 use crate::model::change::Cause;
@@ -15,13 +21,20 @@ use crate::model::link::LinkedBy;
 use crate::model::link::Space;
 use crate::model::plan::HoldKind;
 use crate::model::plan::Plan;
+use crate::model::tally::Counter;
+use crate::model::tally::Tally;
+use crate::model::tally::Thing;
 use crate::model::target::Target;
 use crate::plan;
 use crate::plan::Guards;
+use crate::plan::canonical::essence;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// What people decided about one target, and whether it was ever written.
+/// No window is longer.
+const LONGEST: TimeDelta = TimeDelta::days(30);
+
+/// What people decided about one target, what was done there lately, and whether it was ever written.
 #[derive(Clone, Debug, Default)]
 pub struct Guardrail {
     /// Whether the store has links or intents of the space: without, it is first contact.
@@ -29,18 +42,22 @@ pub struct Guardrail {
     /// Why the store may be older than what it once knew, until a person enforces the target again.
     doubt: Option<String>,
     enforced: BTreeSet<Digest>,
-    released: BTreeSet<Digest>,
+    released: BTreeMap<Digest, DateTime<Utc>>,
+    /// What recorded intents touched, as far back as any window reaches.
+    pub tally: Arc<Tally>,
     /// Whether the last of `suspend` and `resume` was a suspend.
     pub suspended: bool,
 }
 
 impl Guardrail {
     /// Reads the facts of a space.
-    pub async fn of(store: &dyn Store, space: &Space, links: &BTreeMap<RecordId, Link>) -> Result<Self, StoreError> {
+    pub async fn of(shared: &Shared, space: &Space, links: &BTreeMap<RecordId, Link>) -> Result<Self, StoreError> {
+        let store = &*shared.store;
         // A link that a person made says nothing about what rosterd may do to the rest.
         let ours = links.values().any(|link| link.by != LinkedBy::Person);
         let known = ours || (links.is_empty() && store.spaces(&space.target).await?.contains(space));
-        let mut guardrail = Self { known, ..Self::default() };
+        let counted = store.counted(space, shared.window_now() - LONGEST).await?;
+        let mut guardrail = Self { known, tally: Arc::new(counted.into_iter().collect()), ..Self::default() };
         guardrail.decided(store, &space.target).await?;
         Ok(guardrail)
     }
@@ -54,7 +71,7 @@ impl Guardrail {
             }
             match (decision.kind, decision.digest) {
                 (DecisionKind::Enforce, Some(digest)) => drop(self.enforced.insert(digest)),
-                (DecisionKind::Release, Some(digest)) => drop(self.released.insert(digest)),
+                (DecisionKind::Release, Some(digest)) => drop(self.released.insert(digest, decision.at)),
                 (DecisionKind::Suspend, _) => self.suspended = true,
                 (DecisionKind::Resume, _) => self.suspended = false,
                 (
@@ -75,32 +92,47 @@ impl Guardrail {
         Ok(())
     }
 
-    /// Moves what is over a limit into holds. `populated`: the target holds accounts; `queued` tells the narrowing units that were let
-    /// through and have no intent yet.
+    /// Moves what is over a limit into holds.
     pub async fn guard(
         &self,
         shared: &Shared,
         target: &Target,
         plan: Plan,
-        (populated, queued): (bool, impl Fn(Cause) -> u64),
+        around: &Around<'_>,
     ) -> Result<Plan, StoreError> {
-        let now = shared.judged();
-        let mut narrowed: BTreeMap<(Cause, Duration), u64> = BTreeMap::new();
-        let by_cause =
-            [(Cause::Inferred, &target.limits.narrow_inferred), (Cause::Explicit, &target.limits.narrow_explicit)];
-        for (cause, windows) in by_cause {
-            for window in windows {
-                let since = now - chrono::Duration::from_std(window.window).unwrap_or(chrono::Duration::MAX);
-                let recorded = shared.store.narrowed_since(&plan.space, cause, since).await?;
-                narrowed.insert((cause, window.window), recorded + queued(cause));
-            }
+        let now = shared.window_now();
+        let lengths: BTreeSet<Duration> = target
+            .limits
+            .windows()
+            .into_iter()
+            .flatten()
+            .filter(|window| window.percent.is_some())
+            .map(|window| window.window)
+            .collect();
+        let current = shared.store.owned_active(&plan.space).await?;
+        let mut owned = BTreeMap::new();
+        for length in lengths {
+            let began = now - chrono::Duration::from_std(length).unwrap_or(chrono::Duration::MAX);
+            // A target that is younger than the window is judged by what it has now.
+            let then = shared.store.owned_active_at(&plan.space, began).await?.unwrap_or(current);
+            owned.insert(length, then);
         }
+        let released = self.released.iter().map(|(digest, at)| (digest.clone(), shared.window_time(*at))).collect();
         let guards = Guards {
-            first_contact: (!self.known && populated) || self.doubt.is_some(),
+            first_contact: (!self.known && around.populated) || self.doubt.is_some(),
             enforced: &self.enforced,
-            released: &self.released,
-            owned_active: shared.store.owned_active(&plan.space).await?,
-            narrowed: &|cause, window| narrowed.get(&(cause, window)).copied().unwrap_or_default(),
+            released: &released,
+            tally: &self.tally,
+            waiting: &around.waiting,
+            admitted: &|change| {
+                let waits = around.admitted.get(&change.record);
+                waits.is_some_and(|waits| waits.contains(&essence(change).to_string()))
+            },
+            dated: &|change| change.cause == Some(Cause::Explicit) && around.dated.contains(&change.record),
+            now,
+            owned_active: &|length| owned.get(&length).copied().unwrap_or(current),
+            seats_taken: around.seats_taken,
+            frozen: around.frozen,
             limits: &target.limits,
         };
         let mut plan = plan::guard(plan, &guards);
@@ -117,4 +149,21 @@ impl Guardrail {
         }
         Ok(plan)
     }
+}
+
+/// What stands around a plan when it is judged.
+#[derive(Default)]
+pub struct Around<'a> {
+    /// Whether the target holds accounts.
+    pub populated: bool,
+    /// What was let through and has no intent yet.
+    pub waiting: BTreeSet<(Counter, Thing)>,
+    /// Essences of changes that were let through and wait as they are, by user.
+    pub admitted: BTreeMap<RecordId, BTreeSet<String>>,
+    /// Users whose explicit narrowing follows from an end date that was known for a day.
+    pub dated: Cow<'a, BTreeSet<RecordId>>,
+    /// Seats that are taken, or will be by what waits.
+    pub seats_taken: u64,
+    /// When the freeze of this moment ends.
+    pub frozen: Option<DateTime<Utc>>,
 }

@@ -14,6 +14,9 @@ use crate::accept::Verdict;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::bounded::Bounded;
+use crate::engine::ends;
+use crate::engine::policy;
+use crate::engine::policy::Settled;
 use crate::engine::said;
 use crate::engine::shared::Current;
 use crate::engine::shared::Handle;
@@ -23,6 +26,7 @@ use crate::engine::shared::lock;
 use crate::engine::status::ShrinkHold;
 use crate::engine::status::TargetStatus;
 use crate::engine::time;
+use crate::engine::windows;
 use crate::engine::worker;
 use crate::engine::worker::Message;
 use crate::manifest;
@@ -34,6 +38,7 @@ use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
+use crate::model::plan::Hold;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Target;
 use crate::project::Projector;
@@ -52,6 +57,8 @@ type Causes = BTreeMap<(RecordId, TargetName, Option<EntitlementName>), Option<C
 /// Loads once, starts the workers, and watches where `running` says so.
 pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError> {
     time::begin(shared).await?;
+    shared.running.get_or_init(|| running);
+    windows::begin(shared).await?;
     said::start(shared, running).await?;
     if let Some(stored) = shared.store.snapshot().await? {
         let mut status = lock(&shared.source_status);
@@ -79,7 +86,8 @@ pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineE
 
 /// Reads the source again.
 pub async fn reload(shared: &Arc<Shared>) -> Result<(), EngineError> {
-    load(shared, Running::Daemon).await
+    let running = shared.running.get().copied().unwrap_or(Running::Once);
+    load(shared, running).await
 }
 
 async fn watch(shared: &Arc<Shared>) {
@@ -123,7 +131,8 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let blocking = documents.problems.iter().filter(|problem| problem.conflict_of.is_none()).count() + broken.len();
     let current = shared.current.load_full();
     let now = shared.judged();
-    let since = now - Duration::hours(24);
+    // Whichever way the wall clock was set, the day does not get shorter by it.
+    let since = now.min(shared.window_now()) - Duration::hours(24);
     let highest = shared.store.highest_level(since).await?;
     let shrink_accepted = accepted_shrinks(shared).await?;
     let previous = current.as_ref().map(|current| &*current.snapshot);
@@ -141,7 +150,11 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
         remember(shared, documents, snapshot, causes, level).await?;
     }
     debug_assert!(accepted || blocking > 0 || lock(&shared.source_status).shrink.is_some(), "a refusal has a reason");
-    staff(shared, projectors, accepted, running).await;
+    if accepted && retargeted(shared, &projectors) {
+        forget_stale_causes(shared, &projectors).await?;
+    }
+    let settled = policy::settle(shared, projectors, accepted).await?;
+    staff(shared, settled, accepted, running).await;
     if !same {
         let handles: Vec<_> = lock(&shared.handles).values().cloned().collect();
         for handle in handles {
@@ -164,6 +177,34 @@ fn projectors(targets: &[Arc<Target>]) -> (Vec<Arc<Projector>>, Vec<String>) {
         }
     }
     (sound, broken)
+}
+
+/// Whether some target is new or not as it was.
+fn retargeted(shared: &Shared, projectors: &[Arc<Projector>]) -> bool {
+    let handles = lock(&shared.handles);
+    let same = |projector: &Arc<Projector>| {
+        let target = projector.target();
+        handles.get(&target.name).is_some_and(|handle| handle.target == *target)
+    };
+    !projectors.iter().all(same)
+}
+
+/// Forgets causes of losses that a changed target made good.
+async fn forget_stale_causes(shared: &Shared, projectors: &[Arc<Projector>]) -> Result<(), EngineError> {
+    let Some(snapshot) = shared.snapshot() else { return Ok(()) };
+    let mut remembered = BTreeSet::new();
+    for projector in projectors {
+        let causes = shared.store.causes(&projector.target().name).await?;
+        remembered
+            .extend(causes.into_keys().map(|CauseKey { record, target, entitlement }| (record, target, entitlement)));
+    }
+    let stale = accept::stale_causes(projectors, &snapshot, &remembered, shared.judged());
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let forget = |(record, target, entitlement)| Write::Cause(CauseKey { record, target, entitlement }, None);
+    shared.store.commit(stale.into_iter().map(forget).collect(), shared.store.fence()).await?;
+    Ok(())
 }
 
 async fn accepted_shrinks(shared: &Shared) -> Result<BTreeSet<Digest>, EngineError> {
@@ -246,6 +287,8 @@ async fn remember(
     let carried = said::carried(shared, &snapshot);
     let anew = !carried.is_empty();
     writes.extend(carried);
+    let previous = before.as_ref().map(|current| &*current.snapshot);
+    writes.extend(ends::noted(previous, &snapshot, shared.window_now()));
     let committed = shared.store.commit(writes, shared.store.fence()).await;
     shared.metrics.store_away.set(i64::from(committed.is_err()));
     committed?;
@@ -285,25 +328,25 @@ fn changed(previous: Option<&Snapshot>, next: &Snapshot) -> Changed {
 ///
 /// A refused or held load starts workers for targets that have none (the daemon may have started
 /// with it), and touches no other.
-async fn staff(shared: &Arc<Shared>, projectors: Vec<Arc<Projector>>, accepted: bool, running: Running) {
-    let names: BTreeSet<_> = projectors.iter().map(|projector| projector.target().name.clone()).collect();
-    let present: BTreeMap<_, _> =
-        lock(&shared.handles).iter().map(|(name, handle)| (name.clone(), Arc::clone(&handle.target))).collect();
+async fn staff(shared: &Arc<Shared>, settled: Vec<Settled>, accepted: bool, running: Running) {
+    let names: BTreeSet<_> = settled.iter().map(|settled| settled.projector.target().name.clone()).collect();
+    let present = lock(&shared.handles).clone();
     for name in present.keys().filter(|name| accepted && !names.contains(*name)) {
         tracing::info!(target = %name, "the target is no longer declared: its links stay, nothing is written");
         dismiss(shared, name);
     }
-    for projector in projectors {
+    for Settled { projector, loosening } in settled {
         let target = Arc::clone(projector.target());
-        let existing = present.get(&target.name);
-        if existing.is_some_and(|existing| !accepted || *existing == target) {
+        let same = |existing: &Handle| existing.target == target && existing.loosening == loosening;
+        if present.get(&target.name).is_some_and(|existing| !accepted || same(existing)) {
             continue;
         }
         match (shared.connectors)(&target) {
             Ok(connector) => {
-                let status = worker::recalled_status(shared, &target).await;
+                let mut status = worker::recalled_status(shared, &target).await;
+                status.holds.extend(loosening.clone());
                 dismiss(shared, &target.name);
-                hire(shared, projector, connector, status, running);
+                hire(shared, (projector, loosening), connector, status, running);
             }
             Err(error) => {
                 tracing::error!(target = %target.name, %error, "the target cannot be reached as configured");
@@ -322,7 +365,7 @@ fn dismiss(shared: &Shared, name: &TargetName) {
 
 fn hire(
     shared: &Arc<Shared>,
-    projector: Arc<Projector>,
+    (projector, loosening): (Arc<Projector>, Option<Hold>),
     connector: Arc<dyn Connector>,
     status: TargetStatus,
     running: Running,
@@ -333,7 +376,7 @@ fn hire(
     let (sender, commands) = mpsc::unbounded_channel();
     let (cancel, ended) = (shared.cancel.child_token(), CancellationToken::new());
     let status = Arc::new(Mutex::new(status));
-    let handle = Handle { target, projector, connector, sender, status, cancel, ended };
+    let handle = Handle { target, projector, connector, loosening, sender, status, cancel, ended };
     let after = lock(&shared.leaving).remove(&name);
     worker::spawn(shared, &handle, commands, after, running);
     lock(&shared.handles).insert(name, handle);

@@ -1,5 +1,6 @@
 //! Looking at a target: the door, whole listings, single users; and plans made from what was seen.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use crate::connector::ConnectorError;
 use crate::connector::Look;
 use crate::connector::Shape;
 use crate::engine::EngineError;
+use crate::engine::ends;
+use crate::engine::guardrail::Around;
 use crate::engine::guardrail::Guardrail;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
@@ -39,6 +42,7 @@ use crate::plan::Planned;
 use crate::plan::Planner;
 use crate::project::Projector;
 use crate::project::Table;
+use crate::schedule::Freezes;
 use crate::store::Store;
 use crate::store::StoreError;
 
@@ -294,9 +298,18 @@ pub async fn plan(
     let snapshot = snapshot.or_else(|| shared.snapshot()).ok_or_else(|| no_snapshot(shared))?;
     let view = view(shared, &handle, desired(shared, &handle, &snapshot, now)).await?;
     let planned = view.observe(records.as_ref()).await.map_err(LookError::from)?;
-    let guardrail = Guardrail::of(&*shared.store, &view.space, &view.links).await?;
-    let populated = planned.plan.accounts.values().sum::<u64>() > 0;
-    Ok(guardrail.guard(shared, &view.target, planned.plan, (populated, |_| 0)).await?)
+    let guardrail = Guardrail::of(shared, &view.space, &view.links).await?;
+    let plan = planned.plan;
+    let dated = ends::dated(shared, &snapshot, &view.causes, plan.changes.iter()).await?;
+    let active = plan.accounts.iter().filter(|(state, _)| state.gives_access()).map(|(_, count)| count).sum::<u64>();
+    let around = Around {
+        populated: plan.accounts.values().sum::<u64>() > 0,
+        dated: Cow::Owned(dated),
+        seats_taken: active.max(view.links.values().filter(|link| !link.disabled_by_us).count() as u64),
+        frozen: Freezes::new(&view.target.freeze).until(shared.now()),
+        ..Around::default()
+    };
+    Ok(guardrail.guard(shared, &view.target, plan, &around).await?)
 }
 
 /// Why there is nothing to plan from.

@@ -80,12 +80,7 @@ mod tests {
     use super::*;
 
     fn pace(rate: f64, concurrency: usize) -> Pace {
-        let limits = Limits {
-            narrow_inferred: Vec::new(),
-            narrow_explicit: Vec::new(),
-            requests_per_second: Some(rate),
-            concurrency,
-        };
+        let limits = Limits { requests_per_second: Some(rate), concurrency, ..Limits::none() };
         Pace::new(&limits, Instant::now())
     }
 

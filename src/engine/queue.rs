@@ -10,7 +10,6 @@ use chrono::Utc;
 use tokio::time::Instant;
 
 use crate::model::account::Account;
-use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::ids::CycleId;
@@ -140,14 +139,6 @@ impl Queue {
         self.entries.iter()
     }
 
-    /// Narrowing units that wait for a cause, of users that `counts`: they were let through and are
-    /// not yet recorded.
-    pub fn narrowing_units(&self, cause: Cause, counts: impl Fn(&RecordId) -> bool) -> u64 {
-        let entries = self.entries.iter().filter(|(record, _)| counts(record));
-        let changes = entries.flat_map(|(_, entry)| &entry.changes);
-        changes.filter(|change| change.cause == Some(cause)).map(Change::narrowing_units).sum()
-    }
-
     /// Makes everything due now: the door is open again.
     pub fn wake(&mut self, now: Instant) {
         for record in self.entries.keys().cloned().collect::<Vec<_>>() {
@@ -165,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::model::change::Action;
+    use crate::model::change::Cause;
 
     const ALL: [Lane; 3] = [Lane::Narrow, Lane::Neutral, Lane::Widen];
 
@@ -204,7 +196,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.put("a".into(), entry("a", Action::Create, Effect::Widens, now));
         queue.put("a".into(), entry("a", Action::Disable, Effect::Narrows, now));
-        assert_eq!((queue.len(), queue.narrowing_units(Cause::Explicit, |_| true)), (1, 1));
+        assert_eq!(queue.len(), 1);
         assert!(queue.pop(&[Lane::Widen], now).is_none());
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 
@@ -25,17 +26,21 @@ use crate::engine::said::Order;
 use crate::engine::said::Said;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::TargetStatus;
+use crate::engine::windows::WindowClock;
 use crate::metrics::Metrics;
 use crate::model::audit::AuditEvent;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
 use crate::model::ids::Digest;
 use crate::model::ids::TargetName;
+use crate::model::plan::Hold;
+use crate::model::plan::HoldKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Target;
 use crate::project::Projector;
 use crate::source::Source;
 use crate::store::Store;
+use crate::store::WindowTime;
 use crate::store::journal::Journal;
 
 /// Makes the connector of a target, or says why it cannot.
@@ -86,6 +91,8 @@ pub struct Handle {
     pub projector: Arc<Projector>,
     /// How it is reached.
     pub connector: Arc<dyn Connector>,
+    /// What its document loosens and nobody released.
+    pub loosening: Option<Hold>,
     /// Takes commands.
     pub sender: Sender,
     /// What it last said of itself.
@@ -128,6 +135,10 @@ pub struct Shared {
     pub(crate) order: Order,
     /// Words that hold everywhere are taken one after another.
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Whether it runs by itself, from its start on.
+    pub(crate) running: OnceLock<Running>,
+    /// The time by which windows slide.
+    pub(crate) windows: Mutex<WindowClock>,
     /// Loads are judged one after another.
     pub(crate) intake: tokio::sync::Mutex<()>,
 }
@@ -141,6 +152,7 @@ impl Shared {
     pub(crate) fn new(parts: Parts, journal: Option<Arc<dyn Journal>>) -> Self {
         let Parts { store, clock, metrics, source, connectors, max_shrink_percent } = parts;
         let guard = Mutex::new(Guard::new(Reading::of(&*clock)));
+        let windows = Mutex::new(WindowClock::new(&*clock, WindowTime::default()));
         let source_status = SourceStatus { name: source.name().to_owned(), ..SourceStatus::default() };
         Self {
             store,
@@ -161,6 +173,8 @@ impl Shared {
             said: ArcSwap::from_pointee(Said::default()),
             order: Order::default(),
             turn: tokio::sync::Mutex::new(()),
+            running: OnceLock::new(),
+            windows,
             intake: tokio::sync::Mutex::new(()),
         }
     }
@@ -191,7 +205,31 @@ impl Shared {
     }
 
     /// Refuses a decision about something that is not what waits now.
-    pub(crate) fn check_decision(&self, decision: &Decision) -> Result<(), EngineError> {
+    pub(crate) fn check_decision(&self, decision: Decision) -> Result<Decision, EngineError> {
+        let decision = self.about_a_hold(decision)?;
+        self.check_digest(&decision)?;
+        Ok(decision)
+    }
+
+    /// A release of a policy is a decision of its own; a freeze is released by nobody.
+    fn about_a_hold(&self, decision: Decision) -> Result<Decision, EngineError> {
+        let (DecisionKind::Release, Some(target), Some(digest)) = (decision.kind, &decision.target, &decision.digest)
+        else {
+            return Ok(decision);
+        };
+        let handle = self.handle(target)?;
+        let status = lock(&handle.status);
+        match status.holds.iter().find(|hold| hold.digest == *digest).map(|hold| hold.limit) {
+            Some(HoldKind::Loosen) => Ok(Decision { kind: DecisionKind::Loosen, ..decision.clone() }),
+            Some(HoldKind::Freeze) => Err(EngineError::Stale(
+                "a freeze is released by nobody: it ends by itself; to end it before, take it out of the target's document"
+                    .to_owned(),
+            )),
+            _ => Ok(decision.clone()),
+        }
+    }
+
+    fn check_digest(&self, decision: &Decision) -> Result<(), EngineError> {
         let waits: BTreeSet<Digest> = match (decision.kind, &decision.target) {
             (DecisionKind::Suspend | DecisionKind::Resume, Some(target)) => return self.handle(target).map(drop),
             (DecisionKind::AcceptShrink, _) => {

@@ -14,6 +14,7 @@ mod full;
 mod hands;
 mod heard;
 mod keyed;
+mod limits;
 mod outcome;
 mod owed;
 mod place;
@@ -63,6 +64,7 @@ use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::Looking;
 use crate::engine::worker::keyed::LooksDone;
 use crate::engine::worker::keyed::PATIENCE;
+use crate::engine::worker::limits::Frozen;
 use crate::engine::worker::owed::OwedList;
 use crate::engine::worker::owed::Recalled;
 use crate::engine::worker::place::Place;
@@ -82,6 +84,7 @@ use crate::model::projection::Desired;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Mode;
 use crate::project::Table;
+use crate::schedule::Freezes;
 use crate::schedule::Timetable;
 use crate::store::StoreError;
 use crate::store::Write;
@@ -130,6 +133,9 @@ pub(super) struct Worker {
     transitions: BTreeSet<(DateTime<Utc>, RecordId)>,
     pace: Arc<Mutex<Pace>>,
     queue: Queue,
+    frozen: Frozen,
+    /// Users whose explicit narrowing follows from an end date that was known for a day.
+    dated: BTreeSet<RecordId>,
     dirty: BTreeMap<RecordId, Dirty>,
     looking: BTreeMap<RecordId, Looking>,
     looking_lanes: BTreeSet<Lane>,
@@ -213,6 +219,7 @@ impl Worker {
         let target = Arc::clone(&handle.target);
         let timetable = target.schedule.as_ref().and_then(|schedule| Timetable::new(schedule).ok());
         let pace = Pace::new(&target.limits, Instant::now());
+        let frozen = Frozen::new(Freezes::new(&target.freeze));
         let table = Table::new(Arc::clone(&handle.projector));
         let mut worker = Self {
             shared: Arc::clone(shared),
@@ -229,6 +236,8 @@ impl Worker {
             transitions: BTreeSet::new(),
             pace: Arc::new(Mutex::new(pace)),
             queue: Queue::default(),
+            frozen,
+            dated: BTreeSet::new(),
             dirty: BTreeMap::new(),
             looking: BTreeMap::new(),
             looking_lanes: BTreeSet::new(),
@@ -553,6 +562,7 @@ impl Worker {
     /// Commits what nothing else carried along. On failure it stays for the next try.
     async fn commit_rest(&mut self) {
         self.settle_repeats();
+        self.note_windows();
         let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
         if self.writes.is_empty() || paused {
             return;

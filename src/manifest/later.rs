@@ -6,12 +6,11 @@
 pub(crate) fn field(name: &str) -> Option<&'static str> {
     Some(match name {
         "approval" => "take it out; until approvals exist, hold the target with `mode: observe`",
-        "freeze" | "canary" => "take it out; until it exists, hold the target with `mode: observe`",
+        "canary" => "take it out; until it exists, hold the target with `mode: observe`",
         "welcome" | "launch" | "followUps" | "administrators" => "take it out",
         "blockers" => "take it out: accounts are ended without looking for what hangs on them",
         "deleteAfter" | "deleteUnattended" => "take it out: this version never deletes an account",
         "accounts" => "take it out: a person has one account in a target",
-        "seats" | "widen" | "privileged" | "update" | "delete" => "take it out: `narrow` is what is limited",
         _ => return None,
     })
 }

@@ -9,22 +9,18 @@ use crate::manifest::located::Located;
 use crate::manifest::report::Report;
 use crate::manifest::text::Place;
 use crate::manifest::words;
+use crate::model::target::Freeze;
 use crate::model::target::Limits;
 use crate::model::target::Schedule;
 use crate::model::target::Window;
+use crate::schedule::Freezes;
 use crate::schedule::Timetable;
 use crate::schedule::parse_duration;
 
-/// Calls in flight where the target says nothing: enough to hide latency, few enough for any
-/// service.
-const CONCURRENCY: usize = 8;
 /// More calls in flight than any target takes.
 const MOST_CONCURRENCY: usize = 1024;
 /// Longest window: recorded intents are kept as long.
 const LONGEST_WINDOW: Duration = Duration::from_hours(30 * 24);
-
-const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -32,6 +28,18 @@ pub(crate) struct LimitsEntry {
     /// On what is taken away.
     #[serde(default)]
     narrow: NarrowEntry,
+    /// On creations, adoptions, reactivations and grants; default 500 in 1 h, and 20 `of: adoptions`
+    /// in 24 h.
+    widen: Option<Vec<Located<WidenEntry>>>,
+    /// On grants of privileged entitlements; default 2 in 24 h.
+    privileged: Option<Vec<Located<WindowEntry>>>,
+    /// On accounts with changes that touch no access; default 50 % in 1 h, and 5 `of: clearings` (of
+    /// one attribute) in 1 h.
+    update: Option<Vec<Located<UpdateEntry>>>,
+    /// On deletions, each of which needs a person as well; default 5 in 24 h.
+    delete: Option<Vec<Located<WindowEntry>>>,
+    /// How many accounts may be active; creations are cut off there.
+    seats: Option<u64>,
     /// Calls a second.
     requests_per_second: Option<Located<f64>>,
     /// Calls in flight.
@@ -58,6 +66,69 @@ struct WindowEntry {
     window: Located<String>,
 }
 
+macro_rules! part_of_a_limit {
+    ($(#[$doc:meta])* $entry:ident, $(#[$word_doc:meta])* $part:ident: $word:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct $entry {
+            /// At most so many.
+            count: Option<u64>,
+            /// At most this share of the owned active accounts.
+            percent: Option<Located<f64>>,
+            /// How long: `1h`, `24h`.
+            window: Located<String>,
+            /// Only this part of what the limit counts.
+            of: Option<$part>,
+        }
+
+        $(#[$word_doc])*
+        #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+        #[serde(rename_all = "lowercase")]
+        enum $part {
+            $word,
+        }
+
+        impl Part for $entry {
+            fn split(self) -> (bool, WindowEntry) {
+                let Self { count, percent, window, of } = self;
+                (of.is_some(), WindowEntry { count, percent, window })
+            }
+        }
+    };
+}
+
+/// A window on all that a limit counts, or on a part of it.
+trait Part {
+    /// Whether it is of the part, and the window.
+    fn split(self) -> (bool, WindowEntry);
+}
+
+part_of_a_limit!(
+    /// A window of `widen`.
+    WidenEntry,
+    /// What a window of `widen` may be narrowed to.
+    WidenPart: Adoptions
+);
+part_of_a_limit!(
+    /// A window of `update`.
+    UpdateEntry,
+    /// What a window of `update` may be narrowed to.
+    UpdatePart: Clearings
+);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FreezeEntry {
+    /// When it begins, in five fields: `0 18 * * FRI`.
+    cron: Located<String>,
+    /// Of `cron`; an IANA name, `UTC` by default.
+    time_zone: Option<Located<String>>,
+    /// How long it lasts: `62h`.
+    #[serde(rename = "for")]
+    lasts: Located<String>,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ScheduleEntry {
@@ -71,11 +142,14 @@ pub(crate) struct ScheduleEntry {
 
 /// The limits, with the defaults for what is not named. `None` where one is wrong.
 pub(crate) fn limits(entry: LimitsEntry, report: &mut Report<'_>) -> Option<Limits> {
-    let LimitsEntry { narrow, requests_per_second, concurrency } = entry;
-    let inferred = Window { count: Some(10), percent: Some(5.0), window: DAY };
-    let explicit = |percent, window| Window { count: None, percent: Some(percent), window };
-    let narrow_inferred = windows(narrow.inferred, vec![inferred], report);
-    let narrow_explicit = windows(narrow.explicit, vec![explicit(25.0, HOUR), explicit(35.0, DAY)], report);
+    let LimitsEntry { narrow, widen, privileged, update, delete, seats, requests_per_second, concurrency } = entry;
+    let default = Limits::default();
+    let narrow_inferred = windows(narrow.inferred, default.narrow_inferred, report);
+    let narrow_explicit = windows(narrow.explicit, default.narrow_explicit, report);
+    let widen = parts(widen, (default.widen, default.adopt), report);
+    let privileged = windows(privileged, default.privileged, report);
+    let update = parts(update, (default.update, default.clear), report);
+    let delete = windows(delete, default.delete, report);
     if let Some(rate) = requests_per_second.filter(|rate| !(rate.value > 0.0 && rate.value <= 100_000.0)) {
         report
             .add(rate.place, "bad-limit", "`requestsPerSecond` is a number above 0")
@@ -88,12 +162,41 @@ pub(crate) fn limits(entry: LimitsEntry, report: &mut Report<'_>) -> Option<Limi
             .hint("to make no calls at all write `mode: suspended`");
         return None;
     }
+    let (widen, adopt) = widen?;
+    let (update, clear) = update?;
     Some(Limits {
         narrow_inferred: narrow_inferred?,
         narrow_explicit: narrow_explicit?,
+        widen,
+        adopt,
+        privileged: privileged?,
+        update,
+        clear,
+        delete: delete?,
+        seats,
         requests_per_second: requests_per_second.map(|rate| rate.value),
-        concurrency: concurrency.map_or(CONCURRENCY, |calls| calls.value),
+        concurrency: concurrency.map_or(default.concurrency, |calls| calls.value),
     })
+}
+
+/// A limit that is named replaces its default whole, that of its part included.
+fn parts<T: Part>(
+    entries: Option<Vec<Located<T>>>,
+    default: (Vec<Window>, Vec<Window>),
+    report: &mut Report<'_>,
+) -> Option<(Vec<Window>, Vec<Window>)> {
+    let Some(entries) = entries else { return Some(default) };
+    let (mut whole, mut part) = (Vec::new(), Vec::new());
+    let mut sound = true;
+    for Located { value, place } in entries {
+        let (of_part, entry) = value.split();
+        match window(&Located { value: entry, place }, report) {
+            Some(window) if of_part => part.push(window),
+            Some(window) => whole.push(window),
+            None => sound = false,
+        }
+    }
+    sound.then_some((whole, part))
 }
 
 fn windows(
@@ -168,6 +271,30 @@ pub(crate) fn schedule(entry: &Located<ScheduleEntry>, report: &mut Report<'_>) 
             None
         }
     }
+}
+
+/// The freezes, each of which lets go before it begins again. `None` where one is wrong.
+pub(crate) fn freezes(entries: Vec<Located<FreezeEntry>>, report: &mut Report<'_>) -> Option<Vec<Freeze>> {
+    let read: Vec<_> = entries.into_iter().map(|entry| freeze(entry, report)).collect();
+    read.into_iter().collect()
+}
+
+fn freeze(entry: Located<FreezeEntry>, report: &mut Report<'_>) -> Option<Freeze> {
+    let Located { value: FreezeEntry { cron, time_zone, lasts }, place } = entry;
+    let length = duration(&lasts, report);
+    let begins = ScheduleEntry { cron: Some(cron), time_zone, every: None };
+    let freeze = Freeze { begins: schedule(&Located { value: begins, place }, report)?, lasts: length? };
+    if freeze.lasts.is_zero() {
+        report.add(lasts.place, "bad-freeze", "this freeze holds nothing up").hint("write how long it lasts: `62h`");
+        return None;
+    }
+    if Freezes::new(std::slice::from_ref(&freeze)).is_endless() {
+        report
+            .add(lasts.place, "bad-freeze", "this freeze begins again before it ends, so it would never end")
+            .hint("make it shorter; to write nothing at all use `mode: observe`");
+        return None;
+    }
+    Some(freeze)
 }
 
 /// Notes an error whose text ends with its own hint.

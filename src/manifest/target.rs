@@ -15,6 +15,7 @@ use crate::manifest::document::Metadata;
 use crate::manifest::endpoint;
 use crate::manifest::expression;
 use crate::manifest::limits;
+use crate::manifest::limits::FreezeEntry;
 use crate::manifest::limits::LimitsEntry;
 use crate::manifest::limits::ScheduleEntry;
 use crate::manifest::located::Located;
@@ -88,6 +89,9 @@ pub(crate) struct TargetSpec {
     schedule: Option<Located<ScheduleEntry>>,
     #[serde(default)]
     limits: LimitsEntry,
+    /// When nothing but narrowing happens.
+    #[serde(default)]
+    freeze: Vec<Located<FreezeEntry>>,
 }
 
 /// One block of `environments`, which the connector reads: its keys.
@@ -184,6 +188,7 @@ pub(crate) fn convert(
     endpoint::check(spec_tree, chosen.as_deref(), allowed, report);
     let schedule = spec.schedule.and_then(|schedule| limits::schedule(&schedule, report));
     let limits = limits::limits(spec.limits, report);
+    let freeze = limits::freezes(spec.freeze, report);
     if let Some(partition) = &spec.partition {
         expression::account_condition(partition, report);
     }
@@ -218,6 +223,7 @@ pub(crate) fn convert(
         schedule,
         limits: limits?,
         exceptions: Vec::new(),
+        freeze: freeze?,
         origin,
     })
 }

@@ -180,16 +180,6 @@ impl Change {
         self.effect == Effect::Narrows && self.origins.iter().any(Origin::is_decision)
     }
 
-    /// What a limit on narrowing counts: an account is one, and so is each entitlement taken from
-    /// a living one; what narrows nothing is none, nor is what no limit is about.
-    pub fn narrowing_units(&self) -> u64 {
-        if self.cause.is_none() || self.is_revocation() {
-            return 0;
-        }
-        let whole = self.active == Some(false) || matches!(self.action, Action::Disable | Action::Delete);
-        if whole { 1 } else { self.revoke.len() as u64 }
-    }
-
     /// Whether access goes on until it is made. A deletion takes none: whatever still gives access
     /// is disabled before.
     pub fn takes_access(&self) -> bool {

@@ -125,6 +125,19 @@ pub struct Intent {
     pub at: DateTime<Utc>,
     /// No answer to the call counts after this.
     pub limit: DateTime<Utc>,
+    /// How limits count it.
+    #[serde(default)]
+    pub counting: Counting,
+}
+
+/// How limits count an intent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counting {
+    /// When it was recorded, in the time by which windows slide: the wall clock less what it was
+    /// set by since.
+    pub at: DateTime<Utc>,
+    /// Whether it follows from an end date that was known for a day.
+    pub dated: bool,
 }
 
 /// How an intent ended.

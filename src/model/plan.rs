@@ -166,11 +166,13 @@ pub enum HoldKind {
     Freeze,
     /// First contact with a target that holds accounts.
     FirstContact,
+    /// A target's document that loosens limits, mode or protected names.
+    Loosen,
 }
 
 impl HoldKind {
     /// Every kind, for metrics that show zero.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NarrowInferred,
         Self::NarrowExplicit,
         Self::Widen,
@@ -182,6 +184,7 @@ impl HoldKind {
         Self::Seats,
         Self::Freeze,
         Self::FirstContact,
+        Self::Loosen,
     ];
 
     /// The word used in plans and metrics.
@@ -198,6 +201,7 @@ impl HoldKind {
             Self::Seats => "seats",
             Self::Freeze => "freeze",
             Self::FirstContact => "first-contact",
+            Self::Loosen => "loosen",
         }
     }
 }

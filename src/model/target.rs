@@ -52,6 +52,8 @@ pub struct Target {
     pub limits: Limits,
     /// Accounts that no user explains, and what does.
     pub exceptions: Vec<Exception>,
+    /// When nothing but narrowing happens.
+    pub freeze: Vec<Freeze>,
     /// Where the document stands.
     pub origin: Origin,
 }
@@ -322,17 +324,127 @@ pub enum Schedule {
     Every(Duration),
 }
 
-/// `spec.limits`.
+/// `spec.limits`: by effect, over time. An empty list is no limit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// On narrowing by inference.
     pub narrow_inferred: Vec<Window>,
     /// On explicit narrowing.
     pub narrow_explicit: Vec<Window>,
+    /// On creations, adoptions, reactivations and grants together.
+    pub widen: Vec<Window>,
+    /// On adoptions.
+    pub adopt: Vec<Window>,
+    /// On grants of privileged entitlements.
+    pub privileged: Vec<Window>,
+    /// On accounts with neutral changes.
+    pub update: Vec<Window>,
+    /// On accounts on which one and the same attribute is cleared.
+    pub clear: Vec<Window>,
+    /// On deletions, each of which needs a person as well.
+    pub delete: Vec<Window>,
+    /// How many accounts may be active; `None`: as many as the target takes.
+    pub seats: Option<u64>,
     /// Calls a second; `None` leaves it to the target's answers.
     pub requests_per_second: Option<f64>,
     /// Calls in flight, the reserved slot for narrowing apart.
     pub concurrency: usize,
+}
+
+/// Calls in flight where the target says nothing: enough to hide latency, few enough for any
+/// service.
+const CONCURRENCY: usize = 8;
+
+impl Default for Limits {
+    /// What a target without `limits` has.
+    fn default() -> Self {
+        let hour = Duration::from_hours(1);
+        let day = Duration::from_hours(24);
+        let count = |count, window| Window { count: Some(count), percent: None, window };
+        let percent = |percent, window| Window { count: None, percent: Some(percent), window };
+        Self {
+            narrow_inferred: vec![Window { count: Some(10), percent: Some(5.0), window: day }],
+            narrow_explicit: vec![percent(25.0, hour), percent(35.0, day)],
+            widen: vec![count(500, hour)],
+            adopt: vec![count(20, day)],
+            privileged: vec![count(2, day)],
+            update: vec![percent(50.0, hour)],
+            clear: vec![count(5, hour)],
+            delete: vec![count(5, day)],
+            seats: None,
+            requests_per_second: None,
+            concurrency: CONCURRENCY,
+        }
+    }
+}
+
+impl Limits {
+    /// No limit on any effect.
+    pub fn none() -> Self {
+        Self {
+            narrow_inferred: Vec::new(),
+            narrow_explicit: Vec::new(),
+            widen: Vec::new(),
+            adopt: Vec::new(),
+            privileged: Vec::new(),
+            update: Vec::new(),
+            clear: Vec::new(),
+            delete: Vec::new(),
+            seats: None,
+            requests_per_second: None,
+            concurrency: CONCURRENCY,
+        }
+    }
+
+    /// Every list of windows.
+    pub fn windows(&self) -> [&[Window]; 8] {
+        let Self {
+            narrow_inferred,
+            narrow_explicit,
+            widen,
+            adopt,
+            privileged,
+            update,
+            clear,
+            delete,
+            seats: _,
+            requests_per_second: _,
+            concurrency: _,
+        } = self;
+        [narrow_inferred, narrow_explicit, widen, adopt, privileged, update, clear, delete]
+    }
+}
+
+/// One entry of `spec.freeze`: no widening, update or drift repair from each run of the timetable on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// When it begins.
+    pub begins: Schedule,
+    /// How long it lasts.
+    pub lasts: Duration,
+}
+
+/// What of a target's document acts at once when it gets stricter, and only after a person's release
+/// when it gets looser.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Whether changes are made.
+    pub mode: Mode,
+    /// Limits on what may change.
+    pub limits: Limits,
+    /// Name patterns of accounts that are never written.
+    pub protected: Vec<String>,
+}
+
+/// What is remembered of a target's documents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnownTarget {
+    /// The policy that acts.
+    pub policy: Policy,
+    /// Counts changes of the policy, so that a release is good for one loosening.
+    pub serial: u64,
+    /// Hashes of the parts of the newest document, by key.
+    pub parts: BTreeMap<String, String>,
 }
 
 /// One sliding window; where both bounds are given the smaller binds.

@@ -30,8 +30,12 @@ pub fn json(plan: &Plan) -> String {
 ///
 /// Reasons and lines are left out, so that a comment added to a manifest voids nobody's word.
 pub fn digest(changes: &[Change]) -> Digest {
-    let essences = Value::Array(changes.iter().map(essence).collect());
-    let bytes = hash(&SHA256, essences.to_string().as_bytes());
+    digest_of(Value::Array(changes.iter().map(essence).collect()))
+}
+
+/// Hex SHA-256 over a value, whatever the order of its keys.
+pub fn digest_of(value: Value) -> Digest {
+    let bytes = hash(&SHA256, sorted(value).to_string().as_bytes());
     let mut hex = String::with_capacity(64);
     for byte in bytes.as_ref() {
         let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();

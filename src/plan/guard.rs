@@ -1,25 +1,41 @@
-//! Limits on a whole plan, before its first call.
+//! Limits on a whole plan, before its first call (L4).
+//!
+//! What is over a limit is moved into a [`Hold`] as a whole, and everything else goes on. Limits are
+//! judged one after another, the one about the fewest changes first; what one of them holds, the
+//! next ones do not see.
 
+mod window;
+
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::DateTime;
+use chrono::SecondsFormat;
+use chrono::Utc;
+
+use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
+use crate::model::path::AttributePath;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
 use crate::model::plan::Plan;
+use crate::model::tally;
+use crate::model::tally::Counter;
+use crate::model::tally::Tally;
+use crate::model::tally::Thing;
 use crate::model::target::Limits;
 use crate::model::target::Window;
 use crate::plan::canonical;
+use crate::plan::guard::window::Bound;
 use crate::plan::order;
 
-/// From so many units on a percentage says something; below it one or two people are a large
-/// share of a small target.
-pub const AT_LEAST: u64 = 5;
+pub use crate::plan::guard::window::AT_LEAST;
 
 /// What a plan is judged by.
 pub struct Guards<'a> {
@@ -27,13 +43,24 @@ pub struct Guards<'a> {
     pub first_contact: bool,
     /// Digests of first plans that a person let through.
     pub enforced: &'a BTreeSet<Digest>,
-    /// Digests of holds that a person released.
-    pub released: &'a BTreeSet<Digest>,
-    /// Owned active accounts, by links.
-    pub owned_active: u64,
-    /// Units (an account, or one entitlement) that recorded intents of this cause took away
-    /// within this stretch of time before now.
-    pub narrowed: &'a dyn Fn(Cause, Duration) -> u64,
+    /// Digests of holds that a person released, and when.
+    pub released: &'a BTreeMap<Digest, DateTime<Utc>>,
+    /// What recorded intents touched.
+    pub tally: &'a Tally,
+    /// What was let through and is not recorded yet.
+    pub waiting: &'a BTreeSet<(Counter, Thing)>,
+    /// Whether a change was let through already and waits as it is: it is not judged again.
+    pub admitted: &'a dyn Fn(&Change) -> bool,
+    /// Whether a change follows from an end date that was known for a day.
+    pub dated: &'a dyn Fn(&Change) -> bool,
+    /// Now, in the time of the tally.
+    pub now: DateTime<Utc>,
+    /// Owned active accounts, by links, so long before now.
+    pub owned_active: &'a dyn Fn(Duration) -> u64,
+    /// Seats that are taken, or will be by what waits.
+    pub seats_taken: u64,
+    /// When the freeze of this moment ends.
+    pub frozen: Option<DateTime<Utc>>,
     /// The limits.
     pub limits: &'a Limits,
 }
@@ -59,9 +86,20 @@ fn judged(mut plan: Plan, guards: &Guards<'_>) -> Plan {
             return plan;
         }
     }
-    for cause in [Cause::Explicit, Cause::Inferred] {
-        narrowing(&mut plan, cause, guards);
+    frozen(&mut plan, guards);
+    let (admitted, asked) = std::mem::take(&mut plan.changes).into_iter().partition(|change| (guards.admitted)(change));
+    plan.changes = asked;
+    deletions(&mut plan, guards);
+    for rule in RULES {
+        rule.judge(&mut plan, guards);
+        if matches!(rule.kind, HoldKind::Adopt) {
+            seats(&mut plan, guards);
+        }
     }
+    clearings(&mut plan, guards);
+    let admitted: Vec<Change> = admitted;
+    plan.changes.extend(admitted);
+    plan.changes.sort_by(order::compare);
     plan
 }
 
@@ -73,89 +111,205 @@ fn first_contact(changes: Vec<Change>, digest: Digest, target: &TargetName) -> H
     Hold { limit: HoldKind::FirstContact, reason, digest, changes }
 }
 
-fn narrowing(plan: &mut Plan, cause: Cause, guards: &Guards<'_>) {
-    let set: Vec<Change> = plan.changes.iter().filter(|change| change.cause == Some(cause)).cloned().collect();
-    let (kind, windows) = match cause {
-        Cause::Explicit => (HoldKind::NarrowExplicit, &guards.limits.narrow_explicit),
-        Cause::Inferred => (HoldKind::NarrowInferred, &guards.limits.narrow_inferred),
-    };
-    let asked = Asked { units: set.iter().map(Change::narrowing_units).sum(), people: people(&set) };
-    let Some(over) = windows.iter().find_map(|window| over(window, cause, &asked, guards)) else { return };
-    // What a held person should get instead of what they keep waits too: nobody ends up with
-    // both halves of a swap.
-    let kept = people(&set);
-    let waits = |change: &Change| {
-        change.cause == Some(cause) || (change.effect == Effect::Widens && kept.contains(&change.record))
-    };
-    let (held, free): (Vec<Change>, Vec<Change>) = plan.changes.iter().cloned().partition(waits);
-    let digest = canonical::digest(&held);
-    if guards.released.contains(&digest) {
+/// During a freeze nothing but narrowing happens; nobody has to release it, since it ends by itself.
+fn frozen(plan: &mut Plan, guards: &Guards<'_>) {
+    let Some(until) = guards.frozen else { return };
+    let (free, held): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut plan.changes).into_iter().partition(|change| change.effect == Effect::Narrows);
+    plan.changes = free;
+    if !held.is_empty() {
+        let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let reason =
+            format!("`freeze` lasts until {until}: nothing but narrowing happens, and these go on by themselves then");
+        plan.holds.push(Hold { limit: HoldKind::Freeze, reason, digest: canonical::digest(&held), changes: held });
+    }
+}
+
+/// Each deletion needs a person, by itself.
+fn deletions(plan: &mut Plan, guards: &Guards<'_>) {
+    let (deletions, rest): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut plan.changes).into_iter().partition(|change| change.action == Action::Delete);
+    plan.changes = rest;
+    for change in deletions {
+        let changes = vec![change];
+        let digest = canonical::digest(&changes);
+        if guards.is_released(&digest, &changes) {
+            plan.changes.extend(changes);
+            continue;
+        }
+        let user = changes.first().map(|change| change.record.as_str()).unwrap_or_default();
+        let reason = format!(
+            "deleting the account of `{user}` needs a person; `rosterd holds release {digest}` lets exactly this through"
+        );
+        plan.holds.push(Hold { limit: HoldKind::Delete, reason, digest, changes });
+    }
+    plan.changes.sort_by(order::compare);
+}
+
+/// Creations are cut off where the seats end, in plan order; everything else goes on.
+fn seats(plan: &mut Plan, guards: &Guards<'_>) {
+    let Some(seats) = guards.limits.seats else { return };
+    let returns = |change: &&Change| matches!(change.action, Action::Reactivate | Action::Restore);
+    let mut taken = guards.seats_taken + plan.changes.iter().filter(returns).count() as u64;
+    let (free, held): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.changes).into_iter().partition(|change| {
+        let creates = change.action == Action::Create;
+        taken += u64::from(creates);
+        !creates || taken <= seats
+    });
+    plan.changes = free;
+    if held.is_empty() {
         return;
     }
-    plan.changes = free;
+    let told = format!("allows {seats} active accounts and {} are taken", guards.seats_taken);
+    hold(plan, HoldKind::Seats, &told, held, guards);
+}
+
+/// One attribute that loses its value on many accounts is a mistake more often than a wish.
+fn clearings(plan: &mut Plan, guards: &Guards<'_>) {
+    let paths: BTreeSet<AttributePath> = plan.changes.iter().flat_map(tally::cleared).cloned().collect();
+    for path in paths {
+        let set: Vec<_> =
+            plan.changes.iter().filter(|change| tally::cleared(change).any(|cleared| *cleared == path)).collect();
+        let counters = [Counter::Clear(path.clone())];
+        let bound = Bound { counters: &counters, verb: "cleared", set: &set };
+        let Some(over) = guards.limits.clear.iter().find_map(|window| bound.over(window, guards)) else { continue };
+        let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.changes)
+            .into_iter()
+            .partition(|change| tally::cleared(change).any(|cleared| *cleared == path));
+        plan.changes = free;
+        hold(plan, HoldKind::Clear, &format!("of `{path}` {over}"), held, guards);
+    }
+}
+
+/// Puts changes into a hold, or back where a person released exactly these.
+fn hold(plan: &mut Plan, kind: HoldKind, over: &str, held: Vec<Change>, guards: &Guards<'_>) {
+    let digest = canonical::digest(&held);
+    if guards.is_released(&digest, &held) {
+        plan.changes.extend(held);
+        plan.changes.sort_by(order::compare);
+        return;
+    }
     let reason = format!("`{}` {over}; `rosterd holds release {digest}` lets exactly these through", kind.as_str());
     plan.holds.push(Hold { limit: kind, reason, digest, changes: held });
 }
 
-fn people(changes: &[Change]) -> BTreeSet<&RecordId> {
-    changes.iter().map(|change| &change.record).collect()
+/// A limit of windows.
+struct Rule {
+    kind: HoldKind,
+    /// What it counts.
+    counters: &'static [Counter],
+    /// What was done, in a sentence: "3 were `verb` already".
+    verb: &'static str,
+    windows: fn(&Limits) -> &[Window],
+    /// Which changes it is about.
+    concerns: fn(&Change) -> bool,
 }
 
-struct Asked<'p> {
-    units: u64,
-    people: BTreeSet<&'p RecordId>,
+/// In this order: a change that several limits hold is shown under the first.
+const RULES: &[Rule] = &[
+    Rule {
+        kind: HoldKind::Delete,
+        counters: &[Counter::Delete],
+        verb: "deleted",
+        windows: |limits| &limits.delete,
+        concerns: |change| change.action == Action::Delete,
+    },
+    Rule {
+        kind: HoldKind::NarrowExplicit,
+        counters: &[Counter::NarrowExplicit, Counter::NarrowDated],
+        verb: "taken away",
+        windows: |limits| &limits.narrow_explicit,
+        concerns: |change| change.cause == Some(Cause::Explicit) && change.action != Action::Delete,
+    },
+    Rule {
+        kind: HoldKind::NarrowInferred,
+        counters: &[Counter::NarrowInferred],
+        verb: "taken away",
+        windows: |limits| &limits.narrow_inferred,
+        concerns: |change| change.cause == Some(Cause::Inferred) && change.action != Action::Delete,
+    },
+    Rule {
+        kind: HoldKind::Privileged,
+        counters: &[Counter::Privileged],
+        verb: "granted",
+        windows: |limits| &limits.privileged,
+        concerns: |change| change.grant.iter().any(|grant| grant.privileged),
+    },
+    Rule {
+        kind: HoldKind::Adopt,
+        counters: &[Counter::Adopt],
+        verb: "adopted",
+        windows: |limits| &limits.adopt,
+        concerns: |change| change.action == Action::Adopt,
+    },
+    Rule {
+        kind: HoldKind::Widen,
+        counters: &[Counter::Widen],
+        verb: "given",
+        windows: |limits| &limits.widen,
+        concerns: |change| change.effect == Effect::Widens,
+    },
+    Rule {
+        kind: HoldKind::Update,
+        counters: &[Counter::Update],
+        verb: "updated",
+        windows: |limits| &limits.update,
+        concerns: |change| change.effect == Effect::Neutral,
+    },
+];
+
+impl Rule {
+    fn judge(&self, plan: &mut Plan, guards: &Guards<'_>) {
+        for window in (self.windows)(guards.limits) {
+            for window in halves(*window) {
+                self.judge_by(plan, &window, guards);
+            }
+        }
+    }
+
+    /// `window` has one bound.
+    fn judge_by(&self, plan: &mut Plan, window: &Window, guards: &Guards<'_>) {
+        // An end date that everybody has known for a day surprises nobody: no percentage stops it.
+        let dated = |change: &Change| window.percent.is_some() && (guards.dated)(change);
+        let concerns = |change: &Change| (self.concerns)(change) && !dated(change);
+        let set: Vec<_> = plan.changes.iter().filter(|change| concerns(change)).collect();
+        let counters: Vec<_> = self
+            .counters
+            .iter()
+            .filter(|counter| window.percent.is_none() || **counter != Counter::NarrowDated)
+            .cloned()
+            .collect();
+        let bound = Bound { counters: &counters, verb: self.verb, set: &set };
+        let Some(over) = bound.over(window, guards) else { return };
+        // What a held person should get instead of what they keep waits too: nobody ends up with
+        // both halves of a swap. And nobody is deleted before the access that is left is taken.
+        let kept: BTreeSet<RecordId> =
+            set.iter().filter(|change| change.cause.is_some()).map(|change| change.record.clone()).collect();
+        let follows = |change: &Change| change.effect == Effect::Widens || change.action == Action::Delete;
+        let waits = |change: &Change| concerns(change) || (follows(change) && kept.contains(&change.record));
+        let (held, free): (Vec<_>, Vec<_>) = plan.changes.iter().cloned().partition(waits);
+        plan.changes = free;
+        hold(plan, self.kind, &over, held, guards);
+    }
 }
 
-/// Why a window does not take what is asked, if so.
-fn over(window: &Window, cause: Cause, asked: &Asked<'_>, guards: &Guards<'_>) -> Option<String> {
-    if asked.units == 0 {
-        return None;
-    }
-    let Window { count, percent, window } = window;
-    let used = (guards.narrowed)(cause, *window);
-    let total = used + asked.units;
-    let told = |allowed: u64, rule: String| {
-        format!(
-            "allows {allowed} in {} ({rule}); {used} were taken away already and this plan takes {} more",
-            span(*window),
-            asked.units
-        )
-    };
-    if let Some(count) = count.filter(|count| total > *count) {
-        return Some(told(count, "a count".to_owned()));
-    }
-    let percent = (*percent)?;
-    if used == 0 && asked.people.len() == 1 {
-        // One person is never a mass removal, however small the target.
-        return None;
-    }
-    if total < AT_LEAST {
-        let half = guards.owned_active / 2;
-        return (total > half).then(|| told(half, format!("half of {} owned accounts", guards.owned_active)));
-    }
-    let share = share(percent, guards.owned_active);
-    (total > share).then(|| told(share, format!("{percent} % of {} owned accounts", guards.owned_active)))
+/// Where a window has two bounds the smaller binds: each is judged by itself.
+fn halves(window: Window) -> impl Iterator<Item = Window> {
+    let count = window.count.map(|_| Window { percent: None, ..window });
+    let percent = window.percent.map(|_| Window { count: None, ..window });
+    [count, percent].into_iter().flatten()
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a share of at most 2^53 accounts, never negative, rounded down so that a limit is not exceeded"
-)]
-fn share(percent: f64, of: u64) -> u64 {
-    // Without the small term 10 % of 50 may come out a hair below 5.
-    (of as f64 * percent / 100.0 + 1e-9).floor().max(0.0) as u64
-}
+impl Guards<'_> {
+    /// Whether a person let exactly these changes through, and that word is not used up: once all of
+    /// it was done, the same changes need a new one.
+    fn is_released(&self, digest: &Digest, changes: &[Change]) -> bool {
+        let Some(at) = self.released.get(digest) else { return false };
+        let done = |(counter, thing): &(Counter, Thing)| self.tally.last(counter, thing).is_some_and(|last| last > *at);
+        !changes.iter().flat_map(|change| self.counted(change)).all(|counted| done(&counted))
+    }
 
-/// A stretch of time in the notation of manifests.
-fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0 => "0s".to_owned(),
-        _ if seconds.is_multiple_of(86_400) && seconds > 86_400 => format!("{}d", seconds / 86_400),
-        _ if seconds.is_multiple_of(3_600) => format!("{}h", seconds / 3_600),
-        _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
-        _ => format!("{seconds}s"),
+    fn counted(&self, change: &Change) -> BTreeSet<(Counter, Thing)> {
+        tally::counted(change, (self.dated)(change))
     }
 }

@@ -154,12 +154,8 @@ fn target() -> Target {
             foreign_delete: ForeignDelete::Report,
         },
         schedule: None,
-        limits: Limits {
-            narrow_inferred: Vec::new(),
-            narrow_explicit: Vec::new(),
-            requests_per_second: None,
-            concurrency: 4,
-        },
+        limits: Limits::none(),
+        freeze: Vec::new(),
         exceptions: Vec::new(),
         origin: origin("crm.yaml", 1),
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use chrono::DateTime;
+use chrono::TimeDelta;
 use chrono::Utc;
 
 use crate::model::audit::AuditEvent;
@@ -20,10 +21,13 @@ use crate::model::history::Standing;
 use crate::model::ids::AccountId;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::target::KnownTarget;
 use crate::store::AcceptedSnapshot;
 use crate::store::CauseKey;
+use crate::store::EndDate;
 use crate::store::Token;
 use crate::store::Write;
 
@@ -43,6 +47,7 @@ pub struct Batch {
     pub cycles: Vec<CycleRecord>,
     pub tokens: Vec<TokenWrite>,
     pub audit: Vec<AuditEvent>,
+    pub windows: Vec<WindowWrite>,
 }
 
 /// One row of links.
@@ -69,6 +74,18 @@ pub enum SeenWrite {
     Only(BTreeSet<AccountId>),
     /// [`Write::Unseen`]
     Drop(AccountId),
+}
+
+/// What limits are judged by, besides intents.
+pub enum WindowWrite {
+    /// [`Write::Owned`]
+    Owned(Space, DateTime<Utc>, u64),
+    /// [`Write::Target`]
+    Target(TargetName, Box<KnownTarget>),
+    /// [`Write::WindowLag`]
+    Lag(TimeDelta),
+    /// [`Write::EndDate`]
+    End(EndDate, Option<DateTime<Utc>>),
 }
 
 /// One token.
@@ -108,6 +125,10 @@ impl Batch {
             Write::Token(token) => self.tokens.push(TokenWrite::Set(token)),
             Write::TokenRevoked(name) => self.tokens.push(TokenWrite::Drop(name)),
             Write::Audit(event) => self.audit.push(event),
+            Write::Owned(space, at, active) => self.windows.push(WindowWrite::Owned(space, at, active)),
+            Write::Target(name, known) => self.windows.push(WindowWrite::Target(name, Box::new(known))),
+            Write::WindowLag(lag) => self.windows.push(WindowWrite::Lag(lag)),
+            Write::EndDate(end, since) => self.windows.push(WindowWrite::End(end, since)),
         }
     }
 }

@@ -75,7 +75,7 @@ const fn counted(name: &'static str, counter: &'static str, columns: &'static [(
 
 /// Everything that is moved, in an order in which rows name only rows before them. Not the lease,
 /// which belongs to a process, and not what the schema says of itself.
-pub const TABLES: [Table; 16] = [
+pub const TABLES: [Table; 20] = [
     table("meta", &[("key", Text), ("value", Text)]),
     counted("space", "id", &[("id", Int), ("target", Text), ("environment", Text), ("realm", Text)]),
     table(
@@ -99,8 +99,6 @@ pub const TABLES: [Table; 16] = [
             ("id", Text),
             ("space", Int),
             ("record", Text),
-            ("cause", Text),
-            ("units", Int),
             ("at", Int),
             ("body", Bytes),
             ("outcome", Text),
@@ -122,10 +120,14 @@ pub const TABLES: [Table; 16] = [
     table("token", &[("name", Text), ("body", Text)]),
     table("chain", &[("id", Int), ("target", Text), ("seq", Int), ("hash", Text), ("signature", Text)]),
     table("audit", &[("chain", Int), ("seq", Int), ("hash", Text), ("event", Text)]),
+    table("counted", &[("space", Int), ("counter", Text), ("thing", Text), ("at", Int)]),
+    table("owned", &[("space", Int), ("at", Int), ("active", Int)]),
+    table("known_target", &[("target", Text), ("body", Text)]),
+    table("end_date", &[("record", Text), ("role", Text), ("until", Int), ("since", Int)]),
 ];
 
-/// Keys of `meta` that are moved: which store it is, and whether it is doubted.
-pub const META: [&str; 2] = ["store", "doubt"];
+/// Keys of `meta` that are moved: which store it is, whether it is doubted, and what windows slide by.
+pub const META: [&str; 3] = ["store", "doubt", "window-lag"];
 
 /// One row of a table of [`TABLES`], its values in the order of its columns and of their kinds.
 #[derive(Clone, Debug, PartialEq)]

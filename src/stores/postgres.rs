@@ -26,10 +26,12 @@ mod schema;
 mod session;
 mod snapshots;
 mod transfer;
+mod windows;
 mod write;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,14 +66,19 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::tally::Counter;
+use crate::model::tally::Thing;
+use crate::model::target::KnownTarget;
 use crate::secrets::keys::Keys;
 use crate::store::AcceptedSnapshot;
 use crate::store::AccountFilter;
 use crate::store::CauseKey;
+use crate::store::EndDate;
 use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Token;
+use crate::store::WindowTime;
 use crate::store::Write;
 use crate::stores::postgres::fault::Fault;
 use crate::stores::postgres::fault::Kind;
@@ -315,9 +322,31 @@ impl Store for PostgresStore {
         self.read(async move |inner, db| read::open_intents(db, &inner.keys, &space).await).await
     }
 
-    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn counted(
+        &self,
+        space: &Space,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Counter, Thing, DateTime<Utc>)>, StoreError> {
         let space = space.clone();
-        self.read(async move |_, db| read::narrowed_since(db, &space, cause, since).await).await
+        self.read(async move |_, db| windows::counted(db, &space, since).await).await
+    }
+
+    async fn owned_active_at(&self, space: &Space, at: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
+        let space = space.clone();
+        self.read(async move |_, db| windows::owned_active_at(db, &space, at).await).await
+    }
+
+    async fn window_time(&self) -> Result<WindowTime, StoreError> {
+        self.read(async move |_, db| windows::time(db).await).await
+    }
+
+    async fn known_targets(&self) -> Result<BTreeMap<TargetName, KnownTarget>, StoreError> {
+        self.read(async move |_, db| windows::known_targets(db).await).await
+    }
+
+    async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError> {
+        let records = records.clone();
+        self.read(async move |_, db| windows::end_dates(db, &records).await).await
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {

@@ -7,6 +7,7 @@
 mod case;
 mod checks;
 mod guards;
+mod limits;
 mod properties;
 mod random;
 mod simulator;

@@ -32,6 +32,8 @@ mod journal;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod manifest;
 #[cfg(test)]
 mod metrics;

@@ -9,6 +9,7 @@ use rosterd::model::account::AccountState;
 use rosterd::model::decision::Decision;
 use rosterd::model::decision::DecisionKind;
 use rosterd::model::history::Intent;
+use rosterd::model::plan::HoldKind;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Mode;
 use rosterd::model::target::Target;
@@ -230,6 +231,7 @@ async fn a_revocation_is_owed_from_its_moment_where_the_mode_forbids_it() {
     assert!((owed[0].since - said).num_seconds() == 0, "{} {said}", owed[0].since);
     assert_eq!(rig.target("app").count("disable"), 0);
     rig.declare(documents([user("a")], [target("app")])).await;
+    rig.release(HoldKind::Loosen).await;
     assert_eq!(rig.target("app").count("disable"), 1);
     assert_eq!(rig.status("app").owed, []);
 }

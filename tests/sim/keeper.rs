@@ -2,6 +2,7 @@
 //! integration suite; what happens around each commit happens here.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,13 +22,18 @@ use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
 use rosterd::model::link::Link;
 use rosterd::model::link::Space;
+use rosterd::model::tally::Counter;
+use rosterd::model::tally::Thing;
+use rosterd::model::target::KnownTarget;
 use rosterd::store::AcceptedSnapshot;
 use rosterd::store::AccountFilter;
 use rosterd::store::CauseKey;
+use rosterd::store::EndDate;
 use rosterd::store::Fence;
 use rosterd::store::Store;
 use rosterd::store::StoreError;
 use rosterd::store::Token;
+use rosterd::store::WindowTime;
 use rosterd::store::Write;
 
 use crate::case::Death;
@@ -149,9 +155,33 @@ impl Store for Keeper {
         self.kept.open_intents(space).await
     }
 
-    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn counted(
+        &self,
+        space: &Space,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Counter, Thing, DateTime<Utc>)>, StoreError> {
         self.readable().await?;
-        self.kept.narrowed_since(space, cause, since).await
+        self.kept.counted(space, since).await
+    }
+
+    async fn owned_active_at(&self, space: &Space, at: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
+        self.readable().await?;
+        self.kept.owned_active_at(space, at).await
+    }
+
+    async fn window_time(&self) -> Result<WindowTime, StoreError> {
+        self.readable().await?;
+        self.kept.window_time().await
+    }
+
+    async fn known_targets(&self) -> Result<BTreeMap<TargetName, KnownTarget>, StoreError> {
+        self.readable().await?;
+        self.kept.known_targets().await
+    }
+
+    async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError> {
+        self.readable().await?;
+        self.kept.end_dates(records).await
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {

@@ -18,6 +18,7 @@ use crate::engine::shared::lock;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::away::Starting;
+use crate::engine::worker::limits;
 use crate::engine::worker::outcome;
 use crate::model::change::Action;
 use crate::model::change::Change;
@@ -29,6 +30,8 @@ use crate::store::Write;
 /// A call under way.
 pub(super) struct InFlight {
     pub(super) lane: Lane,
+    /// Whether it makes an account active.
+    pub(super) takes_seat: bool,
 }
 
 /// A call came to its end.
@@ -53,7 +56,10 @@ impl Worker {
         let pace = lock(&self.pace);
         if !self.passes(Lane::Narrow) {
             &[]
-        } else if self.passes(Lane::Widen) && pace.has_slot(Lane::Widen, self.in_flight.len(), narrowing) {
+        } else if self.passes(Lane::Widen)
+            && !self.frozen.is_on()
+            && pace.has_slot(Lane::Widen, self.in_flight.len(), narrowing)
+        {
             &ALL
         } else if pace.has_slot(Lane::Narrow, self.in_flight.len(), narrowing) {
             &NARROW
@@ -95,7 +101,8 @@ impl Worker {
                 break;
             }
             if let Some(call) = self.prepare(&record, entry) {
-                self.in_flight.insert(record.clone(), InFlight { lane });
+                let takes_seat = limits::takes_seat(&call.1.change);
+                self.in_flight.insert(record.clone(), InFlight { lane, takes_seat });
                 starting.push(call);
             }
         }
@@ -121,11 +128,12 @@ impl Worker {
         };
         let at = self.shared.now();
         let limit = chrono::Duration::from_std(self.call_limit()).unwrap_or(chrono::Duration::MAX);
+        let counting = self.counting(&change);
         let intent = match self.earlier_intent(record, &change) {
             Some(earlier) => Intent { limit: at + limit, ..earlier },
             None => {
                 let id = IntentId::from(Uuid::now_v7().to_string());
-                Intent { id, space, cycle: entry.cycle.clone(), change, at, limit: at + limit }
+                Intent { id, space, cycle: entry.cycle.clone(), change, at, limit: at + limit, counting }
             }
         };
         Some((operation, intent, entry))
@@ -138,6 +146,7 @@ impl Worker {
     /// Commits the intents and makes the calls. Without a commit, no call; while the store is away, what
     /// takes away is written down in the journal instead.
     async fn begin(&mut self, mut starting: Vec<Starting>) {
+        self.note_windows();
         let mut writes = std::mem::take(&mut self.writes);
         let carried = writes.len();
         for (_, intent, _) in starting.iter().filter(|(_, intent, _)| !self.is_known(&intent.id)) {
@@ -163,6 +172,7 @@ impl Worker {
         if let Some(place) = self.place.as_mut() {
             place.guardrail.known = true;
         }
+        self.count(starting.iter().map(|(_, intent, _)| intent));
         let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
         let shape = Arc::new(crate::engine::look::shape(&self.handle.projector, &links));
         let limit = self.call_limit();

@@ -250,12 +250,14 @@ impl Worker {
         self.metrics.set_conflicts(conflicts.len() as u64);
         for kind in crate::model::plan::HoldKind::ALL {
             let held = self.standing.holds.iter().filter(|hold| hold.limit == kind);
-            self.metrics.set_held(kind, held.map(|hold| hold.changes.len() as u64).sum());
+            let loosening = self.handle.loosening.iter().filter(|hold| hold.limit == kind).count() as u64;
+            self.metrics.set_held(kind, loosening + held.map(|hold| hold.changes.len() as u64).sum::<u64>());
         }
         let mut status = lock(&self.handle.status);
         status.conflicts = conflicts;
         status.drifted = drifted(&self.standing);
         status.holds.clone_from(&self.standing.holds);
+        status.holds.extend(self.handle.loosening.clone());
     }
 }
 

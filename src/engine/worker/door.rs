@@ -222,6 +222,8 @@ impl Worker {
             own_account: probe.own_account,
             links: Arc::default(),
             by_account: BTreeMap::new(),
+            active: 0,
+            noted_active: None,
             causes: Arc::new(causes),
             hands: Arc::new(hands),
             guardrail,
@@ -250,7 +252,7 @@ impl Worker {
         let store = &*self.shared.store;
         let links = store.links(space).await?;
         let causes = look::causes(store, &self.handle.target).await?;
-        let guardrail = Guardrail::of(store, space, &links).await?;
+        let guardrail = Guardrail::of(&self.shared, space, &links).await?;
         let open = store.open_intents(space).await?;
         let standings = store.standings(&self.handle.target.name).await?;
         let standing = standings.into_iter().find_map(|(of, standing)| (of == *space).then_some(standing));

@@ -21,7 +21,6 @@ use crate::engine::worker::keyed::Dirty;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::change::Action;
-use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::history::Trigger;
@@ -214,27 +213,6 @@ impl Worker {
             self.await_look(&skip.record, dirty);
             remaining.insert(skip.record.clone());
         }
-    }
-
-    /// Guardrails on a whole plan before its first call. `stay`: of what waits in the queue only
-    /// these users' changes go on beside the plan; `None`: all do. What the plan itself wants again
-    /// counts once.
-    pub(super) async fn guard(&mut self, plan: Plan, stay: Option<&BTreeSet<RecordId>>) -> Option<Plan> {
-        // A call that is known to have left nothing does not count, once the store knows it too.
-        self.commit_rest().await;
-        let place = self.place.as_ref()?;
-        let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
-        let counts = |record: &RecordId| !planned.contains(record) && stay.is_none_or(|stay| stay.contains(record));
-        let (guardrail, populated) = (place.guardrail.clone(), place.populated);
-        let units: BTreeMap<_, _> = [Cause::Explicit, Cause::Inferred]
-            .into_iter()
-            .map(|cause| (cause, self.queue.narrowing_units(cause, counts)))
-            .collect();
-        let queued = |cause| units.get(&cause).copied().unwrap_or_default();
-        let shared = Arc::clone(&self.shared);
-        let target = Arc::clone(&self.handle.target);
-        let guarded = guardrail.guard(&shared, &target, plan, (populated, queued)).await;
-        self.note(guarded)
     }
 
     /// Puts the changes of a plan into the queue; the users that now wait.

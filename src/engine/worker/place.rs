@@ -19,6 +19,9 @@ pub(super) struct Place {
     pub(super) own_account: Option<AccountId>,
     pub(super) links: Arc<BTreeMap<RecordId, Link>>,
     pub(super) by_account: BTreeMap<AccountId, RecordId>,
+    /// How many of `links` rosterd did not disable, and what the store was told of that last.
+    pub(super) active: u64,
+    pub(super) noted_active: Option<u64>,
     pub(super) causes: Arc<Causes>,
     pub(super) hands: Arc<Hands>,
     pub(super) guardrail: Guardrail,
@@ -30,17 +33,21 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn set_links(&mut self, links: BTreeMap<RecordId, Link>) {
+        self.active = links.values().filter(|link| !link.disabled_by_us).count() as u64;
         self.by_account = links.values().map(|link| (link.account.clone(), link.record.clone())).collect();
         self.links = Arc::new(links);
     }
 
     pub(super) fn put_link(&mut self, link: Link) {
         self.by_account.insert(link.account.clone(), link.record.clone());
-        Arc::make_mut(&mut self.links).insert(link.record.clone(), link);
+        self.active += u64::from(!link.disabled_by_us);
+        let before = Arc::make_mut(&mut self.links).insert(link.record.clone(), link);
+        self.active -= u64::from(before.is_some_and(|before| !before.disabled_by_us));
     }
 
     pub(super) fn take_link(&mut self, record: &RecordId) -> Option<Link> {
         let link = Arc::make_mut(&mut self.links).remove(record)?;
+        self.active -= u64::from(!link.disabled_by_us);
         self.by_account.remove(&link.account);
         Some(link)
     }
@@ -62,6 +69,16 @@ impl Place {
             drop(hands.insert(account.clone(), hand))
         }
         true
+    }
+
+    /// Accounts that are linked and that rosterd did not disable.
+    pub(super) fn owned_active(&self) -> u64 {
+        self.active
+    }
+
+    /// The same, where the store was told otherwise or nothing.
+    pub(super) fn newly_owned_active(&mut self) -> Option<u64> {
+        (self.noted_active.replace(self.active) != Some(self.active)).then_some(self.active)
     }
 
     /// The links of `records`, and of whoever else owns one of `accounts`.

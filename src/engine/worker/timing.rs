@@ -70,6 +70,7 @@ impl Worker {
     /// Acts on whatever the clock says: schedules, and validity that begins or ends.
     pub(super) fn on_time(&mut self) {
         let (now, judged) = (self.shared.now(), self.shared.judged());
+        self.freeze(now);
         let mut arrived = BTreeMap::new();
         while let Some((at, record)) = self.transitions.first().cloned().filter(|(at, _)| *at <= judged) {
             self.transitions.pop_first();
@@ -117,7 +118,7 @@ impl Worker {
         let wall = self.shared.now();
         // While the clock is doubted none arrives; a message tells when it is believed again.
         let next_second = self.transitions.first().map(|(at, _)| *at).filter(|_| self.shared.clock_is_trusted());
-        let by_clock = [next_second, self.next_run].into_iter().flatten().min();
+        let by_clock = [next_second, self.next_run, self.frozen.next_change()].into_iter().flatten().min();
         let by_clock = by_clock.map(|at| now + (at - wall).to_std().unwrap_or_default());
         let store = self.store_error.as_ref().map(|(_, until)| *until);
         // A store error whose time is over matters only where something waits for the store.

@@ -29,6 +29,7 @@ use crate::store::rows::outcome_columns;
 use crate::store::rows::standing_context;
 use crate::stores::postgres::fault::Fault;
 use crate::stores::postgres::hands;
+use crate::stores::postgres::windows;
 
 /// Rows of one statement: enough to make its round trip cheap, few enough to keep it in memory.
 pub(super) const ROWS: usize = 500;
@@ -49,7 +50,8 @@ pub(super) async fn all(db: &mut PgConnection, keys: &Keys, batch: &Batch) -> Re
     owed(db, &batch.owed).await?;
     seen(db, &batch.seen).await?;
     cycles(db, &batch.cycles).await?;
-    tokens(db, &batch.tokens).await
+    tokens(db, &batch.tokens).await?;
+    windows::write(db, &batch.windows).await
 }
 
 /// The number that stands for a space in every table.
@@ -167,12 +169,10 @@ async fn intents(db: &mut PgConnection, keys: &Keys, writes: &[IntentWrite]) -> 
 async fn open_intent(db: &mut PgConnection, keys: &Keys, intent: &Intent) -> Result<(), Fault> {
     let space = intern(db, &intent.space).await?;
     let body = keys.seal(&intent_context(intent.id.as_str()), &serde_json::to_vec(intent)?)?;
-    let units = i64::try_from(intent.change.narrowing_units()).unwrap_or(i64::MAX);
-    let sql = "INSERT INTO intent (id, space, record, cause, units, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "INSERT INTO intent (id, space, record, at, body) VALUES ($1, $2, $3, $4, $5)";
     let query = sqlx::query(sql).bind(intent.id.as_str()).bind(space).bind(intent.change.record.as_str());
-    let query = query.bind(intent.change.cause.map(Cause::as_str)).bind(units);
-    query.bind(nanos(intent.at)).bind(body).execute(db).await?;
-    Ok(())
+    query.bind(nanos(intent.at)).bind(body).execute(&mut *db).await?;
+    windows::count(db, space, intent).await
 }
 
 /// A cause stands as it was first seen until it is forgotten.

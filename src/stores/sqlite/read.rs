@@ -29,7 +29,6 @@ use crate::store::rows::LinkRow;
 use crate::store::rows::SeenRow;
 use crate::store::rows::bound;
 use crate::store::rows::intent_context;
-use crate::store::rows::nanos;
 use crate::store::rows::opened;
 use crate::store::rows::parsed;
 use crate::store::rows::standing_context;
@@ -96,20 +95,6 @@ pub(super) async fn intents_of(
         Ok((intent, outcome))
     };
     rows.into_iter().map(read).collect()
-}
-
-pub(super) async fn narrowed_since(
-    db: &mut SqliteConnection,
-    space: &Space,
-    cause: Cause,
-    since: DateTime<Utc>,
-) -> Result<u64, Fault> {
-    let Some(space) = known(db, space).await? else { return Ok(0) };
-    let sql = "SELECT coalesce(sum(units), 0) FROM intent WHERE space = $1 AND cause = $2 AND at >= $3
-        AND outcome IS NOT 'nothing' AND outcome IS NOT 'refused'";
-    let query = sqlx::query_scalar(sql).bind(space).bind(cause.as_str()).bind(nanos(since));
-    let units: i64 = query.fetch_one(db).await?;
-    Ok(units.unsigned_abs())
 }
 
 pub(super) async fn owned_active(db: &mut SqliteConnection, space: &Space) -> Result<u64, Fault> {

@@ -41,6 +41,7 @@ use crate::stores::sqlite::file;
 use crate::stores::sqlite::hands;
 use crate::stores::sqlite::lock::Lease;
 use crate::stores::sqlite::snapshots;
+use crate::stores::sqlite::windows;
 
 /// Rows of one statement. Its text is one JSON array, so the bound is memory, not parameters.
 const ROWS: usize = 500;
@@ -118,6 +119,7 @@ impl Writer {
             query.bind(serde_json::to_string(cycle)?).execute(&mut *tx).await?;
         }
         tokens(&mut tx, &batch.tokens).await?;
+        windows::write(&mut tx, &batch.windows).await?;
         let mut accepted = self.snapshot.clone();
         for snapshot in batch.snapshots {
             snapshots::write(&mut tx, &inner.keys, accepted.as_ref(), &snapshot).await?;
@@ -254,12 +256,10 @@ async fn intents(db: &mut SqliteConnection, keys: &Keys, writes: &[IntentWrite])
 async fn open_intent(db: &mut SqliteConnection, keys: &Keys, intent: &Intent) -> Result<(), Fault> {
     let space = intern(db, &intent.space).await?;
     let body = keys.seal(&intent_context(intent.id.as_str()), &serde_json::to_vec(intent)?)?;
-    let units = i64::try_from(intent.change.narrowing_units()).unwrap_or(i64::MAX);
-    let sql = "INSERT INTO intent (id, space, record, cause, units, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "INSERT INTO intent (id, space, record, at, body) VALUES ($1, $2, $3, $4, $5)";
     let query = sqlx::query(sql).bind(intent.id.as_str()).bind(space).bind(intent.change.record.as_str());
-    let query = query.bind(intent.change.cause.map(Cause::as_str)).bind(units);
-    query.bind(nanos(intent.at)).bind(body).execute(db).await?;
-    Ok(())
+    query.bind(nanos(intent.at)).bind(body).execute(&mut *db).await?;
+    windows::count(db, space, intent).await
 }
 
 /// A cause stands as it was first seen until it is forgotten.

@@ -30,6 +30,9 @@ use rosterd::model::projection::NoAccessReason;
 use rosterd::model::projection::Projected;
 use rosterd::model::projection::ProjectedGrant;
 use rosterd::model::projection::Projection;
+use rosterd::model::tally::Counter;
+use rosterd::model::tally::Tally;
+use rosterd::model::tally::Thing;
 use rosterd::model::target::AccountPolicy;
 use rosterd::model::target::Drift;
 use rosterd::model::target::Ending;
@@ -384,10 +387,10 @@ impl TargetCase {
             limits: Limits {
                 narrow_inferred: windows(&self.inferred),
                 narrow_explicit: windows(&self.explicit),
-                requests_per_second: None,
-                concurrency: 4,
+                ..Limits::none()
             },
             exceptions: self.exceptions.iter().map(|account| exception(account)).collect(),
+            freeze: Vec::new(),
             origin: origin("crm"),
         }
     }
@@ -515,12 +518,27 @@ impl World {
     pub(super) fn guarded(&self) -> Planned {
         let planned = self.planned();
         let Some(case) = &self.guard else { return planned };
+        let now = DateTime::UNIX_EPOCH;
+        let counter = |cause| match cause {
+            Cause::Explicit => Counter::NarrowExplicit,
+            Cause::Inferred => Counter::NarrowInferred,
+        };
+        let earlier = case.narrowed.iter().flat_map(|(cause, count)| {
+            (0..*count).map(move |number| (counter(*cause), Thing::new(format!("earlier {number}")), now))
+        });
+        let tally: Tally = earlier.collect();
         let guards = Guards {
             first_contact: case.first_contact,
             enforced: &BTreeSet::new(),
-            released: &BTreeSet::new(),
-            owned_active: case.owned_active,
-            narrowed: &|cause, _| case.narrowed.get(&cause).copied().unwrap_or_default(),
+            released: &BTreeMap::new(),
+            tally: &tally,
+            waiting: &BTreeSet::new(),
+            admitted: &|_| false,
+            dated: &|_| false,
+            now,
+            owned_active: &|_| case.owned_active,
+            seats_taken: 0,
+            frozen: None,
             limits: &self.target.limits,
         };
         Planned { plan: rosterd::plan::guard(planned.plan, &guards), ..planned }

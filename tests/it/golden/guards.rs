@@ -1,17 +1,23 @@
-//! Limits on narrowing, and first contact.
+//! Limits on narrowing, and first contact. The other limits stand in `limits`.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
 use rosterd::model::change::Cause;
 use rosterd::model::change::Effect;
 use rosterd::model::ids::Digest;
+use rosterd::model::ids::RecordId;
 use rosterd::model::plan::HoldKind;
 use rosterd::model::plan::Plan;
+use rosterd::model::tally::Counter;
+use rosterd::model::tally::Tally;
+use rosterd::model::tally::Thing;
 use rosterd::model::target::Limits;
-use rosterd::model::target::Window;
 use rosterd::plan::Guards;
 use rosterd::plan::guard;
 
@@ -21,7 +27,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// A plan that disables so many users by inference and so many explicitly, and creates one.
-fn plan(inferred: usize, explicit: usize) -> Plan {
+pub(super) fn plan(inferred: usize, explicit: usize) -> Plan {
     let mut case = String::from("users:\n  u-new: { values: { userName: new@acme.example } }\n");
     let mut links = String::from("links:\n");
     let mut accounts = String::from("[]");
@@ -40,32 +46,62 @@ fn plan(inferred: usize, explicit: usize) -> Plan {
     Case::from_text(&case, &accounts).world().planned().plan
 }
 
-struct Given {
-    owned: u64,
-    used: u64,
-    released: BTreeSet<Digest>,
+/// Now, in every test of this file.
+pub(super) fn now() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+/// What a plan is judged by, unless a test says otherwise: default limits, nothing done yet.
+pub(super) struct Given {
+    pub(super) owned: u64,
+    pub(super) tally: Tally,
+    pub(super) waiting: BTreeSet<(Counter, Thing)>,
+    pub(super) released: BTreeMap<Digest, DateTime<Utc>>,
+    pub(super) dated: BTreeSet<RecordId>,
+    pub(super) seats_taken: u64,
+    pub(super) frozen: Option<DateTime<Utc>>,
+    pub(super) first_contact: bool,
+    pub(super) enforced: BTreeSet<Digest>,
+    pub(super) limits: Limits,
 }
 
 impl Given {
-    fn owned(owned: u64) -> Self {
-        Self { owned, used: 0, released: BTreeSet::new() }
+    pub(super) fn owned(owned: u64) -> Self {
+        Self {
+            owned,
+            tally: Tally::default(),
+            waiting: BTreeSet::new(),
+            released: BTreeMap::new(),
+            dated: BTreeSet::new(),
+            seats_taken: 0,
+            frozen: None,
+            first_contact: false,
+            enforced: BTreeSet::new(),
+            limits: Limits::default(),
+        }
     }
 
-    fn judge(&self, plan: Plan) -> Plan {
-        let window = |count, percent, window| Window { count, percent, window };
-        let limits = Limits {
-            narrow_inferred: vec![window(Some(10), Some(5.0), DAY)],
-            narrow_explicit: vec![window(None, Some(25.0), HOUR), window(None, Some(35.0), DAY)],
-            requests_per_second: None,
-            concurrency: 4,
-        };
+    /// So many other things were counted, so long ago.
+    pub(super) fn used(mut self, counter: &Counter, count: u64, ago: Duration) -> Self {
+        let at = now() - ago;
+        self.tally.extend((0..count).map(|number| (counter.clone(), Thing::new(format!("other {number}")), at)));
+        self
+    }
+
+    pub(super) fn judge(&self, plan: Plan) -> Plan {
         let guards = Guards {
-            first_contact: false,
-            enforced: &BTreeSet::new(),
+            first_contact: self.first_contact,
+            enforced: &self.enforced,
             released: &self.released,
-            owned_active: self.owned,
-            narrowed: &|_, window| if window >= DAY { self.used } else { 0 },
-            limits: &limits,
+            tally: &self.tally,
+            waiting: &self.waiting,
+            admitted: &|_| false,
+            dated: &|change| change.cause == Some(Cause::Explicit) && self.dated.contains(&change.record),
+            now: now(),
+            owned_active: &|_| self.owned,
+            seats_taken: self.seats_taken,
+            frozen: self.frozen,
+            limits: &self.limits,
         };
         guard(plan, &guards)
     }
@@ -92,12 +128,16 @@ fn each_cause_has_limits_of_its_own() {
 
 #[test]
 fn what_was_taken_within_the_window_counts() {
-    let given = Given { used: 9, ..Given::owned(1000) };
+    let given = Given::owned(1000).used(&Counter::NarrowInferred, 9, DAY);
     assert!(given.held(1, 0).is_empty());
     assert_eq!(given.held(2, 0), [(HoldKind::NarrowInferred, 2)].into());
-    let explicit = Given { used: 20, ..Given::owned(100) };
+    let a_second_more = Given::owned(1000).used(&Counter::NarrowInferred, 9, DAY + Duration::from_secs(1));
+    assert!(a_second_more.held(10, 0).is_empty(), "the window has slid past them");
+    let explicit = Given::owned(100).used(&Counter::NarrowExplicit, 20, 2 * HOUR);
     assert!(explicit.held(0, 15).is_empty());
     assert_eq!(explicit.held(0, 16), [(HoldKind::NarrowExplicit, 16)].into());
+    let in_the_hour = Given::owned(100).used(&Counter::NarrowExplicit, 20, HOUR);
+    assert_eq!(in_the_hour.held(0, 6), [(HoldKind::NarrowExplicit, 6)].into());
 }
 
 #[test]
@@ -106,7 +146,8 @@ fn below_five_changes_half_of_the_target_is_the_bound_and_one_person_always_pass
     assert!(Given::owned(1).held(0, 1).is_empty());
     assert!(Given::owned(4).held(2, 0).is_empty());
     assert_eq!(Given::owned(4).held(3, 0), [(HoldKind::NarrowInferred, 3)].into());
-    assert_eq!(Given { used: 1, ..Given::owned(2) }.held(1, 0), [(HoldKind::NarrowInferred, 1)].into());
+    let one_before = Given::owned(2).used(&Counter::NarrowInferred, 1, HOUR);
+    assert_eq!(one_before.held(1, 0), [(HoldKind::NarrowInferred, 1)].into());
 }
 
 #[test]
@@ -121,28 +162,18 @@ fn what_is_over_is_held_whole_and_the_rest_goes_on() {
 fn a_release_lets_exactly_the_shown_changes_through() {
     let held = Given::owned(100).judge(plan(6, 0));
     let digest = held.holds[0].digest.clone();
-    let released = Given { released: [digest].into(), ..Given::owned(100) };
+    let released = Given { released: [(digest, now())].into(), ..Given::owned(100) };
     assert!(released.held(6, 0).is_empty());
     assert_eq!(released.held(7, 0), [(HoldKind::NarrowInferred, 7)].into());
 }
 
 #[test]
 fn first_contact_holds_everything_until_that_plan_is_enforced() {
-    let limits =
-        Limits { narrow_inferred: Vec::new(), narrow_explicit: Vec::new(), requests_per_second: None, concurrency: 4 };
-    let none = BTreeSet::new();
     let judge = |plan: Plan, enforced: &BTreeSet<Digest>| {
-        let guards = Guards {
-            first_contact: true,
-            enforced,
-            released: &none,
-            owned_active: 0,
-            narrowed: &|_, _| 0,
-            limits: &limits,
-        };
-        guard(plan, &guards)
+        let given = Given { first_contact: true, enforced: enforced.clone(), ..Given::owned(0) };
+        Given { limits: Limits::none(), ..given }.judge(plan)
     };
-    let held = judge(plan(2, 1), &none);
+    let held = judge(plan(2, 1), &BTreeSet::new());
     assert!(held.changes.is_empty());
     assert_eq!(held.holds.len(), 1);
     assert_eq!(held.holds[0].limit, HoldKind::FirstContact);

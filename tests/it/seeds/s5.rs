@@ -1,5 +1,6 @@
 //! S5: websites of a shop, whose customers have accounts on a billing site.
 
+use rosterd::model::plan::HoldKind;
 use serde_json::Value;
 use serde_json::json;
 
@@ -36,6 +37,8 @@ async fn s5_1_websites_share_defaults_and_differ_in_what_each_says_itself() {
     let own = format!("{paper}      {OPTIONS}:mailNotice: {{ value: false }}\n  schedule: {{ every: 4h }}\n");
     stage.sample.edit("targets.yaml", &[(paper, &own)]);
     let quiet = async |stage: &Stage| stage.account(FR, "s5-003").await[OPTIONS]["mailNotice"] == false;
+    // Both accounts of the website differ by it, which is more than half: a person agrees.
+    stage.agree_to(FR, HoldKind::Update).await;
     stage.until("the website's own word", quiet).await;
     assert_eq!(stage.account(FR, "s5-003").await[OPTIONS]["paymentConfirmation"], true);
     assert_eq!(stage.account(UK, "s5-003").await[OPTIONS]["mailNotice"], true);

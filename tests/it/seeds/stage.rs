@@ -39,11 +39,14 @@ use rosterd::manifest::Rules;
 use rosterd::metrics::Metrics;
 use rosterd::model::account::Account;
 use rosterd::model::change::Action;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
 use rosterd::model::history::CycleRecord;
 use rosterd::model::history::Trigger;
 use rosterd::model::ids::AccountId;
 use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
+use rosterd::model::plan::HoldKind;
 use rosterd::model::target::Target;
 use rosterd::secrets::keys::Keys;
 use rosterd::source::Source;
@@ -209,6 +212,15 @@ impl Stage {
     pub(crate) fn status(&self, target: &str) -> TargetStatus {
         let targets = self.engine.status().targets;
         targets.into_iter().find(|status| status.name.as_str() == target).unwrap()
+    }
+
+    /// A person agrees to what is held under this limit, once it is.
+    pub(crate) async fn agree_to(&self, target: &str, limit: HoldKind) {
+        let held = |stage: &Self| stage.status(target).holds.into_iter().find(|hold| hold.limit == limit);
+        self.until(&format!("a `{}` hold", limit.as_str()), async |stage| held(stage).is_some()).await;
+        let word = Decision::new(DecisionKind::Release, "local", self.clock.now());
+        let digest = held(self).map(|hold| hold.digest);
+        self.engine.decide(Decision { target: Some(target.into()), digest, ..word }).await.unwrap();
     }
 
     /// A cycle started by a person.

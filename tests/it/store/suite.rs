@@ -21,6 +21,7 @@ use rosterd::model::decision::DecisionKind;
 use rosterd::model::decision::Halts;
 use rosterd::model::hand::Hand;
 use rosterd::model::hand::Hands;
+use rosterd::model::history::Counting;
 use rosterd::model::history::CycleRecord;
 use rosterd::model::history::CycleResult;
 use rosterd::model::history::Intent;
@@ -39,16 +40,24 @@ use rosterd::model::plan::Skip;
 use rosterd::model::plan::SkipReason;
 use rosterd::model::role::Role;
 use rosterd::model::snapshot::Snapshot;
+use rosterd::model::tally::Counter;
+use rosterd::model::tally::Thing;
+use rosterd::model::target::KnownTarget;
+use rosterd::model::target::Limits;
+use rosterd::model::target::Mode;
+use rosterd::model::target::Policy;
 use rosterd::model::user::Login;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 use rosterd::store::AcceptedSnapshot;
 use rosterd::store::AccountFilter;
 use rosterd::store::CauseKey;
+use rosterd::store::EndDate;
 use rosterd::store::Fence;
 use rosterd::store::Store;
 use rosterd::store::StoreError;
 use rosterd::store::Token;
+use rosterd::store::WindowTime;
 use rosterd::store::Write;
 
 /// One test for each behaviour. `$open` gives a store and whatever must
@@ -62,7 +71,10 @@ macro_rules! store_suite {
             a_commit_under_another_fence_is_refused,
             writes_of_one_table_keep_their_order,
             intents_stay_open_until_their_outcome,
-            narrowing_is_counted_in_units_by_cause_and_time,
+            intents_are_counted_by_thing_and_time_whatever_became_of_them,
+            an_intent_that_follows_from_a_known_end_date_is_counted_apart,
+            owned_accounts_are_remembered_as_they_were_at_each_second,
+            what_limits_are_judged_by_is_remembered,
             what_we_disabled_is_not_counted_as_owned_and_active,
             a_snapshot_comes_back_as_it_went_in,
             the_highest_level_includes_the_one_that_stood_when_the_window_began,
@@ -168,7 +180,15 @@ pub(crate) fn intent(id: &str, record: &str, time: DateTime<Utc>) -> Intent {
         origins: vec![origin()],
     };
     let limit = time + TimeDelta::seconds(10);
-    Intent { id: id.into(), space: space(), cycle: "c-1".into(), change, at: time, limit }
+    Intent {
+        id: id.into(),
+        space: space(),
+        cycle: "c-1".into(),
+        change,
+        at: time,
+        limit,
+        counting: Counting { at: time, dated: false },
+    }
 }
 
 fn disabling(id: &str, cause: Cause, time: DateTime<Utc>) -> Intent {
@@ -314,25 +334,85 @@ pub(crate) async fn intents_stay_open_until_their_outcome(store: &impl Store) {
     assert_eq!(store.intents_of(&space(), &"u-2".into(), 2).await.unwrap(), Vec::new());
 }
 
-pub(crate) async fn narrowing_is_counted_in_units_by_cause_and_time(store: &impl Store) {
+pub(crate) async fn intents_are_counted_by_thing_and_time_whatever_became_of_them(store: &impl Store) {
     let intents = [
         narrowing("old", Cause::Inferred, at(0), 9),
         narrowing("three", Cause::Inferred, at(10), 3),
         disabling("whole", Cause::Inferred, at(11)),
+        disabling("whole again", Cause::Inferred, at(13)),
         disabling("other", Cause::Explicit, at(11)),
-        narrowing("nothing", Cause::Inferred, at(12), 5),
         narrowing("refused", Cause::Inferred, at(12), 2),
         intent("neutral", "u-1", at(12)),
     ];
     commit(store, intents.into_iter().map(Write::Intent).collect()).await;
-    let nothing = OutcomeResult::Nothing("not sent".to_owned());
-    let refused = OutcomeResult::Refused("no".to_owned());
-    let closed = [("nothing", nothing), ("refused", refused), ("whole", OutcomeResult::Done)];
+    let closed = [
+        ("refused", OutcomeResult::Refused("no".to_owned())),
+        ("three", OutcomeResult::Nothing("not sent".to_owned())),
+        ("whole", OutcomeResult::Done),
+    ];
     commit(store, closed.into_iter().map(|(id, result)| Write::Outcome(id.into(), result, at(13))).collect()).await;
-    assert_eq!(store.narrowed_since(&space(), Cause::Inferred, at(10)).await.unwrap(), 3 + 1);
-    assert_eq!(store.narrowed_since(&space(), Cause::Inferred, at(0)).await.unwrap(), 9 + 3 + 1);
-    assert_eq!(store.narrowed_since(&space(), Cause::Explicit, at(0)).await.unwrap(), 1);
-    assert_eq!(store.narrowed_since(&elsewhere(), Cause::Inferred, at(0)).await.unwrap(), 0);
+    let count = async |space: &Space, since| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (counter, _, at) in store.counted(space, since).await.unwrap() {
+            assert!(at >= since);
+            *counts.entry(counter.word()).or_default() += 1;
+        }
+        counts
+    };
+    let words = |rows: &[(&str, usize)]| rows.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect();
+    let all: BTreeMap<String, usize> = words(&[("narrow.inferred", 9 + 1), ("narrow.explicit", 1), ("update", 1)]);
+    assert_eq!(count(&space(), at(0)).await, all, "nine entitlements and one account, each once");
+    let late: BTreeMap<String, usize> = words(&[("narrow.inferred", 2 + 1), ("update", 1)]);
+    assert_eq!(count(&space(), at(12)).await, late, "from the last time on");
+    assert_eq!(count(&elsewhere(), at(0)).await, BTreeMap::new());
+    assert_eq!(store.window_time().await.unwrap().newest, Some(at(13)));
+}
+
+pub(crate) async fn an_intent_that_follows_from_a_known_end_date_is_counted_apart(store: &impl Store) {
+    let mut dated = disabling("dated", Cause::Explicit, at(5));
+    dated.counting.dated = true;
+    commit(store, vec![Write::Intent(dated)]).await;
+    let counted = store.counted(&space(), at(0)).await.unwrap();
+    assert_eq!(counted, [(Counter::NarrowDated, Thing::new("account a-1"), at(5))]);
+}
+
+pub(crate) async fn owned_accounts_are_remembered_as_they_were_at_each_second(store: &impl Store) {
+    assert_eq!(store.owned_active_at(&space(), at(0)).await.unwrap(), None);
+    let writes = [(at(10), 7), (at(10) + TimeDelta::milliseconds(300), 8), (at(20), 3)];
+    commit(store, writes.into_iter().map(|(at, active)| Write::Owned(space(), at, active)).collect()).await;
+    for (second, active) in [(9, None), (10, Some(8)), (19, Some(8)), (20, Some(3)), (99, Some(3))] {
+        assert_eq!(store.owned_active_at(&space(), at(second)).await.unwrap(), active, "at {second}");
+    }
+    assert_eq!(store.owned_active_at(&elsewhere(), at(99)).await.unwrap(), None);
+}
+
+pub(crate) async fn what_limits_are_judged_by_is_remembered(store: &impl Store) {
+    assert_eq!(store.window_time().await.unwrap(), WindowTime::default());
+    let lag = TimeDelta::seconds(-86_401);
+    let policy = Policy { mode: Mode::Observe, limits: Limits::default(), protected: vec!["svc-*".to_owned()] };
+    let parts = BTreeMap::from([("mode".to_owned(), "hash".to_owned())]);
+    let known = KnownTarget { policy, serial: 3, parts };
+    let next = KnownTarget { serial: 4, ..known.clone() };
+    let end = |role: Option<&str>| EndDate { record: "u-1".into(), role: role.map(Into::into), until: at(50) };
+    commit(
+        store,
+        vec![
+            Write::WindowLag(lag),
+            Write::Target("crm".into(), known),
+            Write::Target("crm".into(), next.clone()),
+            Write::EndDate(end(None), Some(at(1))),
+            Write::EndDate(end(None), Some(at(2))),
+            Write::EndDate(end(Some("agent")), Some(at(3))),
+        ],
+    )
+    .await;
+    assert_eq!(store.window_time().await.unwrap().lag, lag);
+    assert_eq!(store.known_targets().await.unwrap(), BTreeMap::from([("crm".into(), next)]));
+    let ends = store.end_dates(&BTreeSet::from(["u-1".into(), "u-2".into()])).await.unwrap();
+    assert_eq!(ends, BTreeMap::from([(end(None), at(1)), (end(Some("agent")), at(3))]), "as first seen");
+    commit(store, vec![Write::EndDate(end(None), None)]).await;
+    assert_eq!(store.end_dates(&BTreeSet::from(["u-1".into()])).await.unwrap().len(), 1);
+    assert_eq!(store.end_dates(&BTreeSet::from(["u-2".into()])).await.unwrap().len(), 0);
 }
 
 pub(crate) async fn what_we_disabled_is_not_counted_as_owned_and_active(store: &impl Store) {

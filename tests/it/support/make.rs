@@ -151,10 +151,10 @@ pub(crate) fn target(name: &str) -> Target {
         limits: Limits {
             narrow_inferred: vec![Window { count: Some(1_000), percent: None, window: day }],
             narrow_explicit: vec![Window { count: Some(1_000), percent: None, window: day }],
-            requests_per_second: None,
-            concurrency: 8,
+            ..Limits::none()
         },
         exceptions: Vec::new(),
+        freeze: Vec::new(),
         origin: origin("Target"),
     }
 }

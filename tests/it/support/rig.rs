@@ -22,6 +22,7 @@ use rosterd::model::decision::Decision;
 use rosterd::model::decision::DecisionKind;
 use rosterd::model::ids::Digest;
 use rosterd::model::ids::TargetName;
+use rosterd::model::plan::HoldKind;
 
 use crate::support::journal::MemoryJournal;
 use crate::support::source::MemorySource;
@@ -131,6 +132,13 @@ impl Rig {
         let report = self.sync(target).await.unwrap();
         assert_eq!(report.plan.changes, [], "a second plan is empty");
         assert_eq!(report.plan.holds, [], "nothing is held");
+    }
+
+    /// A person lets what `app` holds under this limit through.
+    pub(crate) async fn release(&self, limit: HoldKind) {
+        let hold = self.status("app").holds.into_iter().find(|hold| hold.limit == limit).unwrap();
+        self.engine.decide(self.decision(DecisionKind::Release, Some(hold.digest))).await.unwrap();
+        self.rest().await;
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use chrono::DateTime;
+use chrono::TimeDelta;
 use chrono::Utc;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::audit::ChainedEvent;
@@ -27,13 +28,19 @@ use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
 use rosterd::model::link::Link;
 use rosterd::model::link::Space;
+use rosterd::model::tally::Counter;
+use rosterd::model::tally::Thing;
+use rosterd::model::tally::counted;
+use rosterd::model::target::KnownTarget;
 use rosterd::store::AcceptedSnapshot;
 use rosterd::store::AccountFilter;
 use rosterd::store::CauseKey;
+use rosterd::store::EndDate;
 use rosterd::store::Fence;
 use rosterd::store::Store;
 use rosterd::store::StoreError;
 use rosterd::store::Token;
+use rosterd::store::WindowTime;
 use rosterd::store::Write;
 
 #[derive(Default)]
@@ -58,6 +65,11 @@ pub(crate) struct Inside {
     standings: BTreeMap<Space, Standing>,
     pub(crate) owed: BTreeMap<(Space, RecordId), DateTime<Utc>>,
     seen: BTreeMap<(Space, AccountId), SeenAccount>,
+    pub(crate) counted: BTreeMap<(Space, Counter, Thing), DateTime<Utc>>,
+    owned: BTreeMap<(Space, DateTime<Utc>), u64>,
+    pub(crate) targets: BTreeMap<TargetName, KnownTarget>,
+    lag: TimeDelta,
+    ends: BTreeMap<EndDate, DateTime<Utc>>,
 }
 
 #[derive(Default)]
@@ -85,7 +97,21 @@ impl Inside {
             Write::Unlink(space, record) => drop(self.links.remove(&(space, record))),
             Write::Hand(space, account, hand) if hand.is_blank() => drop(self.hands.remove(&(space, account))),
             Write::Hand(space, account, hand) => drop(self.hands.insert((space, account), hand)),
-            Write::Intent(intent) => self.intents.push(intent),
+            Write::Intent(intent) => {
+                for (counter, thing) in counted(&intent.change, intent.counting.dated) {
+                    let last = self.counted.entry((intent.space.clone(), counter, thing)).or_default();
+                    *last = intent.counting.at.max(*last);
+                }
+                self.intents.push(intent);
+            }
+            Write::Owned(space, at, active) => {
+                let second = DateTime::from_timestamp(at.timestamp(), 0).unwrap();
+                self.owned.insert((space, second), active);
+            }
+            Write::Target(name, known) => drop(self.targets.insert(name, known)),
+            Write::WindowLag(lag) => self.lag = lag,
+            Write::EndDate(end, Some(since)) => drop(self.ends.entry(end).or_insert(since)),
+            Write::EndDate(end, None) => drop(self.ends.remove(&end)),
             Write::Outcome(id, outcome, _) => drop(self.outcomes.insert(id, outcome)),
             Write::Snapshot(snapshot) => self.snapshots.push(snapshot),
             Write::Cause(key, Some(cause)) => drop(self.causes.insert(key, cause)),
@@ -175,15 +201,37 @@ impl Store for MemoryStore {
         Ok(open.filter(|intent| intent.space == *space).cloned().collect())
     }
 
-    async fn narrowed_since(&self, space: &Space, cause: Cause, since: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn counted(
+        &self,
+        space: &Space,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Counter, Thing, DateTime<Utc>)>, StoreError> {
         let inside = self.open();
         inside.readable()?;
-        let counted = inside.intents.iter().filter(|intent| {
-            let outcome = inside.outcomes.get(&intent.id);
-            let nothing = matches!(outcome, Some(OutcomeResult::Nothing(_) | OutcomeResult::Refused(_)));
-            intent.space == *space && intent.at >= since && intent.change.cause == Some(cause) && !nothing
-        });
-        Ok(counted.map(|intent| intent.change.narrowing_units()).sum())
+        let mine = inside.counted.iter().filter(|((at, _, _), last)| at == space && **last >= since);
+        Ok(mine.map(|((_, counter, thing), last)| (counter.clone(), thing.clone(), *last)).collect())
+    }
+
+    async fn owned_active_at(&self, space: &Space, at: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
+        let inside = self.open();
+        inside.readable()?;
+        let older = inside.owned.range((space.clone(), DateTime::<Utc>::MIN_UTC)..=(space.clone(), at));
+        Ok(older.last().map(|(_, active)| *active))
+    }
+
+    async fn window_time(&self) -> Result<WindowTime, StoreError> {
+        let inside = self.open();
+        Ok(WindowTime { lag: inside.lag, newest: inside.counted.values().max().copied() })
+    }
+
+    async fn known_targets(&self) -> Result<BTreeMap<TargetName, KnownTarget>, StoreError> {
+        Ok(self.open().targets.clone())
+    }
+
+    async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError> {
+        let inside = self.open();
+        let mine = inside.ends.iter().filter(|(end, _)| records.contains(&end.record));
+        Ok(mine.map(|(end, since)| (end.clone(), *since)).collect())
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {

@@ -1,0 +1,104 @@
+//! End dates that everybody has known for a day, which no percentage stops.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
+
+use crate::engine::look::Causes;
+use crate::engine::shared::Shared;
+use crate::model::change::Action;
+use crate::model::change::Cause;
+use crate::model::change::Change;
+use crate::model::ids::RecordId;
+use crate::model::projection::NoAccessReason;
+use crate::model::snapshot::Snapshot;
+use crate::model::user::User;
+use crate::store::EndDate;
+use crate::store::StoreError;
+use crate::store::Write;
+
+/// How long an end date must be known.
+const KNOWN_FOR: TimeDelta = TimeDelta::hours(24);
+
+/// What ended: the user's access, or that of a role.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    User,
+    Role,
+}
+
+/// Every end date in the documents of a user.
+fn of_user(user: &User) -> BTreeSet<EndDate> {
+    let end = |role, until| EndDate { record: user.id.clone(), role, until };
+    let whole = user.valid.until.map(|until| end(None, until));
+    let roles = user.roles.iter().filter_map(|held| Some(end(Some(held.name.clone()), held.valid.until?)));
+    whole.into_iter().chain(roles).collect()
+}
+
+/// What to remember of end dates when `next` replaces `previous`.
+pub(crate) fn noted(previous: Option<&Snapshot>, next: &Snapshot, now: DateTime<Utc>) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let before = |record: &RecordId| previous.and_then(|snapshot| snapshot.users.get(record));
+    for (record, user) in &next.users {
+        let old = before(record);
+        if old.is_some_and(|old| std::sync::Arc::ptr_eq(old, user)) {
+            continue;
+        }
+        let (old, new) = (old.map(|old| of_user(old)).unwrap_or_default(), of_user(user));
+        writes.extend(old.difference(&new).map(|end| Write::EndDate(end.clone(), None)));
+        writes.extend(new.difference(&old).map(|end| Write::EndDate(end.clone(), Some(now))));
+    }
+    let gone = previous.into_iter().flat_map(|snapshot| &snapshot.users);
+    let gone = gone.filter(|(record, _)| !next.users.contains_key(*record)).flat_map(|(_, user)| of_user(user));
+    writes.extend(gone.map(|end| Write::EndDate(end, None)));
+    writes
+}
+
+/// Users whose narrowing in `changes` follows from nothing but an end date that was known for a day.
+pub(crate) async fn dated(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    causes: &Causes,
+    changes: impl Iterator<Item = &Change>,
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let arrived: BTreeMap<&RecordId, Ended> =
+        changes.filter_map(|change| Some((&change.record, by_date(change, causes)?))).collect();
+    if arrived.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let known = shared.store.end_dates(&arrived.keys().map(|record| (*record).clone()).collect()).await?;
+    let (now, latest) = (shared.now(), shared.window_now() - KNOWN_FOR);
+    let long_known = |record: &&RecordId, ended: Ended| {
+        let Some(user) = snapshot.users.get(*record) else { return false };
+        let ends =
+            of_user(user).into_iter().filter(|end| end.until <= now && end.role.is_none() == (ended == Ended::User));
+        let mut since = ends.map(|end| known.get(&end).copied()).peekable();
+        since.peek().is_some() && since.all(|since| since.is_some_and(|since| since <= latest))
+    };
+    Ok(arrived
+        .iter()
+        .filter(|(record, ended)| long_known(record, **ended))
+        .map(|(record, _)| (*record).clone())
+        .collect())
+}
+
+/// What ended by itself, where a change follows from that. Where a load took the access away, its
+/// cause is remembered, and it did not end by itself.
+fn by_date(change: &Change, causes: &Causes) -> Option<Ended> {
+    if change.cause != Some(Cause::Explicit) {
+        return None;
+    }
+    let remembered = |name| causes.contains_key(&(change.record.clone(), name));
+    if change.action == Action::Narrow {
+        let unnamed = change.revoke.iter().any(|entry| entry.name.is_none());
+        let edited = change.revoke.iter().any(|entry| remembered(entry.name.clone()));
+        return (!unnamed && !edited && !remembered(None)).then_some(Ended::Role);
+    }
+    let reason = [(NoAccessReason::Ended, Ended::User), (NoAccessReason::RoleEnded, Ended::Role)]
+        .into_iter()
+        .find(|(reason, _)| reason.as_str() == change.reason);
+    reason.filter(|_| !remembered(None)).map(|(_, ended)| ended)
+}

@@ -1,0 +1,179 @@
+//! What stands around a plan when limits judge it: what waits, which end dates arrived, freezes.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::engine::ends;
+use crate::engine::guardrail::Around;
+use crate::engine::shared::Running;
+use crate::engine::shared::lock;
+use crate::engine::worker::Worker;
+use crate::engine::worker::full::FullRequest;
+use crate::model::change::Action;
+use crate::model::change::Cause;
+use crate::model::change::Change;
+use crate::model::change::Effect;
+use crate::model::history::Counting;
+use crate::model::history::Intent;
+use crate::model::history::Trigger;
+use crate::model::ids::RecordId;
+use crate::model::plan::Plan;
+use crate::model::tally;
+use crate::plan::canonical::essence;
+use crate::schedule::Freezes;
+use crate::store::Write;
+
+/// The freeze of this moment, and when that changes.
+#[derive(Debug, Default)]
+pub(super) struct Frozen {
+    freezes: Freezes,
+    until: Option<DateTime<Utc>>,
+    /// When to ask again; `None` where it was never asked, or nothing ever changes.
+    changes: Option<DateTime<Utc>>,
+    asked: bool,
+}
+
+impl Frozen {
+    pub(super) fn new(freezes: Freezes) -> Self {
+        Self { freezes, ..Self::default() }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.until.is_some()
+    }
+
+    pub(super) fn next_change(&self) -> Option<DateTime<Utc>> {
+        self.changes
+    }
+
+    /// Whether a freeze has just ended.
+    fn lets_go(&mut self, now: DateTime<Utc>) -> bool {
+        if self.asked && self.changes.is_none_or(|changes| now < changes) {
+            return false;
+        }
+        let was_on = self.is_on();
+        self.until = self.freezes.until(now);
+        self.changes = self.freezes.next_change(now);
+        self.asked = true;
+        was_on && !self.is_on()
+    }
+}
+
+impl Worker {
+    /// Guardrails on a whole plan before its first call. `stay`: of what waits in the queue only
+    /// these users' changes go on beside the plan; `None`: all do. What the plan itself wants again
+    /// counts once.
+    pub(super) async fn guard(&mut self, plan: Plan, stay: Option<&BTreeSet<RecordId>>) -> Option<Plan> {
+        self.commit_rest().await;
+        let (place, snapshot) = (self.place.as_ref()?, self.snapshot.clone()?);
+        let (guardrail, causes) = (place.guardrail.clone(), Arc::clone(&place.causes));
+        let (shared, target) = (Arc::clone(&self.shared), Arc::clone(&self.handle.target));
+        let dated = ends::dated(&shared, &snapshot, &causes, plan.changes.iter()).await;
+        let dated = self.note(dated)?;
+        let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
+        self.dated.retain(|record| !planned.contains(record));
+        self.dated.extend(dated.iter().cloned());
+        let around = Around { dated: Cow::Owned(dated), ..self.around(&plan, stay) };
+        let guarded = guardrail.guard(&shared, &target, plan, &around).await;
+        self.note(guarded)
+    }
+
+    fn around(&self, plan: &Plan, stay: Option<&BTreeSet<RecordId>>) -> Around<'static> {
+        let planned: BTreeSet<&RecordId> = plan.changes.iter().map(|change| &change.record).collect();
+        let mut admitted: BTreeMap<RecordId, BTreeSet<String>> = BTreeMap::new();
+        for (record, entry) in self.queue.iter().filter(|(record, _)| planned.contains(record)) {
+            let essences = entry.changes.iter().map(|change| essence(change).to_string());
+            admitted.insert(record.clone(), essences.collect());
+        }
+        let stays = |record: &RecordId, change: &Change| match admitted.get(record) {
+            // A change that is planned otherwise now takes the place of the one that waits.
+            Some(_) => plan.changes.iter().any(|planned| planned == change),
+            None => stay.is_none_or(|stay| stay.contains(record)),
+        };
+        let waits =
+            self.queue.iter().flat_map(|(record, entry)| entry.changes.iter().map(move |change| (record, change)));
+        let waiting: Vec<&Change> =
+            waits.filter(|(record, change)| stays(record, change)).map(|(_, change)| change).collect();
+        let place = self.place.as_ref();
+        Around {
+            populated: place.is_some_and(|place| place.populated),
+            seats_taken: self.active_accounts() + waiting.iter().filter(|change| takes_seat(change)).count() as u64,
+            waiting: waiting.into_iter().flat_map(|change| tally::counted(change, self.is_dated(change))).collect(),
+            admitted,
+            dated: Cow::Owned(BTreeSet::new()),
+            frozen: self.frozen.until,
+        }
+    }
+
+    /// Accounts that give access, or will once the calls under way have ended.
+    fn active_accounts(&self) -> u64 {
+        let listed = lock(&self.handle.status)
+            .accounts
+            .iter()
+            .filter(|(state, _)| state.gives_access())
+            .map(|(_, count)| count)
+            .sum();
+        let owned = self.place.as_ref().map_or(0, |place| place.owned_active());
+        let coming = self.in_flight.values().filter(|call| call.takes_seat).count() as u64;
+        owned.max(listed) + coming
+    }
+
+    fn is_dated(&self, change: &Change) -> bool {
+        change.cause == Some(Cause::Explicit) && self.dated.contains(&change.record)
+    }
+
+    /// How limits count a change that is recorded now.
+    pub(super) fn counting(&self, change: &Change) -> Counting {
+        Counting { at: self.shared.window_now(), dated: self.is_dated(change) }
+    }
+
+    /// Counts what the store has just recorded.
+    pub(super) fn count<'i>(&mut self, intents: impl IntoIterator<Item = &'i Intent>) {
+        let Some(place) = self.place.as_mut() else { return };
+        let tally = Arc::make_mut(&mut place.guardrail.tally);
+        for intent in intents {
+            let Counting { at, dated } = intent.counting;
+            tally
+                .extend(tally::counted(&intent.change, dated).into_iter().map(|(counter, thing)| (counter, thing, at)));
+        }
+    }
+
+    /// Notes for the store what windows are judged by, where that changed.
+    pub(super) fn note_windows(&mut self) {
+        self.writes.extend(self.shared.new_window_lag().map(Write::WindowLag));
+        let now = self.shared.window_now();
+        let Some(place) = self.place.as_mut() else { return };
+        if let Some(active) = place.newly_owned_active() {
+            self.writes.push(Write::Owned(place.space.clone(), now, active));
+        }
+    }
+
+    /// Acts on freezes that begin and end. What waits to be given or updated when one begins is
+    /// planned anew, so that it is shown as held and nobody waits for it.
+    pub(super) fn freeze(&mut self, now: DateTime<Utc>) {
+        if self.frozen.lets_go(now) && self.running == Running::Daemon {
+            self.full_requests.push(FullRequest::of(Trigger::Schedule));
+        }
+        if !self.frozen.is_on() {
+            return;
+        }
+        let waiting = self
+            .queue
+            .iter()
+            .filter(|(_, entry)| entry.changes.front().is_some_and(|change| change.effect != Effect::Narrows));
+        let waiting: Vec<_> = waiting.map(|(record, entry)| (record.clone(), entry.since)).collect();
+        for (record, since) in waiting {
+            self.mark([record], Trigger::Schedule, since);
+        }
+    }
+}
+
+/// Whether a change makes an account active that was not.
+pub(super) fn takes_seat(change: &Change) -> bool {
+    matches!(change.action, Action::Create | Action::Reactivate | Action::Restore)
+}

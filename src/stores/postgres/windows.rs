@@ -1,0 +1,146 @@
+//! What limits are judged by: counted things, owned accounts over time, policies, end dates.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
+use sqlx::PgConnection;
+
+use crate::model::history::Intent;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::link::Space;
+use crate::model::tally;
+use crate::model::tally::Counter;
+use crate::model::tally::Thing;
+use crate::model::target::KnownTarget;
+use crate::store::EndDate;
+use crate::store::WindowTime;
+use crate::store::batch::WindowWrite;
+use crate::store::rows::nanos;
+use crate::stores::postgres::fault::Fault;
+use crate::stores::postgres::read::known;
+use crate::stores::postgres::write::intern;
+
+/// Windows are at most 30 days long; what is older is forgotten, with a day to spare.
+const KEPT: TimeDelta = TimeDelta::days(31);
+
+/// Counts what an intent is about, in the transaction that records it.
+pub(super) async fn count(db: &mut PgConnection, space: i64, intent: &Intent) -> Result<(), Fault> {
+    let counted = tally::counted(&intent.change, intent.counting.dated);
+    let words: Vec<String> = counted.iter().map(|(counter, _)| counter.word()).collect();
+    let things: Vec<&str> = counted.iter().map(|(_, thing)| thing.as_str()).collect();
+    let sql = "INSERT INTO counted (space, counter, thing, at) SELECT $1, *, $2 FROM UNNEST($3::text[], $4::text[])
+        ON CONFLICT (space, counter, thing) DO UPDATE SET at = greatest(counted.at, excluded.at)";
+    sqlx::query(sql).bind(space).bind(nanos(intent.counting.at)).bind(words).bind(things).execute(db).await?;
+    Ok(())
+}
+
+pub(super) async fn write(db: &mut PgConnection, writes: &[WindowWrite]) -> Result<(), Fault> {
+    for write in writes {
+        match write {
+            WindowWrite::Owned(space, at, active) => set_owned(db, space, *at, *active).await?,
+            WindowWrite::Target(name, known) => {
+                let sql = "INSERT INTO known_target (target, body) VALUES ($1, $2)
+                    ON CONFLICT (target) DO UPDATE SET body = excluded.body";
+                sqlx::query(sql).bind(name.as_str()).bind(serde_json::to_string(known)?).execute(&mut *db).await?;
+            }
+            WindowWrite::Lag(lag) => {
+                let sql = "INSERT INTO meta (key, value) VALUES ('window-lag', $1)
+                    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+                sqlx::query(sql).bind(lag.num_milliseconds().to_string()).execute(&mut *db).await?;
+            }
+            WindowWrite::End(end, since) => set_end(db, end, *since).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn set_owned(db: &mut PgConnection, space: &Space, at: DateTime<Utc>, active: u64) -> Result<(), Fault> {
+    let id = intern(db, space).await?;
+    let sql = "INSERT INTO owned (space, at, active) VALUES ($1, $2, $3)
+        ON CONFLICT (space, at) DO UPDATE SET active = excluded.active";
+    let active = i64::try_from(active).unwrap_or(i64::MAX);
+    sqlx::query(sql).bind(id).bind(at.timestamp()).bind(active).execute(&mut *db).await?;
+    // The last one before what is kept tells how the oldest window began.
+    let sql = "DELETE FROM owned WHERE space = $1
+        AND at < (SELECT max(at) FROM owned WHERE space = $1 AND at <= $2)";
+    sqlx::query(sql).bind(id).bind((at - KEPT).timestamp()).execute(&mut *db).await?;
+    let sql = "DELETE FROM counted WHERE space = $1 AND at < $2";
+    sqlx::query(sql).bind(id).bind(nanos(at - KEPT)).execute(db).await?;
+    Ok(())
+}
+
+async fn set_end(db: &mut PgConnection, end: &EndDate, since: Option<DateTime<Utc>>) -> Result<(), Fault> {
+    let role = end.role.as_ref().map_or("", |role| role.as_str());
+    let query = match since {
+        Some(since) => {
+            let sql =
+                "INSERT INTO end_date (record, role, until, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+            sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until)).bind(nanos(since))
+        }
+        None => {
+            let sql = "DELETE FROM end_date WHERE record = $1 AND role = $2 AND until = $3";
+            sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until))
+        }
+    };
+    query.execute(db).await?;
+    Ok(())
+}
+
+pub(super) async fn counted(
+    db: &mut PgConnection,
+    space: &Space,
+    since: DateTime<Utc>,
+) -> Result<Vec<(Counter, Thing, DateTime<Utc>)>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
+    let sql = "SELECT counter, thing, at FROM counted WHERE space = $1 AND at >= $2";
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(sql).bind(space).bind(nanos(since)).fetch_all(db).await?;
+    let read = |(word, thing, at): (String, String, i64)| {
+        let counter = Counter::of_word(&word);
+        let counter = counter.ok_or_else(|| Fault::say(format!("the store holds the unknown counter `{word}`")))?;
+        Ok((counter, Thing::new(thing), DateTime::from_timestamp_nanos(at)))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+pub(super) async fn owned_active_at(
+    db: &mut PgConnection,
+    space: &Space,
+    at: DateTime<Utc>,
+) -> Result<Option<u64>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(None) };
+    let sql = "SELECT active FROM owned WHERE space = $1 AND at <= $2 ORDER BY at DESC LIMIT 1";
+    let active: Option<i64> = sqlx::query_scalar(sql).bind(space).bind(at.timestamp()).fetch_optional(db).await?;
+    Ok(active.map(i64::unsigned_abs))
+}
+
+pub(super) async fn time(db: &mut PgConnection) -> Result<WindowTime, Fault> {
+    let sql = "SELECT value FROM meta WHERE key = 'window-lag'";
+    let lag: Option<String> = sqlx::query_scalar(sql).fetch_optional(&mut *db).await?;
+    let lag = lag.and_then(|lag| lag.parse().ok()).and_then(TimeDelta::try_milliseconds).unwrap_or_default();
+    let newest: Option<i64> = sqlx::query_scalar("SELECT max(at) FROM counted").fetch_one(db).await?;
+    Ok(WindowTime { lag, newest: newest.map(DateTime::from_timestamp_nanos) })
+}
+
+pub(super) async fn known_targets(db: &mut PgConnection) -> Result<BTreeMap<TargetName, KnownTarget>, Fault> {
+    let rows: Vec<(String, String)> = sqlx::query_as("SELECT target, body FROM known_target").fetch_all(db).await?;
+    rows.into_iter().map(|(name, body)| Ok((name.into(), serde_json::from_str(&body)?))).collect()
+}
+
+pub(super) async fn end_dates(
+    db: &mut PgConnection,
+    records: &BTreeSet<RecordId>,
+) -> Result<BTreeMap<EndDate, DateTime<Utc>>, Fault> {
+    let records: Vec<&str> = records.iter().map(|record| record.as_str()).collect();
+    let sql = "SELECT record, role, until, since FROM end_date WHERE record = ANY($1)";
+    let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(sql).bind(records).fetch_all(db).await?;
+    let read = |(record, role, until, since): (String, String, i64, i64)| {
+        let role = (!role.is_empty()).then(|| role.into());
+        let until = DateTime::from_timestamp_nanos(until);
+        (EndDate { record: record.into(), role, until }, DateTime::from_timestamp_nanos(since))
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
