@@ -8,7 +8,9 @@ pub mod bounded;
 pub mod ends;
 pub mod explain;
 pub mod guardrail;
+pub mod identity;
 pub mod intake;
+pub mod linking;
 pub mod look;
 pub mod operation;
 pub mod pace;
@@ -303,7 +305,7 @@ impl Engine {
         account: &AccountId,
         by: &str,
     ) -> Result<SyncReport, EngineError> {
-        explain::link(&self.shared, target, record, account, by).await?;
+        linking::link(&self.shared, target, record, account, by).await?;
         let (reply, answer) = oneshot::channel();
         let request = SyncRequest { records: Some(BTreeSet::from([record.clone()])), only: None };
         self.send(target, Message::Linked(request, reply))?;

@@ -9,6 +9,7 @@ pub mod change;
 pub mod decision;
 pub mod hand;
 pub mod history;
+pub mod identity;
 pub mod ids;
 pub mod link;
 pub mod node;

@@ -9,6 +9,7 @@ pub mod canonical;
 pub mod check;
 pub mod diff;
 pub mod guard;
+pub mod identity;
 pub mod input;
 pub mod linked;
 pub mod notes;
@@ -21,6 +22,7 @@ pub mod unlinked;
 
 pub use crate::plan::guard::Guards;
 pub use crate::plan::guard::guard;
+pub use crate::plan::identity::Known;
 pub use crate::plan::input::PlanInput;
 pub use crate::plan::planner::Planned;
 pub use crate::plan::planner::Planner;

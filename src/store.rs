@@ -20,6 +20,7 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::correlate::history::IdentityKey;
 use crate::model::account::AccountState;
 use crate::model::audit::AuditEvent;
 use crate::model::audit::ChainedEvent;
@@ -32,6 +33,7 @@ use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
+use crate::model::identity::Identity;
 use crate::model::ids::AccountId;
 use crate::model::ids::CycleId;
 use crate::model::ids::Digest;
@@ -60,6 +62,8 @@ pub enum Write {
     Unlink(Space, RecordId),
     /// What other hands did at one account; replaces the former, and a blank one forgets it.
     Hand(Space, AccountId, Hand),
+    /// Who had which account; what is known already stays as it is.
+    Identity(Space, Identity),
     /// A call is about to be made.
     Intent(Intent),
     /// An intent is closed.
@@ -226,6 +230,10 @@ pub trait Store: Send + Sync {
     async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError>;
     /// What is remembered of other hands in a space, by account.
     async fn hands(&self, space: &Space) -> Result<Hands, StoreError>;
+    /// The key of this installation's identity hashes.
+    fn identity_key(&self) -> IdentityKey;
+    /// Identity history of a space: every record id, account and mail that was ever linked there.
+    async fn identities(&self, space: &Space) -> Result<Vec<Identity>, StoreError>;
     /// Every space of a target that has links or intents.
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError>;
     /// Intents without an outcome, oldest first.

@@ -126,6 +126,7 @@ fn projectors(scope: Scope) -> Vec<Arc<Projector>> {
             on_out_of_scope: Ending::Disable,
             on_gone: Ending::Disable,
             updates: true,
+            regain: crate::model::target::Regain::Same,
             cardinality: None,
             members: Members::Additive,
             foreign_disable: ForeignDisable::Report,

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use chrono::Utc;
 
+use crate::correlate::history::IdentityKey;
 use crate::model::audit::ChainedEvent;
 use crate::model::change::Cause;
 use crate::model::decision::Decision;
@@ -24,6 +25,7 @@ use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
+use crate::model::identity::Identity;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
@@ -85,6 +87,7 @@ impl Store for Scratch {
                 Write::Link(..)
                 | Write::Unlink(..)
                 | Write::Hand(..)
+                | Write::Identity(..)
                 | Write::Intent(_)
                 | Write::Outcome(..)
                 | Write::Decision(_)
@@ -116,6 +119,14 @@ impl Store for Scratch {
 
     async fn hands(&self, space: &Space) -> Result<Hands, StoreError> {
         self.inner.hands(space).await
+    }
+
+    fn identity_key(&self) -> IdentityKey {
+        self.inner.identity_key()
+    }
+
+    async fn identities(&self, space: &Space) -> Result<Vec<Identity>, StoreError> {
+        self.inner.identities(space).await
     }
 
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {

@@ -1,32 +1,22 @@
-//! Why an account looks as it does, and a person's word that links one.
+//! Why an account looks as it does.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::connector::Look;
 use crate::engine::EngineError;
 use crate::engine::look;
 use crate::engine::look::LookError;
 use crate::engine::look::Sought;
 use crate::engine::look::View;
-use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::Explanation;
-use crate::model::audit::AuditEvent;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
-use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
-use crate::model::link::Link;
-use crate::model::link::LinkedBy;
 use crate::model::plan::Coverage;
-use crate::model::projection::Desired;
 use crate::model::snapshot::Snapshot;
-use crate::project::Table;
-use crate::store::Write;
 
 /// How many past calls an explanation shows.
 const HISTORY: usize = 10;
@@ -43,9 +33,10 @@ pub async fn explain(
 ) -> Result<Explanation, EngineError> {
     let handle = shared.handle(target)?;
     let real = supposed.is_none();
-    let snapshot = supposed.or_else(|| shared.snapshot());
-    let user = snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
-    let desired = snapshot.as_ref().and_then(|snapshot| desired_of(shared, &handle, snapshot, record));
+    let snapshot = supposed.or_else(|| shared.snapshot()).unwrap_or_default();
+    let user = snapshot.users.get(record);
+    let everybody = look::desired(shared, &handle, &snapshot, shared.judged());
+    let desired = everybody.get(record).cloned();
     let status = lock(&handle.status).clone();
     // What is held or failed is about the documents as they are.
     let held = status
@@ -70,8 +61,7 @@ pub async fn explain(
         history: Vec::new(),
         target_error: status.error,
     };
-    let alone = desired.map(|desired| (record.clone(), desired)).into_iter().collect();
-    match look::view(shared, &handle, alone).await {
+    match look::view(shared, &handle, &snapshot, everybody).await {
         Ok(view) => look_closer(shared, &view, &mut explanation).await?,
         Err(LookError::Target(error)) => explanation.target_error = Some(error.to_string()),
         Err(LookError::Store(error)) => return Err(error.into()),
@@ -80,14 +70,6 @@ pub async fn explain(
         return Err(EngineError::NoUser(record.clone()));
     }
     Ok(explanation)
-}
-
-/// What the user should have, duplicates of user names found among all users.
-fn desired_of(shared: &Shared, handle: &Handle, snapshot: &Snapshot, record: &RecordId) -> Option<Desired> {
-    let mut table = Table::new(Arc::clone(&handle.projector));
-    table.set_revoked(Arc::clone(&shared.said.load().revoked));
-    table.refresh(snapshot, None, shared.judged());
-    table.desired().get(record).cloned()
 }
 
 /// Adds what the store remembers and the target shows.
@@ -127,54 +109,4 @@ fn sentence((intent, outcome): &(Intent, Option<OutcomeResult>)) -> String {
     };
     let (at, change) = (intent.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), &intent.change);
     format!("{at} {}: {} ({ending})", change.action.as_str(), change.reason)
-}
-
-/// Remembers that `account` belongs to `record`, because a person says so.
-///
-/// # Errors
-/// [`EngineError::Stale`] where the account is not there, is another user's, or the user has one.
-pub async fn link(
-    shared: &Shared,
-    target: &TargetName,
-    record: &RecordId,
-    account: &AccountId,
-    by: &str,
-) -> Result<(), EngineError> {
-    let handle = shared.handle(target)?;
-    if !shared.snapshot().is_some_and(|snapshot| snapshot.users.contains_key(record)) {
-        return Err(EngineError::NoUser(record.clone()));
-    }
-    let view = look::view(shared, &handle, BTreeMap::new()).await?;
-    if let Some(link) = view.links.get(record) {
-        return Err(EngineError::Stale(format!("user `{record}` is linked to account `{}` already", link.account)));
-    }
-    if let Some(other) = view.links.values().find(|link| link.account == *account) {
-        return Err(EngineError::Stale(format!("account `{account}` belongs to user `{}`", other.record)));
-    }
-    let found = view.connector.fetch(&view.shape, &Look::Id(account.clone())).await.map_err(LookError::from)?;
-    if found.accounts.is_empty() || view.own_account.as_ref() == Some(account) {
-        return Err(EngineError::Stale(format!(
-            "`{target}` shows no account `{account}` that could be linked; `rosterd accounts {target}` lists them"
-        )));
-    }
-    let now = shared.now();
-    let link = Link {
-        record: record.clone(),
-        account: account.clone(),
-        by: LinkedBy::Person,
-        disabled_by_us: false,
-        granted: BTreeSet::new(),
-        since: now,
-    };
-    let event = AuditEvent {
-        at: now,
-        target: Some(target.clone()),
-        kind: "link".to_owned(),
-        actor: by.to_owned(),
-        record: Some(record.clone()),
-        cycle: None,
-        details: BTreeMap::from([("account".to_owned(), account.as_str().into())]),
-    };
-    let writes = vec![Write::Link(view.space.clone(), link), Write::Audit(event)];
-    Ok(shared.store.commit(writes, shared.store.fence()).await?)
 }

@@ -17,6 +17,7 @@ use crate::engine::EngineError;
 use crate::engine::ends;
 use crate::engine::guardrail::Around;
 use crate::engine::guardrail::Guardrail;
+use crate::engine::identity::Identities;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
 use crate::model::account::Account;
@@ -37,6 +38,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::target::Mark;
 use crate::model::target::MatchKey;
 use crate::model::target::Target;
+use crate::plan::Known;
 use crate::plan::PlanInput;
 use crate::plan::Planned;
 use crate::plan::Planner;
@@ -77,6 +79,8 @@ pub struct View {
     pub causes: Arc<Causes>,
     /// What is remembered of other hands.
     pub hands: Arc<Hands>,
+    /// Who was who.
+    pub known: Arc<Known>,
     /// What is read of each account.
     pub shape: Arc<Shape>,
     /// How the target is reached.
@@ -133,6 +137,7 @@ impl View {
             links: &self.links,
             causes: &self.causes,
             hands: &self.hands,
+            known: &self.known,
             canonicalize,
             own_account: self.own_account.as_ref(),
             records,
@@ -235,7 +240,14 @@ pub fn shape(projector: &Projector, links: &BTreeMap<RecordId, Link>) -> Shape {
 }
 
 /// What the store knows of a space, with the door asked for the realm.
-pub async fn view(shared: &Shared, handle: &Handle, desired: BTreeMap<RecordId, Desired>) -> Result<View, LookError> {
+///
+/// `desired` is what users of `snapshot` should have: whoever is left out passes for one who is gone.
+pub async fn view(
+    shared: &Shared,
+    handle: &Handle,
+    snapshot: &Snapshot,
+    desired: BTreeMap<RecordId, Desired>,
+) -> Result<View, LookError> {
     let probe = handle.connector.probe().await?;
     let target = Arc::clone(&handle.target);
     let space = Space { target: target.name.clone(), environment: target.environment.clone(), realm: probe.realm };
@@ -243,6 +255,7 @@ pub async fn view(shared: &Shared, handle: &Handle, desired: BTreeMap<RecordId, 
     let causes = causes(&*shared.store, &target).await?;
     let hands = shared.store.hands(&space).await?;
     let shape = Arc::new(shape(&handle.projector, &links));
+    let known = known(shared, &space, &links, (snapshot, &desired)).await?;
     Ok(View {
         target,
         space,
@@ -251,9 +264,23 @@ pub async fn view(shared: &Shared, handle: &Handle, desired: BTreeMap<RecordId, 
         links: Arc::new(links),
         causes: Arc::new(causes),
         hands: Arc::new(hands),
+        known: Arc::new(known),
         shape,
         connector: Arc::clone(&handle.connector),
     })
+}
+
+/// What a plan must know of who was who. A user whom `desired` leaves out may want an account.
+async fn known(
+    shared: &Shared,
+    space: &Space,
+    links: &BTreeMap<RecordId, Link>,
+    (snapshot, desired): (&Snapshot, &BTreeMap<RecordId, Desired>),
+) -> Result<Known, StoreError> {
+    let mut identities = Identities::of(&*shared.store, space, links).await?;
+    drop(identities.review(snapshot, links, None, shared.now()));
+    let wants = |record: &RecordId| !matches!(desired.get(record), Some(Desired::None(_)));
+    Ok(identities.known(snapshot, links, wants))
 }
 
 /// Remembered causes of a target, as the planner takes them.
@@ -296,7 +323,7 @@ pub async fn plan(
 ) -> Result<Plan, EngineError> {
     let handle = shared.handle(target)?;
     let snapshot = snapshot.or_else(|| shared.snapshot()).ok_or_else(|| no_snapshot(shared))?;
-    let view = view(shared, &handle, desired(shared, &handle, &snapshot, now)).await?;
+    let view = view(shared, &handle, &snapshot, desired(shared, &handle, &snapshot, now)).await?;
     let planned = view.observe(records.as_ref()).await.map_err(LookError::from)?;
     let guardrail = Guardrail::of(shared, &view.space, &view.links).await?;
     let plan = planned.plan;

@@ -243,7 +243,7 @@ async fn look_at(
     handle: &Handle,
     ids: &BTreeSet<RecordId>,
 ) -> Result<(Space, Option<AccountId>, Shows), LookError> {
-    let view = look::view(shared, handle, BTreeMap::new()).await?;
+    let view = look::view(shared, handle, &shared.snapshot().unwrap_or_default(), BTreeMap::new()).await?;
     let link = ids.iter().find_map(|id| view.links.get(id));
     // Without a link, an account under the name that the user would have is access all the same.
     let wanted = if link.is_none() { as_if_active(shared, handle, ids) } else { None };

@@ -66,7 +66,7 @@ pub(crate) async fn prepare(shared: &Shared, id: &CycleId) -> Result<Prepared, E
     let handle = shared.handle(&cycle.space.target)?;
     let snapshot = shared.snapshot().ok_or_else(|| look::no_snapshot(shared))?;
     let desired = look::desired(shared, &handle, &snapshot, shared.judged());
-    let view = look::view(shared, &handle, desired).await?;
+    let view = look::view(shared, &handle, &snapshot, desired).await?;
     if view.space != cycle.space {
         let words = format!(
             "`{}` is another system by now ({}); nothing of the cycle stands there",

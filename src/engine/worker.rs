@@ -13,8 +13,11 @@ mod door;
 mod full;
 mod hands;
 mod heard;
+mod identity;
 mod keyed;
 mod limits;
+mod moved;
+mod open;
 mod outcome;
 mod owed;
 mod place;
@@ -40,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::EngineError;
 use crate::engine::SyncRequest;
 use crate::engine::bounded::caught;
+use crate::engine::identity::Identities;
 use crate::engine::intake::Changed;
 use crate::engine::look;
 use crate::engine::look::View;
@@ -144,6 +148,10 @@ pub(super) struct Worker {
     in_flight: BTreeMap<RecordId, InFlight>,
     /// Calls that nobody knows the end of: looked at before anything new.
     open: BTreeMap<RecordId, Intent>,
+    /// Before this, absence does not prove that an open call left nothing.
+    proves_from: BTreeMap<RecordId, Instant>,
+    /// Open creations of which several accounts may be the outcome, in words.
+    doubtful: BTreeMap<RecordId, String>,
     full_requests: Vec<FullRequest>,
     full: JoinSet<FullDone>,
     /// Users that something happened to since the running listing began.
@@ -245,6 +253,8 @@ impl Worker {
             calls: JoinSet::new(),
             in_flight: BTreeMap::new(),
             open: BTreeMap::new(),
+            proves_from: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
             unprovable: BTreeSet::new(),
             left_to_listing: BTreeSet::new(),
             paced_until: None,
@@ -382,6 +392,7 @@ impl Worker {
         self.plan_transitions(records, now);
         // First, so that a record id left behind does not pass for a user who is gone.
         self.move_renamed();
+        self.review_identities(records);
         if !first {
             self.mark_changed(differ, Trigger::Manifest, current.at);
         }
@@ -470,6 +481,7 @@ impl Worker {
             links,
             causes: Arc::clone(&place.causes),
             hands: Arc::clone(&place.hands),
+            known: Arc::new(self.known()?),
             connector: Arc::clone(&self.handle.connector),
         })
     }
@@ -507,6 +519,7 @@ impl Worker {
         if let (Some((guardrail, causes)), Some(place)) = (read, self.place.as_mut()) {
             place.guardrail = guardrail;
             place.causes = Arc::new(causes);
+            self.read_regained().await;
         }
         if self.suspended() {
             self.turn_away(&self.is_suspended());
@@ -533,9 +546,17 @@ impl Worker {
 
     async fn reload_links(&mut self) {
         let Some(space) = self.place.as_ref().map(|place| place.space.clone()) else { return };
-        let read = self.shared.store.links(&space).await;
-        if let (Some(links), Some(place)) = (self.note(read), self.place.as_mut()) {
+        let store = Arc::clone(&self.shared.store);
+        let read = async {
+            let links = store.links(&space).await?;
+            let identities = Identities::of(&*store, &space, &links).await?;
+            Ok((links, identities))
+        };
+        let read = read.await;
+        if let (Some((links, identities)), Some(place)) = (self.note(read), self.place.as_mut()) {
             place.set_links(links);
+            place.identities = identities;
+            self.review_identities(None);
         }
     }
 

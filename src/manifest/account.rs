@@ -30,6 +30,7 @@ use crate::model::target::Mark;
 use crate::model::target::MatchKey;
 use crate::model::target::Members;
 use crate::model::target::Own;
+use crate::model::target::Regain;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -68,8 +69,8 @@ pub(crate) struct AccountEntry {
     foreign_disable: Option<ForeignDisableWord>,
     /// Somebody else deleted an account.
     foreign_delete: Option<ForeignDeleteWord>,
-    #[expect(dead_code, reason = "the only value is what this version does")]
-    regain: Option<RegainWord>,
+    /// `same`: somebody who comes back gets that account again; `ask`: a person says so first.
+    regain: Option<Located<RegainWord>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -95,7 +96,7 @@ words!(EndingWord: Disable, Strip, Suspend, List, Keep);
 words!(MembersWord: Additive, Exact);
 words!(ForeignDisableWord: Report, Reactivate);
 words!(ForeignDeleteWord: Report, Recreate);
-words!(RegainWord: Same);
+words!(RegainWord: Same, Ask);
 
 /// The policy of an entry; everything that is wrong with it goes to the report.
 pub(crate) fn convert(
@@ -145,6 +146,10 @@ pub(crate) fn convert(
         on_out_of_scope: ending(entry.on_out_of_scope),
         on_gone: ending(entry.on_gone),
         updates: entry.updates.unwrap_or(true),
+        regain: match entry.regain.map(|regain| regain.value) {
+            None | Some(RegainWord::Same) => Regain::Same,
+            Some(RegainWord::Ask) => Regain::Ask,
+        },
         cardinality: entry
             .cardinality
             .map(|cardinality| Cardinality { attribute: cardinality.attribute, max: cardinality.max.value }),

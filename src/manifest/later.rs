@@ -19,7 +19,6 @@ pub(crate) fn field(name: &str) -> Option<&'static str> {
 pub(crate) fn value(word: &str) -> Option<&'static str> {
     Some(match word {
         "delete" => "write `disable`, `suspend`, `strip`, `list` or `keep`",
-        "ask" => "write `same`, or leave the key out",
         _ => return None,
     })
 }

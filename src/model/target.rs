@@ -116,6 +116,8 @@ pub struct AccountPolicy {
     pub on_gone: Ending,
     /// `false`: attributes are written at creation only.
     pub updates: bool,
+    /// What becomes of somebody who comes back.
+    pub regain: Regain,
     /// One user name opens at most so many values of an attribute.
     pub cardinality: Option<Cardinality>,
     /// Which memberships rosterd may take away.
@@ -193,6 +195,17 @@ pub enum Existing {
     Ask,
     /// Linked when a trusted key found it, refused otherwise.
     Adopt,
+}
+
+/// `account.regain`: what becomes of somebody who comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Regain {
+    /// That account is active again.
+    #[default]
+    Same,
+    /// A person says so first.
+    Ask,
 }
 
 /// How one attribute is computed and who owns it.

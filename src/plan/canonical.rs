@@ -9,7 +9,10 @@ use serde_json::json;
 use crate::model::change::Change;
 use crate::model::change::EntitlementChange;
 use crate::model::change::FieldChange;
+use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
+use crate::model::ids::RecordId;
+use crate::model::link::Space;
 use crate::model::plan::Plan;
 
 /// What stands for a value that nobody but the target may see.
@@ -26,11 +29,19 @@ pub fn json(plan: &Plan) -> String {
     sorted(serde_json::to_value(&plan).unwrap_or_default()).to_string()
 }
 
-/// Hex SHA-256 over what the changes do: what a person enforces or releases.
+/// Hex SHA-256 over where and what the changes do: what a person enforces or releases.
 ///
-/// Reasons and lines are left out, so that a comment added to a manifest voids nobody's word.
-pub fn digest(changes: &[Change]) -> Digest {
-    digest_of(Value::Array(changes.iter().map(essence).collect()))
+/// The place is part of it, so that a word about `test` lets nothing through in `production`, nor
+/// one about a realm in another (L13). Reasons and lines are left out, so that a comment added to
+/// a manifest voids nobody's word.
+pub fn digest(space: &Space, changes: &[Change]) -> Digest {
+    let essences = Value::Array(changes.iter().map(essence).collect());
+    digest_of(json!({ "space": space, "changes": essences }))
+}
+
+/// Hex SHA-256 over a person's word that an account is a user's, in one place.
+pub fn link_digest(space: &Space, record: &RecordId, account: &AccountId) -> Digest {
+    digest_of(json!({ "space": space, "link": { "record": record, "account": account } }))
 }
 
 /// Hex SHA-256 over a value, whatever the order of its keys.

@@ -22,6 +22,7 @@ use crate::plan::planner::Planned;
 
 mod access;
 mod content;
+mod identity;
 
 /// One law: its name, and everything in a plan that breaks it.
 struct Law {
@@ -48,6 +49,9 @@ const LAWS: &[Law] = &[
     Law { name: "only-desired-is-granted", broken: access::only_desired_is_granted },
     Law { name: "only-ours-is-reactivated", broken: access::only_ours_is_reactivated },
     Law { name: "protected-is-untouched", broken: access::protected_is_untouched },
+    Law { name: "nothing-of-anothers", broken: identity::nothing_of_anothers },
+    Law { name: "no-rename-is-guessed", broken: identity::no_rename_is_guessed },
+    Law { name: "regain-is-asked-for", broken: identity::regain_is_asked_for },
 ];
 
 /// Every law that the plan breaks, as sentences that begin with the law's name; empty is right.
@@ -177,6 +181,6 @@ fn nothing_by_absence(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
 }
 
 fn holds_say_what_they_hold(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
-    let wrong = plan.holds.iter().filter(|hold| canonical::digest(&hold.changes) != hold.digest);
+    let wrong = plan.holds.iter().filter(|hold| canonical::digest(&plan.space, &hold.changes) != hold.digest);
     wrong.map(|hold| format!("the digest of the `{}` hold is of other changes", hold.limit.as_str())).collect()
 }

@@ -80,7 +80,7 @@ pub fn guard(mut plan: Plan, guards: &Guards<'_>) -> Plan {
 
 fn judged(mut plan: Plan, guards: &Guards<'_>) -> Plan {
     if guards.first_contact && !plan.changes.is_empty() {
-        let digest = canonical::digest(&plan.changes);
+        let digest = canonical::digest(&plan.space, &plan.changes);
         if !guards.enforced.contains(&digest) {
             plan.holds.push(first_contact(std::mem::take(&mut plan.changes), digest, &plan.space.target));
             return plan;
@@ -121,7 +121,12 @@ fn frozen(plan: &mut Plan, guards: &Guards<'_>) {
         let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
         let reason =
             format!("`freeze` lasts until {until}: nothing but narrowing happens, and these go on by themselves then");
-        plan.holds.push(Hold { limit: HoldKind::Freeze, reason, digest: canonical::digest(&held), changes: held });
+        plan.holds.push(Hold {
+            limit: HoldKind::Freeze,
+            reason,
+            digest: canonical::digest(&plan.space, &held),
+            changes: held,
+        });
     }
 }
 
@@ -132,7 +137,7 @@ fn deletions(plan: &mut Plan, guards: &Guards<'_>) {
     plan.changes = rest;
     for change in deletions {
         let changes = vec![change];
-        let digest = canonical::digest(&changes);
+        let digest = canonical::digest(&plan.space, &changes);
         if guards.is_released(&digest, &changes) {
             plan.changes.extend(changes);
             continue;
@@ -183,7 +188,7 @@ fn clearings(plan: &mut Plan, guards: &Guards<'_>) {
 
 /// Puts changes into a hold, or back where a person released exactly these.
 fn hold(plan: &mut Plan, kind: HoldKind, over: &str, held: Vec<Change>, guards: &Guards<'_>) {
-    let digest = canonical::digest(&held);
+    let digest = canonical::digest(&plan.space, &held);
     if guards.is_released(&digest, &held) {
         plan.changes.extend(held);
         plan.changes.sort_by(order::compare);

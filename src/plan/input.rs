@@ -18,6 +18,7 @@ use crate::model::link::Space;
 use crate::model::projection::Desired;
 use crate::model::target::Exception;
 use crate::model::target::Target;
+use crate::plan::identity::Known;
 
 /// Everything that a plan follows from, save the accounts that are shown to the planner.
 #[derive(Clone, Copy)]
@@ -35,6 +36,8 @@ pub struct PlanInput<'a> {
     pub causes: &'a BTreeMap<(RecordId, Option<EntitlementName>), Cause>,
     /// What is remembered of other hands, by account.
     pub hands: &'a Hands,
+    /// Who was who.
+    pub known: &'a Known,
     /// Desired values in the form in which the target gives them back.
     pub canonicalize: &'a Canonicalize<'a>,
     /// The account of our own credential.

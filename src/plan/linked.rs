@@ -11,18 +11,22 @@ use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::ids::EntitlementName;
+use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::path::AttributePath;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
+use crate::model::projection::Conflict;
 use crate::model::projection::Desired;
 use crate::model::projection::NoAccess;
 use crate::model::projection::NoAccessReason;
 use crate::model::projection::Projection;
 use crate::model::target::Ending;
 use crate::model::target::Members;
+use crate::model::target::Regain;
 use crate::plan::diff;
 use crate::plan::diff::Differences;
+use crate::plan::identity;
 use crate::plan::input::PlanInput;
 use crate::plan::states;
 use crate::plan::states::Course;
@@ -46,7 +50,7 @@ pub fn decide(input: &PlanInput<'_>, link: &Link, account: &Account) -> Decided 
         Some(Desired::Account(projection)) => case.entitled(projection),
         Some(Desired::None(no)) => case.ended(no),
         Some(Desired::Conflict(conflict)) => case.skip(SkipReason::Conflict(conflict.clone())),
-        None => case.ended(&gone(input)),
+        None => case.gone(input.known.successor(&link.record)),
     }
 }
 
@@ -68,8 +72,18 @@ pub fn is_due(input: &PlanInput<'_>, link: &Link) -> bool {
         }
         Some(Desired::None(no)) => ends(no),
         Some(Desired::Conflict(_)) => false,
-        None => ends(&gone(input)),
+        // Where somebody may be the same person, there is something to settle and nothing to do.
+        None => input.known.successor(&link.record).is_none() && ends(&gone(input)),
     }
+}
+
+/// What stays of a decision about a user who is gone while `successor` may be the same person: the
+/// narrowing that somebody meant, and a conflict that names both.
+pub fn without_inference(mut decided: Decided, link: &Link, successor: &RecordId) -> Decided {
+    decided.changes.retain(|change| change.cause == Some(Cause::Explicit));
+    let reason = SkipReason::Conflict(identity::undeclared(&link.record, successor, &link.account));
+    decided.skips = vec![Skip { record: link.record.clone(), account: Some(link.account.clone()), reason }];
+    decided
 }
 
 struct Case<'c> {
@@ -91,11 +105,18 @@ impl Case<'_> {
             changes: self.narrowing(surplus, &lapsed, "no grant of the user gives this any more"),
             skips: Vec::new(),
         };
+        let record = &self.link.record;
         let hand = self.input.hand(&self.account.id);
         match states::course(&self.input.target.account, self.link, hand, self.account.state) {
+            _ if self.input.known.reused.contains(record) => {
+                decided.skips.push(self.conflicting(identity::reused(record, &self.account.id)));
+            }
             _ if self.input.is_protected(wanted_name(projection)) => {
                 // Renaming an account to a protected name would put it out of reach.
                 decided.skips.push(self.skipped(SkipReason::Protected));
+            }
+            Course::Reactivate(_) | Course::Restore(_) if self.link.disabled_by_us && self.asks_to_regain() => {
+                decided.skips.push(self.conflicting(identity::asked(record, &self.account.id)));
             }
             Course::Keep => self.upkeep(projection, &mut decided),
             Course::Reactivate(why) => self.returned(Action::Reactivate, why, projection, &mut decided),
@@ -155,6 +176,26 @@ impl Case<'_> {
             decided.skips.push(self.skipped(SkipReason::Drift(reported)));
         }
         found
+    }
+
+    /// Whether a person must say first that who comes back gets this account again.
+    fn asks_to_regain(&self) -> bool {
+        let asks = self.input.target.account.regain == Regain::Ask;
+        asks && !self.input.known.regained.contains(&self.link.record)
+    }
+
+    /// The user is no longer declared. Where another user seems to be the same person, nothing is
+    /// inferred from it: what a person's own word took away still goes.
+    fn gone(&self, successor: Option<&RecordId>) -> Decided {
+        let decided = self.ended(&gone(self.input));
+        match successor {
+            Some(successor) => without_inference(decided, self.link, successor),
+            None => decided,
+        }
+    }
+
+    fn conflicting(&self, conflict: Conflict) -> Skip {
+        self.skipped(SkipReason::Conflict(conflict))
     }
 
     fn ended(&self, no: &NoAccess) -> Decided {

@@ -24,7 +24,9 @@ use crate::model::projection::Conflict;
 use crate::model::projection::Desired;
 use crate::model::projection::Projection;
 use crate::model::target::Exception;
+use crate::model::target::Mark;
 use crate::plan::diff;
+use crate::plan::identity;
 use crate::plan::input::PlanInput;
 use crate::plan::linked;
 use crate::plan::linked::Decided;
@@ -67,6 +69,10 @@ pub struct Planner<'a> {
     candidates: BTreeMap<AccountId, Arc<Account>>,
     /// Users who want a user name that some account has.
     names_held: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
+    /// Users without a link who fit the account of a user who is no longer declared.
+    displaced: BTreeMap<&'a RecordId, &'a Link>,
+    /// Accounts that nobody is linked to and that bear the mark of a linked user.
+    twins: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
     in_view: BTreeMap<AccountId, SeenAccount>,
     notes: BTreeMap<RecordId, Note>,
     accepted: BTreeSet<&'a RecordId>,
@@ -105,6 +111,8 @@ impl<'a> Planner<'a> {
             linked: BTreeMap::new(),
             candidates: BTreeMap::new(),
             names_held: BTreeMap::new(),
+            displaced: BTreeMap::new(),
+            twins: BTreeMap::new(),
             in_view: BTreeMap::new(),
             notes: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -140,8 +148,14 @@ impl<'a> Planner<'a> {
             self.names_held.entry(record).or_default().insert(account.id.clone());
         }
         match owner {
-            Some(link) => self.observe_linked(link, account),
-            None => self.observe_unlinked(account),
+            Some(link) => {
+                self.note_displaced(link, &account);
+                self.observe_linked(link, account);
+            }
+            None => {
+                self.note_twin(&account);
+                self.observe_unlinked(account);
+            }
         }
     }
 
@@ -181,6 +195,39 @@ impl<'a> Planner<'a> {
                 .is_empty()
         {
             self.accepted.insert(&link.record);
+        }
+    }
+
+    /// An account whose user is gone and that fits another user: the same person under another record
+    /// id, or somebody who was given the mail. Neither is guessed.
+    fn note_displaced(&mut self, link: &'a Link, account: &Account) {
+        if self.input.desired.contains_key(&link.record) {
+            return;
+        }
+        let mut claimants: BTreeSet<&'a RecordId> = self.index.hits(account).into_keys().collect();
+        claimants.extend(self.index.wanting_name_of(account));
+        claimants.extend(self.rivals(account).into_keys());
+        if let Some(others) = &self.others {
+            claimants.extend(others.wanting_name_of(account));
+        }
+        for claimant in claimants {
+            let declared = match self.input.desired.get(claimant) {
+                Some(Desired::Account(projection)) => projection.formerly.contains(&link.record),
+                Some(Desired::None(_) | Desired::Conflict(_)) | None => false,
+            };
+            if !declared {
+                self.displaced.entry(claimant).or_insert(link);
+            }
+        }
+    }
+
+    /// Two accounts with one user's mark: whatever made the second, it is not touched and is told.
+    fn note_twin(&mut self, account: &Account) {
+        let Mark::At(path) = &self.input.target.account.mark else { return };
+        let Some(mark) = account.values.get(path).and_then(serde_json::Value::as_str) else { return };
+        let Some((record, link)) = self.input.links.get_key_value(&RecordId::from(mark)) else { return };
+        if self.input.concerns(record) && link.account != account.id {
+            self.twins.entry(record).or_default().insert(account.id.clone());
         }
     }
 
@@ -233,10 +280,16 @@ impl<'a> Planner<'a> {
         let unsteady = |outcome: &Option<Box<Touched>>| outcome.as_ref().is_some_and(|outcome| outcome.unsteady);
         notes.retain(|record, _| !self.linked.get(record).is_some_and(unsteady));
         for (record, outcome) in std::mem::take(&mut self.linked) {
-            decided.insert(record, settle(record, outcome, &self.input, &mut touched));
+            let mut outcome = settle(record, outcome, &self.input, &mut touched);
+            let successor = self.displaced.iter().find(|(_, link)| link.record == *record);
+            if let Some((successor, link)) = successor {
+                outcome = linked::without_inference(outcome, link, successor);
+            }
+            decided.insert(record, outcome);
         }
         self.unseen(&coverage, &mut decided);
         self.without_link(&coverage, &mut decided);
+        self.tell_twins(&mut decided);
         let mut changes = Vec::new();
         let mut skips = Vec::new();
         for outcome in decided.into_values() {
@@ -284,6 +337,22 @@ impl<'a> Planner<'a> {
         }
     }
 
+    fn tell_twins(&self, decided: &mut BTreeMap<&'a RecordId, Decided>) {
+        for (record, others) in &self.twins {
+            let Some(link) = self.input.links.get(*record) else { continue };
+            let outcome = decided.entry(record).or_default();
+            outcome.skips.retain(|skip| skip.reason != SkipReason::InSync);
+            let reason = SkipReason::Conflict(identity::twins(record, &link.account, others));
+            outcome.skips.push(Skip { record: (*record).clone(), account: Some(link.account.clone()), reason });
+        }
+    }
+
+    /// The user who is gone and seems to be this one, with the account.
+    fn predecessor(&self, record: &RecordId) -> Option<(&RecordId, &AccountId)> {
+        let by_mail = self.input.known.renamed.get(record).map(|(old, account)| (old, account));
+        by_mail.or_else(|| self.displaced.get(record).map(|link| (&link.record, &link.account)))
+    }
+
     fn without_link(&self, coverage: &Coverage, decided: &mut BTreeMap<&'a RecordId, Decided>) {
         let found = self.matches.decide();
         let unlinked = self.input.desired.iter().filter(|(record, _)| !self.input.links.contains_key(*record));
@@ -297,6 +366,9 @@ impl<'a> Planner<'a> {
                 Desired::Conflict(conflict) => only(SkipReason::Conflict(conflict.clone())),
                 Desired::Account(projection) if left_behind(&self.input, projection).is_some() => {
                     only(SkipReason::Conflict(renamed(record)))
+                }
+                Desired::Account(_) if let Some((old, account)) = self.predecessor(record) => {
+                    only(SkipReason::Conflict(identity::undeclared(old, record, account)))
                 }
                 Desired::Account(projection) => Unlinked {
                     input: &self.input,

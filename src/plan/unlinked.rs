@@ -20,6 +20,7 @@ use crate::model::projection::Projection;
 use crate::model::target::Existing;
 use crate::model::target::MatchKey;
 use crate::plan::diff;
+use crate::plan::identity;
 use crate::plan::input::PlanInput;
 use crate::plan::linked::Decided;
 use crate::plan::linked::wanted_name;
@@ -104,6 +105,10 @@ impl Unlinked<'_> {
         }
         let policy = &self.input.target.account;
         let Some(key) = policy.match_keys.get(key) else { return self.skip(at, SkipReason::LookUpFirst) };
+        if self.input.known.was_anothers(&account.id, self.projection) {
+            let conflict = identity::anothers(&self.projection.record, &account.id);
+            return self.skip(at, SkipReason::Conflict(conflict));
+        }
         match policy.existing {
             Existing::Refuse => {
                 self.refused(account, key, "accounts that exist are not taken over (`existing: refuse`)")

@@ -148,6 +148,7 @@ fn target() -> Target {
             on_out_of_scope: Ending::Strip,
             on_gone: Ending::Disable,
             updates: true,
+            regain: crate::model::target::Regain::Same,
             cardinality: None,
             members: Members::Additive,
             foreign_disable: ForeignDisable::Report,

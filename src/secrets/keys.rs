@@ -19,6 +19,8 @@ use serde::Deserialize;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::correlate::history::IdentityKey;
+
 /// First byte of everything sealed, so that a later scheme can be told apart.
 const SEALED_VERSION: u8 = 1;
 
@@ -61,6 +63,7 @@ pub enum KeysError {
 pub struct Keys {
     sign: signature::Ed25519KeyPair,
     encrypt: aead::LessSafeKey,
+    identity: IdentityKey,
     id: String,
     file: Option<PathBuf>,
 }
@@ -94,6 +97,7 @@ impl Keys {
         Some(Self {
             sign: pair,
             encrypt: aead::LessSafeKey::new(unbound),
+            identity: identity_key(encrypt),
             id: hex(identity.finish().as_ref()),
             file: None,
         })
@@ -128,6 +132,11 @@ impl Keys {
     /// Names the pair without telling anything about it: hex SHA-256.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The key under which people are remembered (`correlate::history`).
+    pub fn identity_key(&self) -> IdentityKey {
+        self.identity.clone()
     }
 
     /// Signs `message` for `context`; base64. A signature made for one context is void in another.
@@ -185,6 +194,12 @@ impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").field("id", &self.id).field("file", &self.file).finish_non_exhaustive()
     }
+}
+
+/// Derived, so that neither key can be learned from hashes in the store.
+fn identity_key(encrypt: &[u8]) -> IdentityKey {
+    let derive = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, encrypt);
+    IdentityKey::new(ring::hmac::sign(&derive, b"rosterd identity v1").as_ref())
 }
 
 /// Lower-case hexadecimal digits.

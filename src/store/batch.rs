@@ -18,6 +18,7 @@ use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
+use crate::model::identity::Identity;
 use crate::model::ids::AccountId;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
@@ -37,6 +38,7 @@ use crate::store::Write;
 pub struct Batch {
     pub links: Vec<(Space, LinkWrite)>,
     pub hands: Vec<(Space, AccountId, Hand)>,
+    pub identities: Vec<(Space, Identity)>,
     pub intents: Vec<IntentWrite>,
     pub snapshots: Vec<AcceptedSnapshot>,
     pub causes: Vec<(CauseKey, Option<Cause>)>,
@@ -111,6 +113,7 @@ impl Batch {
             Write::Link(space, link) => self.links.push((space, LinkWrite::Set(link))),
             Write::Unlink(space, record) => self.links.push((space, LinkWrite::Drop(record))),
             Write::Hand(space, account, hand) => self.hands.push((space, account, hand)),
+            Write::Identity(space, identity) => self.identities.push((space, identity)),
             Write::Intent(intent) => self.intents.push(IntentWrite::Open(Box::new(intent))),
             Write::Outcome(id, result, at) => self.intents.push(IntentWrite::Close(id, result, at)),
             Write::Snapshot(accepted) => self.snapshots.push(accepted),

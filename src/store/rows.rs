@@ -8,6 +8,8 @@ use crate::model::account::AccountState;
 use crate::model::change::Cause;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
+use crate::model::identity::Identity;
+use crate::model::identity::IdentityHash;
 use crate::model::ids::IntentId;
 use crate::model::link::Link;
 use crate::model::link::LinkedBy;
@@ -158,3 +160,24 @@ pub fn hand_context(space: i64, account: &str) -> String {
 pub fn part_context(bucket: i64) -> String {
     format!("store snapshot {bucket}")
 }
+
+/// An identity as it is stored: record, account, mail, family name, since. Zero stands for "nothing
+/// is known".
+pub type IdentityRow = (i64, i64, i64, i64, i64);
+
+/// The row of an identity.
+pub fn identity_row(identity: &Identity) -> IdentityRow {
+    let Identity { record, account, mail, family, since } = identity;
+    let bits = |hash: Option<IdentityHash>| hash.map_or(0, IdentityHash::bits).cast_signed();
+    (bits(Some(*record)), bits(Some(*account)), bits(*mail), bits(*family), nanos(*since))
+}
+
+/// The identity of a row; `None` where it names no user or no account.
+pub fn identity_of((record, account, mail, family, since): IdentityRow) -> Option<Identity> {
+    let hash = |bits: i64| IdentityHash::from_bits(bits.cast_unsigned());
+    let since = DateTime::from_timestamp_nanos(since);
+    Some(Identity { record: hash(record)?, account: hash(account)?, mail: hash(mail), family: hash(family), since })
+}
+
+/// What is said of a store with a row that is none.
+pub const BAD_IDENTITY: &str = "an identity in the store names no user or no account; put back a copy of the store";

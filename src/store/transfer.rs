@@ -75,7 +75,7 @@ const fn counted(name: &'static str, counter: &'static str, columns: &'static [(
 
 /// Everything that is moved, in an order in which rows name only rows before them. Not the lease,
 /// which belongs to a process, and not what the schema says of itself.
-pub const TABLES: [Table; 20] = [
+pub const TABLES: [Table; 21] = [
     table("meta", &[("key", Text), ("value", Text)]),
     counted("space", "id", &[("id", Int), ("target", Text), ("environment", Text), ("realm", Text)]),
     table(
@@ -123,6 +123,10 @@ pub const TABLES: [Table; 20] = [
     table("counted", &[("space", Int), ("counter", Text), ("thing", Text), ("at", Int)]),
     table("owned", &[("space", Int), ("at", Int), ("active", Int)]),
     table("known_target", &[("target", Text), ("body", Text)]),
+    table(
+        "identity",
+        &[("space", Int), ("record", Int), ("account", Int), ("mail", Int), ("family", Int), ("since", Int)],
+    ),
     table("end_date", &[("record", Text), ("role", Text), ("until", Int), ("since", Int)]),
 ];
 

@@ -21,6 +21,7 @@ mod chains;
 mod doubt;
 mod fault;
 mod hands;
+mod identities;
 mod read;
 mod schema;
 mod session;
@@ -52,6 +53,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::audit::heads;
+use crate::correlate::history::IdentityKey;
 use crate::model::audit::ChainedEvent;
 use crate::model::change::Cause;
 use crate::model::decision::Decision;
@@ -61,6 +63,7 @@ use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
+use crate::model::identity::Identity;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
@@ -310,6 +313,15 @@ impl Store for PostgresStore {
     async fn hands(&self, space: &Space) -> Result<Hands, StoreError> {
         let space = space.clone();
         self.read(async move |inner, db| hands::read(db, &inner.keys, &space).await).await
+    }
+
+    fn identity_key(&self) -> IdentityKey {
+        self.inner.keys.identity_key()
+    }
+
+    async fn identities(&self, space: &Space) -> Result<Vec<Identity>, StoreError> {
+        let space = space.clone();
+        self.read(async move |_, db| identities::read(db, &space).await).await
     }
 
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {

@@ -213,7 +213,7 @@ async fn a_rename_while_the_creation_is_under_way_makes_no_second_account() {
         rig.target("app").inside().latency = Duration::from_secs(2);
         rig.target("app").inside().faults.extend(lost.then_some(Fault::LoseReply));
         rig.engine.start(Running::Daemon).await.unwrap();
-        rig.pass(Duration::from_secs(5)).await;
+        rig.pass(Duration::from_secs(7)).await;
         assert_eq!(rig.target("app").count("create"), 1, "the call is under way");
         let renamed = User { formerly: vec!["old".into()], ..user("new") };
         rig.source.set(Ok(documents([renamed], [target("app")])));

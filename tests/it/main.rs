@@ -27,6 +27,7 @@ mod fuzz;
 mod golden;
 #[cfg(test)]
 mod hands;
+mod identity;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::DateTime;
 use chrono::Utc;
+use rosterd::correlate::history::IdentityKey;
 use rosterd::model::audit::ChainedEvent;
 use rosterd::model::change::Cause;
 use rosterd::model::decision::Decision;
@@ -17,6 +18,7 @@ use rosterd::model::history::Intent;
 use rosterd::model::history::OutcomeResult;
 use rosterd::model::history::SeenAccount;
 use rosterd::model::history::Standing;
+use rosterd::model::identity::Identity;
 use rosterd::model::ids::CycleId;
 use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
@@ -143,6 +145,15 @@ impl Store for Keeper {
     async fn link(&self, space: &Space, record: &RecordId) -> Result<Option<Link>, StoreError> {
         self.readable().await?;
         self.kept.link(space, record).await
+    }
+
+    fn identity_key(&self) -> IdentityKey {
+        self.kept.identity_key()
+    }
+
+    async fn identities(&self, space: &Space) -> Result<Vec<Identity>, StoreError> {
+        self.readable().await?;
+        self.kept.identities(space).await
     }
 
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {

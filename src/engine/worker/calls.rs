@@ -40,6 +40,8 @@ pub(super) struct CallDone {
     pub(super) intent: Intent,
     /// What waits behind it.
     pub(super) rest: Entry,
+    /// When the call began.
+    pub(super) begun: Instant,
     pub(super) result: Result<Applied, ConnectorError>,
 }
 
@@ -179,6 +181,7 @@ impl Worker {
         for (operation, intent, rest) in starting {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
             self.calls.spawn(async move {
+                let begun = Instant::now();
                 let batch = [operation];
                 let write = async {
                     let answer = tokio::time::timeout(limit, connector.apply(&shape, &batch)).await;
@@ -189,7 +192,7 @@ impl Worker {
                     }
                 };
                 let result = contained(ErrorClass::Uncertain, write).await;
-                CallDone { record: intent.change.record.clone(), intent, rest, result }
+                CallDone { record: intent.change.record.clone(), intent, rest, begun, result }
             });
         }
     }

@@ -12,6 +12,7 @@ use crate::connector::ErrorClass;
 use crate::connector::Probe;
 use crate::engine::bounded::contained;
 use crate::engine::guardrail::Guardrail;
+use crate::engine::identity::Identities;
 use crate::engine::look;
 use crate::engine::look::Causes;
 use crate::engine::status::Quarantine;
@@ -61,9 +62,9 @@ pub(super) enum Door {
 const FULL_FAILURES: u32 = 5;
 
 /// What the store knows of a place: links, causes, decisions, open intents, what was left undone,
-/// and since when narrowing is owed.
+/// since when narrowing is owed, and who was who.
 type Remembered =
-    (BTreeMap<RecordId, Link>, Causes, Guardrail, Vec<Intent>, Standing, BTreeMap<RecordId, DateTime<Utc>>);
+    (BTreeMap<RecordId, Link>, Causes, Guardrail, Vec<Intent>, Standing, BTreeMap<RecordId, DateTime<Utc>>, Identities);
 
 /// The answer of the door.
 pub(super) type ProbeDone = Result<Probe, ConnectorError>;
@@ -204,16 +205,18 @@ impl Worker {
             place.own_account = probe.own_account;
             return true;
         }
+        if self.place.is_some() {
+            if !self.calls.is_empty() {
+                // They were begun in the place that is left, and their ends belong to it.
+                self.wait_at_door("calls that are under way end before the new realm is entered");
+                return false;
+            }
+            self.leave_place();
+        }
         let read = async { Ok((self.remembered(&space).await?, self.shared.store.hands(&space).await?)) };
         let read = read.await;
-        let Some(((links, causes, guardrail, open, standing, owed), hands)) = self.note(read) else {
-            self.door = Door::Shut {
-                attempt: 0,
-                until: Instant::now() + STORE_PAUSE,
-                earliest: Instant::now(),
-                class: ErrorClass::Transient,
-                error: "the store does not answer".to_owned(),
-            };
+        let Some(((links, causes, guardrail, open, standing, owed, identities), hands)) = self.note(read) else {
+            self.wait_at_door("the store does not answer");
             return false;
         };
         let now = self.shared.now();
@@ -226,6 +229,7 @@ impl Worker {
             noted_active: None,
             causes: Arc::new(causes),
             hands: Arc::new(hands),
+            identities,
             guardrail,
             listed: false,
             populated: false,
@@ -244,7 +248,14 @@ impl Worker {
             self.open.insert(record, intent);
         }
         self.move_renamed();
+        self.review_identities(None);
         true
+    }
+
+    fn wait_at_door(&mut self, why: &str) {
+        let now = Instant::now();
+        let class = ErrorClass::Transient;
+        self.door = Door::Shut { attempt: 0, until: now + STORE_PAUSE, earliest: now, class, error: why.to_owned() };
     }
 
     async fn remembered(&self, space: &Space) -> Result<Remembered, StoreError> {
@@ -257,7 +268,8 @@ impl Worker {
         let standings = store.standings(&self.handle.target.name).await?;
         let standing = standings.into_iter().find_map(|(of, standing)| (of == *space).then_some(standing));
         let owed = store.owed(space).await?;
-        Ok((links, causes, guardrail, open, standing.unwrap_or_default(), owed))
+        let identities = Identities::of(store, space, &links).await?;
+        Ok((links, causes, guardrail, open, standing.unwrap_or_default(), owed, identities))
     }
 
     /// Why narrowing that waits is not done, as far as the target as a whole is the reason.

@@ -12,12 +12,14 @@ use crate::connector::ErrorClass;
 use crate::engine::bounded::contained;
 use crate::engine::queue::Entry;
 use crate::engine::queue::Lane;
+use crate::engine::shared::Running;
 use crate::engine::shared::lock;
 use crate::engine::worker::Reply;
 use crate::engine::worker::Worker;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
 use crate::engine::worker::keyed::Dirty;
+use crate::engine::worker::moved;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::change::Action;
@@ -56,6 +58,8 @@ pub(super) struct FullDone {
     cycle: CycleId,
     trigger: Trigger,
     only: Option<Vec<Change>>,
+    /// Whether the credential was in another realm than the plan was to be made for.
+    elsewhere: bool,
     result: Result<(Planned, Vec<String>), ConnectorError>,
 }
 
@@ -80,13 +84,19 @@ impl Worker {
         self.left_to_listing = self.unprovable.clone();
         let (trigger, only) = (request.trigger, request.only);
         self.full.spawn(async move {
+            let probing = async { Ok(moved::elsewhere(&view.connector.probe().await?, &view.space.realm)) };
+            let other = contained(ErrorClass::Transient, probing).await;
+            let elsewhere = matches!(other, Ok(Some(_)));
             let planning = async {
+                if let Some(error) = other? {
+                    return Err(error);
+                }
                 let planned = view.observe(None).await?;
                 let violations = view.violations(&planned);
                 Ok((planned, violations))
             };
             let result = contained(ErrorClass::Transient, planning).await;
-            FullDone { cycle, trigger, only, result }
+            FullDone { cycle, trigger, only, elsewhere, result }
         });
     }
 
@@ -102,7 +112,11 @@ impl Worker {
 
     /// Takes the plan of a listing in.
     pub(super) async fn listed(&mut self, done: FullDone) {
-        let FullDone { cycle, trigger, only, result } = done;
+        let FullDone { cycle, trigger, only, elsewhere, result } = done;
+        if elsewhere && self.running == Running::Daemon {
+            // Somebody must knock, so that the new place is entered.
+            self.full_requests.push(FullRequest::of(Trigger::Retry));
+        }
         match result {
             Err(error) => self.not_listed(&cycle, trigger, &error),
             Ok((_, violations)) if !violations.is_empty() => {
@@ -263,6 +277,7 @@ impl Worker {
         self.standing.skips.extend(plan.skips.iter().filter(|skip| stays_visible(skip)).cloned());
         self.standing.skips.sort_by(|a, b| a.record.cmp(&b.record));
         self.standing.failures.retain(|record, _| !concerns(record));
+        self.standing.failures.extend(self.doubtful.clone());
         self.standing.holds.clone_from(&plan.holds);
         self.held_seen.retain(|account, _| held_accounts(plan).any(|held| held == account));
         let held = held_accounts(plan).filter_map(|account| Some((account.clone(), Arc::clone(seen.get(account)?))));

@@ -80,6 +80,13 @@ pub(super) struct Looking {
     dirty: Dirty,
 }
 
+/// When an observation began, by both clocks: what it does not show was not there then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) wall: DateTime<Utc>,
+    pub(super) steady: Instant,
+}
+
 /// A batch of look-ups came to its end.
 pub(super) struct LooksDone {
     lane: Lane,
@@ -90,7 +97,7 @@ pub(super) struct LooksDone {
 struct LookDone {
     record: RecordId,
     /// When the first of them began: what they show may be as old as this.
-    begun: DateTime<Utc>,
+    begun: Begun,
     result: Result<Looked, ConnectorError>,
 }
 
@@ -341,7 +348,7 @@ impl Worker {
                     continue;
                 }
             };
-            if self.superseded(&record, &dirty) || !self.resolved(&record, &dirty, (begun, &looked)) {
+            if self.superseded(&record, &dirty) || !self.resolved(&record, &dirty, &looked, begun) {
                 continue;
             }
             if !looked.proven {
@@ -435,7 +442,19 @@ impl Worker {
         if accounts.keys().any(|account| !place.by_account.contains_key(account)) {
             return self.view(wishes.clone(), Arc::clone(&place.links));
         }
-        let desired = records.iter().filter_map(|record| Some((record.clone(), wishes.get(record)?.clone())));
+        if accounts.keys().filter_map(|account| place.by_account.get(account)).any(|owner| !wishes.contains_key(owner))
+        {
+            // Whose user is gone may have come back under another record id: whoever wants an account
+            // and has none counts.
+            let newcomer = |record: &RecordId| records.contains(record) || !place.links.contains_key(record);
+            let desired = wishes.iter().filter(|(record, _)| newcomer(record));
+            let desired = desired.map(|(record, desired)| (record.clone(), desired.clone())).collect();
+            return self.view(desired, Arc::clone(&place.links));
+        }
+        // An owner who is left out would pass for one who is gone.
+        let owners = accounts.keys().filter_map(|account| place.by_account.get(account));
+        let desired = records.iter().chain(owners);
+        let desired = desired.filter_map(|record| Some((record.clone(), wishes.get(record)?.clone())));
         self.view(desired.collect(), Arc::new(place.links_around(records, accounts.keys())))
     }
 
@@ -529,7 +548,7 @@ impl Worker {
 async fn look_at(view: &View, (pace, lane): (&Mutex<Pace>, Lane), subject: Subject, shared: &Shared) -> LookDone {
     let Subject { record, link, desired, open } = subject;
     permit(pace, lane).await;
-    let begun = shared.now();
+    let begun = Begun { wall: shared.now(), steady: Instant::now() };
     let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref() };
     let looking = look::look_up(&*view.connector, &view.shape, &view.target, sought);
     LookDone { record, begun, result: contained(ErrorClass::Transient, looking).await }

@@ -10,15 +10,12 @@ use crate::connector::Applied;
 use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
 use crate::correlate::keys::Comparison;
-use crate::engine::look::Looked;
 use crate::engine::queue::Entry;
-use crate::engine::shared::Running;
 use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
-use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::PATIENCE;
 use crate::engine::worker::keyed::PATIENCE_WHEN_PACED;
@@ -40,21 +37,27 @@ use crate::model::link::Link;
 use crate::model::link::LinkedBy;
 use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
-use crate::model::plan::Plan;
 use crate::model::snapshot::Snapshot;
-use crate::model::target::Mark;
 use crate::retry;
 use crate::store::Write;
 
 impl Worker {
     /// Takes the answer of a call in.
     pub(super) fn finished(&mut self, done: CallDone) {
-        let CallDone { record, intent, rest, result } = done;
+        let CallDone { record, intent, rest, begun, result } = done;
         self.in_flight.remove(&record);
         self.touched.insert(record.clone());
         match result {
             Ok(applied) => self.confirmed(&record, &intent, rest, applied),
-            Err(error) => self.unconfirmed(&record, intent, rest, &error),
+            Err(error) => {
+                if error.class == ErrorClass::Uncertain {
+                    // Counted from the call itself: its commit may have taken a while, and the wall
+                    // clock may be set meanwhile.
+                    let proves = begun + self.call_limit() + self.handle.connector.capabilities().visible_within;
+                    self.proves_from.insert(record.clone(), proves);
+                }
+                self.unconfirmed(&record, intent, rest, &error);
+            }
         }
     }
 
@@ -157,7 +160,7 @@ impl Worker {
     }
 
     /// Outcome, link, last-seen row and audit event of a change that is surely made.
-    fn remember_done(&mut self, intent: &Intent, account: &Account) {
+    pub(super) fn remember_done(&mut self, intent: &Intent, account: &Account) {
         let now = self.shared.now();
         let change = &intent.change;
         self.metrics.change(change.action, change.effect, change.cause, ChangeResult::Done);
@@ -165,8 +168,10 @@ impl Worker {
         // A declared rename may have moved the link while the call was under way.
         let owner = place.by_account.get(&account.id).unwrap_or(&change.record);
         let before = place.links.get(owner).cloned();
+        let new = before.is_none();
         let link = link_after(change, account, before, now);
         place.put_link(link.clone());
+        let (owner, action) = (link.record.clone(), change.action);
         let seen = SeenAccount {
             account: account.id.clone(),
             user_name: account.user_name().map(str::to_owned),
@@ -180,6 +185,10 @@ impl Worker {
             Write::Seen(space, vec![seen]),
             Write::Audit(outcome_event(intent, &OutcomeResult::Done, now)),
         ]);
+        self.note_ended(&owner, action);
+        if new {
+            self.note_identity(&owner, &account.id);
+        }
         let declared = |snapshot: &Arc<Snapshot>| snapshot.users.contains_key(&change.record);
         if !self.snapshot.as_ref().is_some_and(declared) {
             self.move_renamed();
@@ -187,7 +196,7 @@ impl Worker {
     }
 
     /// Whether an account shows that a change was made.
-    fn shows(&self, change: &Change, account: &Account) -> bool {
+    pub(super) fn shows(&self, change: &Change, account: &Account) -> bool {
         let connector = &self.handle.connector;
         let state = change.active.is_none_or(|active| active == (account.state == AccountState::Active));
         let canonicalize = |path: &AttributePath, value: &serde_json::Value| connector.canonicalize(path, value);
@@ -202,7 +211,7 @@ impl Worker {
         state && fields && granted && revoked
     }
 
-    fn remember_not_done(&mut self, intent: &Intent, outcome: OutcomeResult) {
+    pub(super) fn remember_not_done(&mut self, intent: &Intent, outcome: OutcomeResult) {
         let now = self.shared.now();
         let change = &intent.change;
         self.metrics.change(change.action, change.effect, change.cause, ChangeResult::from(&outcome));
@@ -297,96 +306,6 @@ impl Worker {
         rest.due = later;
         self.queue.put(record.clone(), rest);
     }
-
-    /// What a look that began at `begun` says about an open intent of this user. `false`: it says
-    /// nothing yet.
-    pub(super) fn resolved(
-        &mut self,
-        record: &RecordId,
-        dirty: &Dirty,
-        (begun, looked): (chrono::DateTime<chrono::Utc>, &Looked),
-    ) -> bool {
-        let Some(intent) = self.open.get(record).cloned() else { return true };
-        let made = if intent.change.action == Action::Create {
-            self.marked_ours(&intent.change, looked)
-        } else {
-            let account = intent.change.account.as_ref().and_then(|account| looked.accounts.get(account));
-            account.filter(|account| self.shows(&intent.change, account))
-        };
-        if let Some(account) = made.cloned() {
-            self.note_call(&intent.change, None, &account.id);
-            self.remember_done(&intent, &account);
-            self.forget_open(record);
-            self.proven_done(record, &intent, &account);
-            if let Some(cycle) = &dirty.cycle {
-                self.settle(cycle, record, Settled::Done(intent.change.action));
-            }
-            return true;
-        }
-        let visible = self.handle.connector.capabilities().visible_within;
-        let proof = intent.limit + chrono::Duration::from_std(visible).unwrap_or(chrono::Duration::MAX);
-        if may_still_give(&intent.change, looked) && begun < proof {
-            // Until then the call may act, and what was seen before it may be gone.
-            let due = Instant::now() + (proof - self.shared.now()).to_std().unwrap_or_default();
-            self.await_look(record, Dirty { due, ..dirty.clone() });
-            return false;
-        }
-        if intent.change.action == Action::Create && !looked.proven {
-            self.leave_to_listing(record, dirty);
-            return false;
-        }
-        let why = "a later look shows that it left nothing".to_owned();
-        self.remember_not_done(&intent, OutcomeResult::Nothing(why));
-        self.forget_open(record);
-        true
-    }
-
-    /// Looks prove nothing about an open creation: the next listing must, and nobody waits for it.
-    fn leave_to_listing(&mut self, record: &RecordId, dirty: &Dirty) {
-        let why = self.cannot_prove(record);
-        if let Some(cycle) = &dirty.cycle {
-            self.settle(cycle, record, Settled::Failed(why));
-        }
-        if self.unprovable.insert(record.clone()) && self.running == Running::Daemon {
-            self.full_requests.push(FullRequest::of(Trigger::Retry));
-        }
-    }
-
-    fn forget_open(&mut self, record: &RecordId) {
-        self.open.remove(record);
-        self.unprovable.remove(record);
-    }
-
-    /// The account that carries our mark for the user of a creation.
-    fn marked_ours<'a>(&self, change: &Change, looked: &'a Looked) -> Option<&'a Account> {
-        let Mark::At(path) = &self.handle.target.account.mark else { return None };
-        let mark = change.record.as_str();
-        looked.accounts.values().find(|account| account.values.get(path).and_then(|value| value.as_str()) == Some(mark))
-    }
-
-    /// Whether every open intent was looked at as far as the target lets us, so that a listing may
-    /// be planned.
-    pub(super) fn looked_at_open(&self) -> bool {
-        let hopeless = |record| self.dirty.get(record).is_some_and(|dirty| dirty.attempt >= PATIENCE);
-        self.open.keys().all(|record| self.unprovable.contains(record) || hopeless(record))
-    }
-
-    /// A complete listing after the time limit proves what look-ups could not: a creation that is
-    /// planned again left nothing.
-    pub(super) fn resolve_by_listing(&mut self, plan: &Plan) {
-        if plan.coverage != Coverage::Complete {
-            return;
-        }
-        let creates = plan.changes.iter().filter(|change| change.action == Action::Create);
-        let records: Vec<_> = creates.map(|change| change.record.clone()).collect();
-        for record in records.into_iter().filter(|record| self.left_to_listing.contains(record)).collect::<Vec<_>>() {
-            if let Some(intent) = self.open.get(&record).cloned() {
-                let why = "a complete listing shows that it left nothing".to_owned();
-                self.remember_not_done(&intent, OutcomeResult::Nothing(why));
-                self.forget_open(&record);
-            }
-        }
-    }
 }
 
 /// The link as it stands after a change is made.
@@ -408,18 +327,6 @@ fn link_after(change: &Change, account: &Account, before: Option<Link>, now: chr
         link.disabled_by_us = !active;
     }
     link
-}
-
-/// Whether a call of unknown end would give access that the account does not give as it was seen.
-fn may_still_give(change: &Change, looked: &Looked) -> bool {
-    match change.action {
-        Action::Create => true,
-        Action::Reactivate | Action::Restore => {
-            let account = change.account.as_ref().and_then(|account| looked.accounts.get(account));
-            account.is_none_or(|account| !account.state.gives_access())
-        }
-        Action::Adopt | Action::Update | Action::Narrow | Action::Disable | Action::Delete => false,
-    }
 }
 
 /// Whether a planned change is the one that was just made.

@@ -90,7 +90,7 @@ impl OwedList {
     }
 
     /// What the store must be told.
-    fn writes(&mut self, space: &Space) -> Vec<Write> {
+    pub(super) fn writes(&mut self, space: &Space) -> Vec<Write> {
         let touched = std::mem::take(&mut self.touched);
         touched
             .into_iter()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::guardrail::Guardrail;
+use crate::engine::identity::Identities;
 use crate::engine::look::Causes;
 use crate::model::hand::Hand;
 use crate::model::hand::Hands;
@@ -24,6 +25,7 @@ pub(super) struct Place {
     pub(super) noted_active: Option<u64>,
     pub(super) causes: Arc<Causes>,
     pub(super) hands: Arc<Hands>,
+    pub(super) identities: Identities,
     pub(super) guardrail: Guardrail,
     /// Whether a listing has shown what is there: creations in an unknown target wait for it.
     pub(super) listed: bool,

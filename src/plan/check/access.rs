@@ -7,6 +7,7 @@ use crate::model::account::Membership;
 use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::change::Effect;
+use crate::model::origin::Origin;
 use crate::model::plan::Plan;
 use crate::model::projection::Desired;
 use crate::model::projection::Projection;
@@ -27,11 +28,26 @@ pub(super) fn widening_needs_entitlement(plan: &Plan, facts: &PlanInput<'_>) -> 
     })
 }
 
-/// L12: whoever reads the plan can tell which rule or document gave the access.
-pub(super) fn widening_names_its_rule(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
+/// What gives access names the lines that gave it (L12): grants of this very user, for the account
+/// and for each entitlement.
+pub(super) fn widening_names_its_rule(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
     each(plan, |change| {
-        let named = !change.origins.is_empty() || change.grant.iter().any(|entry| !entry.origins.is_empty());
-        (change.effect == Effect::Widens && !named).then_some("gives access and names no rule that says so")
+        let gives = change.effect == Effect::Widens || change.active == Some(true) || !change.grant.is_empty();
+        if !gives {
+            return None;
+        }
+        let Some(projection) = projection(facts, change) else { return Some("gives access on nobody's authority") };
+        let authorised = |origins: &[Origin], by: &[&Origin]| {
+            !origins.is_empty() && origins.iter().all(|origin| by.contains(&origin))
+        };
+        if !authorised(&change.origins, &projection.origins.iter().collect::<Vec<_>>()) {
+            return Some("gives access and names no line that says so");
+        }
+        let unnamed = change.grant.iter().any(|entry| {
+            let grants = projection.entitlements.values().filter(|grant| grant.membership == entry.membership);
+            !authorised(&entry.origins, &grants.flat_map(|grant| &grant.origins).collect::<Vec<_>>())
+        });
+        unnamed.then_some("gives an entitlement and names no grant that says so")
     })
 }
 

@@ -29,6 +29,7 @@ use crate::store::rows::outcome_columns;
 use crate::store::rows::standing_context;
 use crate::stores::postgres::fault::Fault;
 use crate::stores::postgres::hands;
+use crate::stores::postgres::identities;
 use crate::stores::postgres::windows;
 
 /// Rows of one statement: enough to make its round trip cheap, few enough to keep it in memory.
@@ -38,6 +39,7 @@ pub(super) const ROWS: usize = 500;
 pub(super) async fn all(db: &mut PgConnection, keys: &Keys, batch: &Batch) -> Result<(), Fault> {
     links(db, &batch.links).await?;
     hands::write(db, keys, &batch.hands).await?;
+    identities::write(db, &batch.identities).await?;
     intents(db, keys, &batch.intents).await?;
     causes(db, &batch.causes).await?;
     for decision in &batch.decisions {

@@ -32,11 +32,12 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const APPLICATION: i64 = 0x726f_7374;
 
 /// One script a schema version, in order; each sets `user_version` itself. Forward only.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_hands.sql"),
     include_str!("migrations/0003_owed.sql"),
     include_str!("migrations/0004_windows.sql"),
+    include_str!("migrations/0005_identity.sql"),
 ];
 
 /// An open store, before it is handed out.

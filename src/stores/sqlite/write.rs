@@ -39,12 +39,13 @@ use crate::stores::sqlite::chains;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::file;
 use crate::stores::sqlite::hands;
+use crate::stores::sqlite::identities;
 use crate::stores::sqlite::lock::Lease;
 use crate::stores::sqlite::snapshots;
 use crate::stores::sqlite::windows;
 
 /// Rows of one statement. Its text is one JSON array, so the bound is memory, not parameters.
-const ROWS: usize = 500;
+pub(super) const ROWS: usize = 500;
 
 /// The writing connection. What it holds besides follows the file: it is replaced after a commit
 /// succeeded and left as it was when one failed.
@@ -101,6 +102,7 @@ impl Writer {
         check_fence(&mut tx, fence).await?;
         links(&mut tx, &batch.links).await?;
         hands::write(&mut tx, &inner.keys, &batch.hands).await?;
+        identities::write(&mut tx, &batch.identities).await?;
         intents(&mut tx, &inner.keys, &batch.intents).await?;
         causes(&mut tx, &batch.causes).await?;
         for decision in &batch.decisions {

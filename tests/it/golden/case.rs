@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
+use rosterd::correlate::history::History;
+use rosterd::correlate::history::IdentityKey;
 use rosterd::model::account::Account;
 use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
@@ -49,10 +52,12 @@ use rosterd::model::target::MatchKey;
 use rosterd::model::target::Members;
 use rosterd::model::target::Mode;
 use rosterd::model::target::Own;
+use rosterd::model::target::Regain;
 use rosterd::model::target::Scope;
 use rosterd::model::target::Target;
 use rosterd::model::target::Window;
 use rosterd::plan::Guards;
+use rosterd::plan::Known;
 use rosterd::plan::PlanInput;
 use rosterd::plan::Planned;
 use rosterd::plan::Planner;
@@ -73,6 +78,14 @@ pub(super) struct Case {
     pub(super) own_account: Option<String>,
     /// By account.
     pub(super) hands: BTreeMap<String, HandCase>,
+    /// Who had an account once: `a-1: u-9`.
+    pub(super) had: BTreeMap<String, String>,
+    /// Record ids that seem to have gone to somebody else.
+    pub(super) reused: BTreeSet<String>,
+    /// Users with the mail of one who is gone: `u-new: u-old`.
+    pub(super) renamed: BTreeMap<String, String>,
+    /// Users of whom a person said that they get their account again.
+    pub(super) regained: BTreeSet<String>,
     pub(super) guard: Option<GuardCase>,
     #[serde(skip)]
     pub(super) observed: Vec<AccountCase>,
@@ -91,6 +104,7 @@ pub(super) struct TargetCase {
     pub(super) on_out_of_scope: Ending,
     pub(super) on_gone: Ending,
     pub(super) updates: bool,
+    pub(super) regain: Regain,
     pub(super) partition: Option<String>,
     pub(super) entitlements: BTreeMap<EntitlementName, EntitlementCase>,
     pub(super) own: BTreeMap<AttributePath, Own>,
@@ -118,6 +132,7 @@ impl Default for TargetCase {
             on_out_of_scope: Ending::Disable,
             on_gone: Ending::Disable,
             updates: true,
+            regain: Regain::Same,
             partition: None,
             entitlements: BTreeMap::new(),
             own: BTreeMap::new(),
@@ -290,6 +305,7 @@ impl Case {
             desired: self.users.iter().map(|(id, user)| (id.as_str().into(), self.desired(id, user))).collect(),
             links: self.links.iter().map(|(record, link)| (record.as_str().into(), link.link(record))).collect(),
             causes: self.causes.iter().map(|(key, cause)| (cause_key(key), *cause)).collect(),
+            known: self.known(),
             own_account: self.own_account.as_deref().map(AccountId::from),
             hands: self.hands.iter().map(|(account, hand)| (account.as_str().into(), hand.hand())).collect(),
             records: self.records.as_ref().map(|ids| ids.iter().map(|id| id.as_str().into()).collect()),
@@ -301,6 +317,24 @@ impl Case {
                 CoverageCase::Keyed => Coverage::Keyed,
             },
             guard: self.guard.clone(),
+        }
+    }
+
+    fn known(&self) -> Known {
+        let empty = History::new(IdentityKey::new(b"golden"), []);
+        let row = |(account, record): (&String, &String)| {
+            empty.identity(&record.as_str().into(), &account.as_str().into(), None, DateTime::UNIX_EPOCH)
+        };
+        let history = History::new(IdentityKey::new(b"golden"), self.had.iter().map(row));
+        let records = |ids: &BTreeSet<String>| ids.iter().map(|id| id.as_str().into()).collect();
+        let old = |(new, old): (&String, &String)| {
+            (new.as_str().into(), (old.as_str().into(), self.links[old].account.as_str().into()))
+        };
+        Known {
+            history: Arc::new(history),
+            reused: records(&self.reused),
+            renamed: self.renamed.iter().map(old).collect(),
+            regained: records(&self.regained),
         }
     }
 
@@ -418,6 +452,7 @@ impl TargetCase {
             on_out_of_scope: self.on_out_of_scope,
             on_gone: self.on_gone,
             updates: self.updates,
+            regain: self.regain,
             cardinality: None,
             members: self.members,
             foreign_disable: self.foreign_disable,
@@ -474,6 +509,7 @@ pub(super) struct World {
     pub(super) desired: BTreeMap<RecordId, Desired>,
     pub(super) links: BTreeMap<RecordId, Link>,
     pub(super) causes: BTreeMap<(RecordId, Option<EntitlementName>), Cause>,
+    pub(super) known: Known,
     pub(super) own_account: Option<AccountId>,
     pub(super) hands: Hands,
     pub(super) records: Option<BTreeSet<RecordId>>,
@@ -500,6 +536,7 @@ impl World {
             links: &self.links,
             causes: &self.causes,
             hands: &self.hands,
+            known: &self.known,
             canonicalize: &canonicalize,
             own_account: self.own_account.as_ref(),
             records: self.records.as_ref(),

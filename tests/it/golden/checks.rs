@@ -269,6 +269,19 @@ fn widening_without_a_rule_that_says_so_is_caught() {
 }
 
 #[test]
+fn widening_by_the_rule_of_another_user_is_caught() {
+    let law = "widening-names-its-rule";
+    check(law, |plan| {
+        let elsewhere = of(plan, "u-5", Action::Adopt).origins.clone();
+        of(plan, "u-1", Action::Create).origins = elsewhere;
+    });
+    check(law, |plan| {
+        let grant = plan.changes.iter_mut().find(|change| !change.grant.is_empty());
+        grant.unwrap().grant[0].origins.clear();
+    });
+}
+
+#[test]
 fn taking_the_account_of_an_entitled_user_is_caught() {
     let law = "narrowing-needs-loss";
     check(law, |plan| of(plan, "u-3", Action::Disable).record = "u-2".into());

@@ -12,6 +12,7 @@ use rosterd::model::change::Cause;
 use rosterd::model::change::Effect;
 use rosterd::model::ids::Digest;
 use rosterd::model::ids::RecordId;
+use rosterd::model::link::Space;
 use rosterd::model::plan::HoldKind;
 use rosterd::model::plan::Plan;
 use rosterd::model::tally::Counter;
@@ -185,13 +186,27 @@ fn first_contact_holds_everything_until_that_plan_is_enforced() {
 
 #[test]
 fn a_digest_tells_what_is_done_and_not_why() {
-    let mut changes = plan(2, 0).changes;
-    let before = rosterd::plan::render::digest(&changes);
+    let Plan { mut changes, space, .. } = plan(2, 0);
+    let before = rosterd::plan::render::digest(&space, &changes);
     for change in &mut changes {
         change.reason.push('!');
         change.origins.clear();
     }
-    assert_eq!(rosterd::plan::render::digest(&changes), before);
+    assert_eq!(rosterd::plan::render::digest(&space, &changes), before);
     changes[0].account = Some("a-99".into());
-    assert_ne!(rosterd::plan::render::digest(&changes), before);
+    assert_ne!(rosterd::plan::render::digest(&space, &changes), before);
+}
+
+#[test]
+fn a_word_about_one_environment_or_realm_lets_nothing_through_in_another() {
+    let Plan { changes, space, .. } = plan(2, 1);
+    let digest = rosterd::plan::render::digest(&space, &changes);
+    let elsewhere = [
+        Space { environment: "production".into(), ..space.clone() },
+        Space { realm: "other.example".into(), ..space.clone() },
+        Space { target: "other".into(), ..space },
+    ];
+    for space in elsewhere {
+        assert_ne!(rosterd::plan::render::digest(&space, &changes), digest, "{space:?}");
+    }
 }

@@ -15,6 +15,7 @@ use rosterd::model::change::Action;
 use rosterd::model::change::Cause;
 use rosterd::model::link::Link;
 use rosterd::model::link::LinkedBy;
+use rosterd::model::origin::Origin;
 use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
 use rosterd::model::projection::Conflict;
@@ -173,6 +174,10 @@ fn named(id: &str, desired: Desired) -> Desired {
         Desired::Account(mut projection) => {
             projection.record = id.into();
             projection.values.insert(AttributePath::external_id(), projected(Some(id), Own::IfEmpty));
+            // Nothing is given without a line that says so.
+            let says = Origin { file: "users.yaml".into(), line: 1, what: format!("User {id}").into() };
+            projection.origins = vec![says.clone()];
+            projection.entitlements.values_mut().for_each(|grant| grant.origins = vec![says.clone()]);
             // Nobody was called what they are called now.
             projection.formerly.retain(|record| record.as_str() != id);
             Desired::Account(projection)

@@ -7,6 +7,7 @@ use rosterd::model::account::Account;
 use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
 use rosterd::model::change::Action;
+use rosterd::model::change::Cause;
 use rosterd::model::change::Effect;
 use rosterd::model::ids::RecordId;
 use rosterd::model::link::Link;
@@ -58,6 +59,8 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
         Ending::Disable | Ending::Suspend | Ending::Delete | Ending::Strip | Ending::List | Ending::Keep => Vec::new(),
     };
     let projection = match world.desired.get(&link.record) {
+        // Somebody else fits the account of a user who is gone: nothing is inferred from that.
+        None if displaces(world, account) && !meant(world, link) => return Vec::new(),
         None => return ended(world.target.account.on_gone),
         Some(Desired::None(no)) => return ended(no.ending),
         Some(Desired::Conflict(_)) => return Vec::new(),
@@ -116,7 +119,16 @@ fn unlinked(world: &World, record: &RecordId) -> Option<Action> {
         .formerly
         .iter()
         .any(|earlier| !world.desired.contains_key(earlier) && world.links.contains_key(earlier));
-    if !proven || left_behind || is_root(name_of(projection), world) {
+    let owner = |link: &&Link| world.links.values().rfind(|other| other.account == link.account) == Some(*link);
+    let displaced =
+        world.links.values().filter(owner).filter(|link| !world.desired.contains_key(&link.record)).any(|link| {
+            let account = world.accounts.iter().find(|account| account.id == link.account);
+            account.is_some_and(|account| {
+                let fits = (0..2).any(|key| fits(world, projection, account, key));
+                fits && !projection.formerly.contains(&link.record)
+            })
+        });
+    if !proven || displaced || left_behind || is_root(name_of(projection), world) {
         return None;
     }
     let Some((key, found)) = found(world, projection) else { return creates(world, projection) };
@@ -129,6 +141,17 @@ fn unlinked(world: &World, record: &RecordId) -> Option<Action> {
     let trusted = policy.trusted_keys.contains(&policy.match_keys[key]);
     let takes = policy.existing == Existing::Adopt && trusted && open && !foreign && !claimed;
     (takes && !is_root(account.user_name().unwrap_or_default(), world)).then_some(Action::Adopt)
+}
+
+/// Whether a user without a link fits the account of one who is gone.
+fn displaces(world: &World, account: &Account) -> bool {
+    let newcomers = accounts(world).filter(|other| !world.links.contains_key(&other.record));
+    newcomers.into_iter().any(|other| (0..2).any(|key| fits(world, other, account, key)))
+}
+
+/// Whether it was the user's own document that took the account away.
+fn meant(world: &World, link: &Link) -> bool {
+    world.causes.get(&(link.record.clone(), None)) == Some(&Cause::Explicit)
 }
 
 /// A user outside a keyed plan claims whatever fits by any key: more is not known about them.

@@ -29,6 +29,8 @@ use rosterd::model::history::OutcomeResult;
 use rosterd::model::history::SeenAccount;
 use rosterd::model::history::Standing;
 use rosterd::model::history::Trigger;
+use rosterd::model::identity::Identity;
+use rosterd::model::identity::IdentityHash;
 use rosterd::model::ids::IntentId;
 use rosterd::model::link::Link;
 use rosterd::model::link::LinkedBy;
@@ -70,6 +72,7 @@ macro_rules! store_suite {
             a_commit_is_all_or_nothing,
             a_commit_under_another_fence_is_refused,
             writes_of_one_table_keep_their_order,
+            identity_history_is_kept_by_space_and_says_each_thing_once,
             intents_stay_open_until_their_outcome,
             intents_are_counted_by_thing_and_time_whatever_became_of_them,
             an_intent_that_follows_from_a_known_end_date_is_counted_apart,
@@ -318,6 +321,25 @@ pub(crate) async fn writes_of_one_table_keep_their_order(store: &impl Store) {
     commit(store, writes).await;
     assert_eq!(store.link(&space(), &"u-1".into()).await.unwrap(), Some(link("u-1", "a-2")));
     assert_eq!(store.causes(&"crm".into()).await.unwrap(), BTreeMap::from([(key, Cause::Inferred)]));
+}
+
+pub(crate) async fn identity_history_is_kept_by_space_and_says_each_thing_once(store: &impl Store) {
+    let hash = |bits| IdentityHash::from_bits(bits);
+    // The highest bit is one like any other.
+    let first = Identity {
+        record: hash(1).unwrap(),
+        account: hash(u64::MAX).unwrap(),
+        mail: hash(7),
+        family: None,
+        since: at(0),
+    };
+    let second = Identity { mail: hash(8), since: at(1), ..first };
+    let writes = [first, second, Identity { since: at(2), ..first }].map(|identity| Write::Identity(space(), identity));
+    store.commit(writes.to_vec(), store.fence()).await.unwrap();
+    assert_eq!(store.identities(&space()).await.unwrap(), [first, second]);
+    assert_eq!(store.identities(&elsewhere()).await.unwrap(), []);
+    let again = store.identity_key().record(&"u-1".into());
+    assert_eq!(store.identity_key().record(&"u-1".into()), again);
 }
 
 pub(crate) async fn intents_stay_open_until_their_outcome(store: &impl Store) {

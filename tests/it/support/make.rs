@@ -30,6 +30,7 @@ use rosterd::model::target::MatchKey;
 use rosterd::model::target::Members;
 use rosterd::model::target::Mode;
 use rosterd::model::target::Own;
+use rosterd::model::target::Regain;
 use rosterd::model::target::Scope;
 use rosterd::model::target::Target;
 use rosterd::model::target::Window;
@@ -142,6 +143,7 @@ pub(crate) fn target(name: &str) -> Target {
             on_out_of_scope: Ending::Disable,
             on_gone: Ending::Disable,
             updates: true,
+            regain: Regain::Same,
             cardinality: None,
             members: Members::Additive,
             foreign_disable: ForeignDisable::Report,

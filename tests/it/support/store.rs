@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
+use rosterd::correlate::history::IdentityKey;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::audit::ChainedEvent;
 use rosterd::model::change::Cause;
@@ -21,6 +22,7 @@ use rosterd::model::history::Intent;
 use rosterd::model::history::OutcomeResult;
 use rosterd::model::history::SeenAccount;
 use rosterd::model::history::Standing;
+use rosterd::model::identity::Identity;
 use rosterd::model::ids::AccountId;
 use rosterd::model::ids::CycleId;
 use rosterd::model::ids::IntentId;
@@ -47,6 +49,7 @@ use rosterd::store::Write;
 pub(crate) struct Inside {
     pub(crate) links: BTreeMap<(Space, RecordId), Link>,
     pub(crate) hands: BTreeMap<(Space, AccountId), Hand>,
+    pub(crate) identities: Vec<(Space, Identity)>,
     pub(crate) intents: Vec<Intent>,
     pub(crate) outcomes: BTreeMap<IntentId, OutcomeResult>,
     pub(crate) events: Vec<AuditEvent>,
@@ -97,6 +100,7 @@ impl Inside {
             Write::Unlink(space, record) => drop(self.links.remove(&(space, record))),
             Write::Hand(space, account, hand) if hand.is_blank() => drop(self.hands.remove(&(space, account))),
             Write::Hand(space, account, hand) => drop(self.hands.insert((space, account), hand)),
+            Write::Identity(space, identity) => self.identities.push((space, identity)),
             Write::Intent(intent) => {
                 for (counter, thing) in counted(&intent.change, intent.counting.dated) {
                     let last = self.counted.entry((intent.space.clone(), counter, thing)).or_default();
@@ -186,6 +190,15 @@ impl Store for MemoryStore {
         let inside = self.open();
         let mine = inside.hands.iter().filter(|((at, _), _)| at == space);
         Ok(mine.map(|((_, account), hand)| (account.clone(), hand.clone())).collect())
+    }
+
+    fn identity_key(&self) -> IdentityKey {
+        IdentityKey::new(b"a key for tests")
+    }
+
+    async fn identities(&self, space: &Space) -> Result<Vec<Identity>, StoreError> {
+        let inside = self.open();
+        Ok(inside.identities.iter().filter(|(at, _)| at == space).map(|(_, identity)| *identity).collect())
     }
 
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError> {

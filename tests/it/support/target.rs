@@ -93,6 +93,10 @@ pub(crate) struct Inside {
     pub(crate) latency: Duration,
     /// The tenant that the credential belongs to; `memory` where none is set.
     pub(crate) realm: Option<String>,
+    /// Listings show what was there so long ago.
+    pub(crate) stale_lists: Duration,
+    /// When each account was made.
+    made: BTreeMap<AccountId, Instant>,
     next: u64,
 }
 
@@ -190,7 +194,13 @@ impl Inside {
         let id = AccountId::from(format!("{:04}", self.next));
         let account = Account { id: id.clone(), state, values, memberships, version: None };
         self.accounts.insert(id.clone(), account);
+        self.made.insert(id.clone(), Instant::now());
         id
+    }
+
+    /// Whether an account that was made just now shows already.
+    fn shows(&self, account: &Account, delay: Duration) -> bool {
+        self.made.get(&account.id).is_none_or(|made| made.elapsed() >= delay)
     }
 
     fn apply(&mut self, operation: &Operation) -> Result<Applied, ConnectorError> {
@@ -277,7 +287,9 @@ impl Connector for MemoryTarget {
         }
         let (accounts, partial) = {
             let inside = self.inside();
-            (inside.accounts.values().cloned().collect::<Vec<_>>(), inside.partial)
+            let delay = inside.visible_within.max(inside.stale_lists);
+            let shown = inside.accounts.values().filter(|account| inside.shows(account, delay));
+            (shown.cloned().collect::<Vec<_>>(), inside.partial)
         };
         let shown = partial.unwrap_or(accounts.len()).min(accounts.len());
         for page in accounts[..shown].chunks(100) {
@@ -304,7 +316,8 @@ impl Connector for MemoryTarget {
                 have.eq_ignore_ascii_case(want)
             }),
         };
-        let accounts = inside.accounts.values().filter(fits).cloned().collect();
+        let visible = |account: &&Account| inside.shows(account, inside.visible_within);
+        let accounts = inside.accounts.values().filter(fits).filter(visible).cloned().collect();
         Ok(Found { accounts, proven: !inside.unproven })
     }
 

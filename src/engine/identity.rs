@@ -1,0 +1,233 @@
+//! Who was who: the identity history of a place beside the users that are declared now.
+//!
+//! Nothing here is looked for among a million users when one document changes: users without an
+//! account are kept by the hash of their mail, users who are gone by the hash of their record id.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::correlate::history::History;
+use crate::model::change::Action;
+use crate::model::decision::Decision;
+use crate::model::decision::DecisionKind;
+use crate::model::history::OutcomeResult;
+use crate::model::identity::Identity;
+use crate::model::identity::IdentityHash;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::link::Space;
+use crate::model::snapshot::Snapshot;
+use crate::model::user::User;
+use crate::plan::Known;
+use crate::plan::canonical;
+use crate::store::Store;
+use crate::store::StoreError;
+
+/// Past calls of one user among which its last disabling is looked for.
+const PAST_CALLS: usize = 50;
+
+/// Identity history, and what follows from it for the users that are declared now.
+#[derive(Clone, Debug)]
+pub struct Identities {
+    history: Arc<History>,
+    reused: BTreeSet<RecordId>,
+    /// Linked users who are no longer declared.
+    gone: BTreeMap<IdentityHash, RecordId>,
+    /// Declared users without a link, by mail. An entry may be out of date, and is checked when used.
+    newcomers: BTreeSet<(IdentityHash, RecordId)>,
+    /// Users who have the mail of one who is gone: the new record id, and the old one.
+    renamed: BTreeMap<RecordId, RecordId>,
+    regained: BTreeSet<RecordId>,
+}
+
+/// What a review found out.
+#[derive(Debug, Default)]
+pub struct Reviewed {
+    /// To be remembered.
+    pub rows: Vec<Identity>,
+    /// Users who are gone, or came, and about whom something else is true now.
+    pub concerned: BTreeSet<RecordId>,
+}
+
+impl Identities {
+    /// Nothing but the history.
+    pub fn new(history: History) -> Self {
+        Self {
+            history: Arc::new(history),
+            reused: BTreeSet::new(),
+            gone: BTreeMap::new(),
+            newcomers: BTreeSet::new(),
+            renamed: BTreeMap::new(),
+            regained: BTreeSet::new(),
+        }
+    }
+
+    /// The history of a space, as the store has it, with what people said about those who come back.
+    pub async fn of(store: &dyn Store, space: &Space, links: &BTreeMap<RecordId, Link>) -> Result<Self, StoreError> {
+        let mut identities = Self::new(History::new(store.identity_key(), store.identities(space).await?));
+        identities.regained = regained(store, space, links).await?;
+        Ok(identities)
+    }
+
+    /// Takes over what people said about those who come back.
+    pub fn set_regained(&mut self, regained: BTreeSet<RecordId>) {
+        self.regained = regained;
+    }
+
+    /// The account was disabled: who comes back after this is asked about again.
+    pub fn left(&mut self, record: &RecordId) {
+        self.regained.remove(record);
+    }
+
+    /// Compares users with the history: `records`, or everybody.
+    pub fn review(
+        &mut self,
+        snapshot: &Snapshot,
+        links: &BTreeMap<RecordId, Link>,
+        records: Option<&BTreeSet<RecordId>>,
+        now: DateTime<Utc>,
+    ) -> Reviewed {
+        let mut reviewed = Reviewed::default();
+        let everybody;
+        let records = if let Some(records) = records {
+            records
+        } else {
+            self.reused.clear();
+            self.gone.clear();
+            self.newcomers.clear();
+            self.renamed.clear();
+            everybody = links.keys().chain(snapshot.users.keys()).cloned().collect();
+            &everybody
+        };
+        // Who is gone comes first: a newcomer is compared with them.
+        for record in records.iter().filter(|record| !snapshot.users.contains_key(*record)) {
+            self.review_gone(snapshot, links, record, &mut reviewed);
+        }
+        for record in records {
+            if let Some(user) = snapshot.users.get(record) {
+                self.review_declared(user, links.get(record), now, &mut reviewed);
+            }
+        }
+        reviewed
+    }
+
+    fn review_gone(
+        &mut self,
+        snapshot: &Snapshot,
+        links: &BTreeMap<RecordId, Link>,
+        record: &RecordId,
+        reviewed: &mut Reviewed,
+    ) {
+        self.reused.remove(record);
+        reviewed.concerned.extend(self.renamed.remove(record));
+        if !links.contains_key(record) {
+            return;
+        }
+        let hash = self.history.key().record(record);
+        self.gone.insert(hash, record.clone());
+        let from = RecordId::from("");
+        let mails: Vec<_> = self.history.mails_of(hash).collect();
+        for mail in mails {
+            let same = self.newcomers.range((mail, from.clone())..).take_while(|(other, _)| *other == mail);
+            let same: Vec<_> = same.filter_map(|(_, newcomer)| snapshot.users.get(newcomer).cloned()).collect();
+            for user in same.iter().filter(|user| !links.contains_key(&user.id)) {
+                self.compare(user, reviewed);
+            }
+        }
+    }
+
+    fn review_declared(&mut self, user: &User, link: Option<&Link>, now: DateTime<Utc>, reviewed: &mut Reviewed) {
+        let record = &user.id;
+        self.reused.remove(record);
+        if !self.gone.is_empty() {
+            self.gone.remove(&self.history.key().record(record));
+            reviewed.concerned.extend(self.renamed.extract_if(.., |_, old| old == record).map(|(new, _)| new));
+        }
+        reviewed.concerned.extend(self.renamed.remove(record));
+        match link {
+            Some(_) if self.history.is_somebody_else(user) => drop(self.reused.insert(record.clone())),
+            Some(link) => reviewed.rows.extend(self.note(record, &link.account, Some(user), now)),
+            None => {
+                if let Some(mail) = self.history.key().mail(user) {
+                    self.newcomers.insert((mail, record.clone()));
+                }
+                self.compare(user, reviewed);
+            }
+        }
+    }
+
+    /// Looks whether a user without an account has the mail of one who is gone.
+    fn compare(&mut self, user: &User, reviewed: &mut Reviewed) {
+        if self.gone.is_empty() {
+            return;
+        }
+        let Some(mail) = self.history.key().mail(user) else { return };
+        let same = self.history.records_with_mail(mail).filter_map(|record| self.gone.get(&record));
+        let old = same.filter(|old| !user.formerly.contains(*old)).min().cloned();
+        if let Some(old) = old {
+            reviewed.concerned.insert(old.clone());
+            self.renamed.insert(user.id.clone(), old);
+        }
+    }
+
+    /// Remembers who has an account; what is to be stored, if that is news.
+    pub fn note(
+        &mut self,
+        record: &RecordId,
+        account: &AccountId,
+        user: Option<&User>,
+        now: DateTime<Utc>,
+    ) -> Option<Identity> {
+        let identity = self.history.identity(record, account, user, now);
+        Arc::make_mut(&mut self.history).insert(&identity).then_some(identity)
+    }
+
+    /// What a plan must know. `wants` tells whether a user should have an account.
+    pub fn known(
+        &self,
+        snapshot: &Snapshot,
+        links: &BTreeMap<RecordId, Link>,
+        wants: impl Fn(&RecordId) -> bool,
+    ) -> Known {
+        let stands = |(new, old): (&RecordId, &RecordId)| {
+            let link = links.get(old).filter(|_| !snapshot.users.contains_key(old))?;
+            let pair = (new.clone(), (old.clone(), link.account.clone()));
+            (snapshot.users.contains_key(new) && !links.contains_key(new) && wants(new)).then_some(pair)
+        };
+        Known {
+            history: Arc::clone(&self.history),
+            reused: self.reused.clone(),
+            renamed: self.renamed.iter().filter_map(stands).collect(),
+            regained: self.regained.clone(),
+        }
+    }
+}
+
+/// Users who get their account again because a person said so after it was disabled.
+pub async fn regained(
+    store: &dyn Store,
+    space: &Space,
+    links: &BTreeMap<RecordId, Link>,
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let mut regained = BTreeSet::new();
+    for decision in store.decisions().await? {
+        let Decision { kind: DecisionKind::Link, record: Some(record), digest, at, .. } = decision else { continue };
+        let Some(link) = links.get(&record).filter(|link| link.disabled_by_us) else { continue };
+        if digest != Some(canonical::link_digest(space, &record, &link.account)) {
+            continue;
+        }
+        let past = store.intents_of(space, &record, PAST_CALLS).await?;
+        let ended = past
+            .into_iter()
+            .find(|(intent, outcome)| intent.change.action == Action::Disable && *outcome == Some(OutcomeResult::Done));
+        if ended.is_none_or(|(intent, _)| intent.at < at) {
+            regained.insert(record);
+        }
+    }
+    Ok(regained)
+}

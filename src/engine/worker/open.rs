@@ -1,0 +1,226 @@
+//! Calls whose end nobody knows: what a later look says about them, before anything new (L2).
+//!
+//! # Guarantees
+//! - A creation is called off only after an observation that began later than the call's time limit
+//!   plus `visibleWithin`, by the wall clock and by the steady one, and that proves absence.
+//! - What a creation made is linked as ours, even if the user wants another name by now, is renamed,
+//!   or is gone: then it is disabled like any other account of theirs.
+//! - Two accounts that it may have made are a conflict; neither is touched.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::correlate::keys::Comparison;
+use crate::engine::look::Looked;
+use crate::engine::shared::Running;
+use crate::engine::worker::Worker;
+use crate::engine::worker::cycles::Settled;
+use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::keyed::Begun;
+use crate::engine::worker::keyed::Dirty;
+use crate::engine::worker::keyed::PATIENCE;
+use crate::model::account::Account;
+use crate::model::change::Action;
+use crate::model::change::Change;
+use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
+use crate::model::history::Trigger;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
+use crate::model::path::AttributePath;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::model::target::Mark;
+use crate::model::target::MatchKey;
+
+/// How soon an open creation is looked at again that a person must settle: people may do so there.
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
+
+/// What an open creation left, as far as a look shows.
+enum Made<'a> {
+    Nothing,
+    One(&'a Account),
+    Several(BTreeSet<AccountId>),
+}
+
+impl Worker {
+    /// What a look says about an open intent of this user. `false`: it says nothing yet.
+    pub(super) fn resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked, begun: Begun) -> bool {
+        let Some(intent) = self.open.get(record).cloned() else { return true };
+        let made = match intent.change.action {
+            Action::Create if self.place.as_ref().is_some_and(|place| place.links.contains_key(record)) => {
+                self.call_off(record, &intent, "a person linked an account meanwhile");
+                return true;
+            }
+            Action::Create => self.made_by(&intent.change, looked),
+            _ => {
+                let account = intent.change.account.as_ref().and_then(|account| looked.accounts.get(account));
+                account.filter(|account| self.shows(&intent.change, account)).map_or(Made::Nothing, Made::One)
+            }
+        };
+        match made {
+            Made::One(account) => {
+                self.note_call(&intent.change, None, &account.id);
+                self.remember_done(&intent, account);
+                self.forget_open(record);
+                self.proven_done(record, &intent, account);
+                if let Some(cycle) = &dirty.cycle {
+                    self.settle(cycle, record, Settled::Done(intent.change.action));
+                }
+                return true;
+            }
+            Made::Several(accounts) => {
+                self.leave_to_a_person(record, dirty, &accounts);
+                return false;
+            }
+            Made::Nothing => {}
+        }
+        if may_still_give(&intent.change, looked) && self.is_too_early(record, dirty, (&intent, begun)) {
+            return false;
+        }
+        if intent.change.action == Action::Create && !looked.proven {
+            self.leave_to_listing(record, dirty);
+            return false;
+        }
+        self.call_off(record, &intent, "a later look shows that it left nothing");
+        true
+    }
+
+    fn call_off(&mut self, record: &RecordId, intent: &Intent, why: &str) {
+        self.remember_not_done(intent, OutcomeResult::Nothing(why.to_owned()));
+        self.forget_open(record);
+    }
+
+    /// Whether the call may act yet, since the look began before its end was sure; then the user is
+    /// looked at again when it may not.
+    fn is_too_early(&mut self, record: &RecordId, dirty: &Dirty, (intent, begun): (&Intent, Begun)) -> bool {
+        let visible = self.handle.connector.capabilities().visible_within;
+        let proves = intent.limit + chrono::Duration::from_std(visible).unwrap_or(chrono::Duration::MAX);
+        let steadily = self.proves_from.get(record).copied();
+        let early = begun.wall < proves || steadily.is_some_and(|from| begun.steady < from);
+        if early {
+            let by_wall = (proves - self.shared.now()).to_std().unwrap_or(Duration::ZERO);
+            let due = (Instant::now() + by_wall).max(steadily.unwrap_or(begun.steady));
+            self.await_look(record, Dirty { due, ..dirty.clone() });
+        }
+        early
+    }
+
+    /// Looks prove nothing about an open creation: the next listing must, and nobody waits for it.
+    fn leave_to_listing(&mut self, record: &RecordId, dirty: &Dirty) {
+        let why = self.cannot_prove(record);
+        if let Some(cycle) = &dirty.cycle {
+            self.settle(cycle, record, Settled::Failed(why));
+        }
+        if self.unprovable.insert(record.clone()) && self.running == Running::Daemon {
+            self.full_requests.push(FullRequest::of(Trigger::Retry));
+        }
+    }
+
+    /// Which account is the creation's is not guessed, and none is made beside them.
+    fn leave_to_a_person(&mut self, record: &RecordId, dirty: &Dirty, accounts: &BTreeSet<AccountId>) {
+        let named = accounts.iter().map(|account| format!("`{account}`")).collect::<Vec<_>>().join(", ");
+        let why = format!(
+            "nobody knows how the creation of `{record}` ended, and accounts {named} may be its: `rosterd link {record} \
+             ACCOUNT` says which one is; rosterd merges and deletes neither"
+        );
+        self.standing.failures.insert(record.clone(), why.clone());
+        self.doubtful.insert(record.clone(), why.clone());
+        if let Some(cycle) = &dirty.cycle {
+            self.settle(cycle, record, Settled::Failed(why));
+        }
+        self.unprovable.insert(record.clone());
+        self.await_look(record, Dirty { cycle: None, due: Instant::now() + LOOK_AGAIN, ..dirty.clone() });
+    }
+
+    pub(super) fn forget_open(&mut self, record: &RecordId) {
+        self.open.remove(record);
+        self.proves_from.remove(record);
+        self.doubtful.remove(record);
+        self.unprovable.remove(record);
+    }
+
+    /// The accounts that a creation may have made: those that carry our mark for its user, or, where
+    /// the target has no mark, those that its match keys find and that hold nothing else than it sent.
+    ///
+    /// A creation is planned only from a proof that none of these keys finds anything, so what they
+    /// find now came after that. An account that is linked, or was another's, is not the creation's.
+    fn made_by<'a>(&self, change: &Change, looked: &'a Looked) -> Made<'a> {
+        let Some(place) = &self.place else { return Made::Nothing };
+        let known = self.known();
+        let free = |account: &&Account| {
+            let anothers =
+                known.as_ref().is_none_or(|known| known.history.was_anothers(&account.id, &change.record, &[]));
+            !place.by_account.contains_key(&account.id) && !anothers
+        };
+        let ours: Vec<_> = match &self.handle.target.account.mark {
+            Mark::At(path) => {
+                let mark = change.record.as_str();
+                let marked =
+                    |account: &&Account| account.values.get(path).and_then(|value| value.as_str()) == Some(mark);
+                looked.accounts.values().filter(marked).filter(free).collect()
+            }
+            Mark::None => looked.accounts.values().filter(|account| self.bears(change, account)).filter(free).collect(),
+        };
+        match ours.as_slice() {
+            [] => Made::Nothing,
+            [account] => Made::One(account),
+            several => Made::Several(several.iter().map(|account| account.id.clone()).collect()),
+        }
+    }
+
+    /// Whether every match key of a creation finds the account, and nothing in it contradicts what
+    /// was sent.
+    fn bears(&self, change: &Change, account: &Account) -> bool {
+        let connector = &self.handle.connector;
+        let canonicalize = |path: &AttributePath, value: &serde_json::Value| connector.canonicalize(path, value);
+        let policy = &self.handle.target.account;
+        let comparison = Comparison { policy, canonicalize: &canonicalize };
+        let sent = |path: &AttributePath| change.fields.iter().find(|field| field.path == *path)?.after.as_ref();
+        let same = |path: &AttributePath| {
+            let (sent, held) = (sent(path), account.values.get(path));
+            sent.zip(held).map(|(sent, held)| comparison.same(path, sent, held))
+        };
+        let name = MatchKey(vec![AttributePath::user_name()]);
+        let keys = policy.match_keys.iter().chain([&name]).filter(|key| key.0.iter().all(|path| sent(path).is_some()));
+        let found =
+            keys.clone().next().is_some() && keys.clone().flat_map(|key| &key.0).all(|path| same(path) == Some(true));
+        found && account.state.gives_access() && change.fields.iter().all(|field| same(&field.path) != Some(false))
+    }
+
+    /// Whether every open intent was looked at as far as the target lets us, so that a listing may
+    /// be planned.
+    pub(super) fn looked_at_open(&self) -> bool {
+        let hopeless = |record| self.dirty.get(record).is_some_and(|dirty| dirty.attempt >= PATIENCE);
+        self.open.keys().all(|record| self.unprovable.contains(record) || hopeless(record))
+    }
+
+    /// A complete listing after the time limit proves what look-ups could not: a creation that is
+    /// planned again left nothing.
+    pub(super) fn resolve_by_listing(&mut self, plan: &Plan) {
+        if plan.coverage != Coverage::Complete {
+            return;
+        }
+        let creates = plan.changes.iter().filter(|change| change.action == Action::Create);
+        let records: Vec<_> = creates.map(|change| change.record.clone()).collect();
+        for record in records.into_iter().filter(|record| self.left_to_listing.contains(record)).collect::<Vec<_>>() {
+            if let Some(intent) = self.open.get(&record).cloned() {
+                self.call_off(&record, &intent, "a complete listing shows that it left nothing");
+            }
+        }
+    }
+}
+
+/// Whether a call of unknown end would give access that the account does not give as it was seen.
+fn may_still_give(change: &Change, looked: &Looked) -> bool {
+    match change.action {
+        Action::Create => true,
+        Action::Reactivate | Action::Restore => {
+            let account = change.account.as_ref().and_then(|account| looked.accounts.get(account));
+            account.is_none_or(|account| !account.state.gives_access())
+        }
+        Action::Adopt | Action::Update | Action::Narrow | Action::Disable | Action::Delete => false,
+    }
+}

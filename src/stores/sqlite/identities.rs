@@ -1,0 +1,37 @@
+//! Identity history.
+
+use sqlx::SqliteConnection;
+
+use crate::model::identity::Identity;
+use crate::model::link::Space;
+use crate::store::rows::BAD_IDENTITY;
+use crate::store::rows::IdentityRow;
+use crate::store::rows::identity_of;
+use crate::store::rows::identity_row;
+use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::read::known;
+use crate::stores::sqlite::write::ROWS;
+use crate::stores::sqlite::write::intern;
+
+/// Adds what is not known yet; the first time that something was so stays.
+pub(super) async fn write(db: &mut SqliteConnection, writes: &[(Space, Identity)]) -> Result<(), Fault> {
+    let sql = "INSERT INTO identity (space, record, account, mail, family, since)
+        SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each($2) WHERE true
+        ON CONFLICT DO NOTHING";
+    for run in writes.chunk_by(|a, b| a.0 == b.0).flat_map(|run| run.chunks(ROWS)) {
+        let Some((space, _)) = run.first() else { continue };
+        let id = intern(db, space).await?;
+        let rows: Vec<IdentityRow> = run.iter().map(|(_, identity)| identity_row(identity)).collect();
+        sqlx::query(sql).bind(id).bind(serde_json::to_string(&rows)?).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Everything that is known of a space, oldest first.
+pub(super) async fn read(db: &mut SqliteConnection, space: &Space) -> Result<Vec<Identity>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
+    let sql = "SELECT record, account, mail, family, since FROM identity WHERE space = $1
+        ORDER BY since, record, account, mail, family";
+    let rows: Vec<IdentityRow> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
+    rows.into_iter().map(|row| identity_of(row).ok_or_else(|| Fault::say(BAD_IDENTITY))).collect()
+}
