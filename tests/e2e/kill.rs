@@ -202,7 +202,7 @@ impl Company {
 
 fn unlimited(spec: &mut Value, staff: Option<&str>) {
     spec["connector"]["scim"] = json!({ "callLimit": "2s" });
-    spec["limits"] = json!({ "narrow": { "explicit": [], "inferred": [] } });
+    spec["limits"] = json!({ "narrow": { "explicit": [], "inferred": [] }, "widen": [], "update": [] });
     if let Some(staff) = staff {
         spec["entitlements"] = json!({ "staff": { "group": { "id": staff } } });
     }

@@ -94,7 +94,7 @@ async fn memory_handles_and_tasks_stay_flat_while_targets_fail_in_turn() {
     let Some(other) = Server::scimmy(&Knobs::default()).await else { return };
     world.target(|spec| {
         spec["connector"]["scim"] = json!({ "callLimit": "2s" });
-        spec["limits"] = json!({ "narrow": { "explicit": [], "inferred": [] } });
+        spec["limits"] = json!({ "narrow": { "explicit": [], "inferred": [] }, "widen": [], "update": [] });
         spec["schedule"] = json!({ "every": "1m" });
     });
     world.settings(|settings| settings["maxShrink"] = json!(100));

@@ -8,6 +8,7 @@ use rosterd::engine::EngineError;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::change::Action;
 use rosterd::model::ids::CycleId;
+use rosterd::model::plan::HoldKind;
 use rosterd::model::plan::Plan;
 use rosterd::model::projection::Desired;
 use rosterd::model::target::Ending;
@@ -190,6 +191,7 @@ async fn undoing_a_creation_takes_access_away_under_todays_limits() {
     assert_eq!(rig.target("app").count("disable"), 0);
     app.limits.narrow_explicit = vec![Window { count: Some(100), percent: None, window: Duration::from_hours(1) }];
     rig.declare(documents(users(25), [app])).await;
+    rig.release(HoldKind::Loosen).await;
     rig.engine.undo(&cycle, undo_event(&rig)).await.unwrap();
     assert_eq!(rig.target("app").count("disable"), 5);
     rig.assert_settled("app").await;
