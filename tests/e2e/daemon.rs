@@ -92,7 +92,12 @@ impl Daemon {
 
     /// Waits until SCIMMY holds so many accounts.
     pub(crate) async fn has(&self, world: &World, count: usize) {
-        eventually(&format!("{count} accounts are there"), async || {
+        self.has_within(world, count, LIMIT).await;
+    }
+
+    /// The same for numbers that take longer.
+    pub(crate) async fn has_within(&self, world: &World, count: usize, limit: Duration) {
+        eventually_within(limit, &format!("{count} accounts are there"), async || {
             let rows = world.server.admin("GET", "/users", None).await;
             (rows.as_array().map(Vec::len) == Some(count)).then_some(())
         })
@@ -118,8 +123,13 @@ fn value(line: &str) -> u64 {
 ///
 /// # Panics
 /// After [`LIMIT`].
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let limit = Instant::now() + LIMIT;
+pub(crate) async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(LIMIT, what, ask).await
+}
+
+/// The same with a limit of its own.
+pub(crate) async fn eventually_within<T>(limit: Duration, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let limit = Instant::now() + limit;
     let mut asks = tokio::time::interval(ASK_EVERY);
     loop {
         asks.tick().await;

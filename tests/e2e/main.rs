@@ -23,6 +23,8 @@ mod kinds;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 mod smoke;

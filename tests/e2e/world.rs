@@ -104,7 +104,7 @@ impl Person {
         }
     }
 
-    fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         let Self { record, given, family, email, active, roles } = self;
         let spec = json!({
             "givenName": given, "familyName": family, "email": email, "timeZone": "Europe/Paris",

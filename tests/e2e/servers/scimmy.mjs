@@ -5,7 +5,7 @@
 // LATENCY_MS, MAXRESULTS).
 //
 // /admin, without a token, for the tests only:
-//   GET    /admin/requests      every SCIM request so far: [{ n, method, path, query, body, status }]
+//   GET    /admin/requests      every SCIM request so far: [{ n, at, method, path, query, body, status }], `at` in ms since 1970
 //   DELETE /admin/requests      forgets them
 //   PATCH  /admin/knobs         { failEvery, retryAfter, latencyMs, token } from the next request on
 //   POST   /admin/faults        { method?, path?, status, times?, after?, drop? }: the next `times`
@@ -141,7 +141,7 @@ function fault(request) {
 const scim = express.Router();
 scim.use(express.json({ type: ["application/scim+json", "application/json"], limit: "50mb" }));
 scim.use((request, answer, next) => {
-  const noted = { n: ++count, method: request.method, path: request.path, query: request.query, body: request.body, status: null };
+  const noted = { n: ++count, at: Date.now(), method: request.method, path: request.path, query: request.query, body: request.body, status: null };
   requests.push(noted);
   answer.on("finish", () => { noted.status = answer.statusCode; });
   const fail = fault(request);
