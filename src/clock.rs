@@ -87,6 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "real time must pass, and no runtime is here to be held up")]
     fn the_steady_clock_never_goes_back() {
         let first = SystemClock.steady();
         std::thread::sleep(Duration::from_millis(2));

@@ -217,9 +217,10 @@ fn more(all: usize, noun: &str, line: &mut impl FnMut(String, String)) {
 /// A hold, with the command that lets it through.
 pub fn hold(target: &TargetName, hold: &Hold) -> String {
     let changes = count(len(&hold.changes), "change");
-    let what = match hold.limit {
-        HoldKind::Loosen => "keeps to the stricter of two policies".to_owned(),
-        _ => format!("holds {changes} ({})", hold.limit.as_str()),
+    let what = if hold.limit == HoldKind::Loosen {
+        "keeps to the stricter of two policies".to_owned()
+    } else {
+        format!("holds {changes} ({})", hold.limit.as_str())
     };
     let reason = plain(&hold.reason);
     let told = format!("{}\n  {reason}", styled(WAITS, &what));

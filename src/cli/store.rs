@@ -13,11 +13,9 @@ use crate::cli::words;
 /// Moves a store.
 pub async fn run(global: &Global, command: &StoreCommand) -> Result<Exit, Failure> {
     let settings = session::settings(global, None)?;
-    let told = |error: AppError| match error {
-        AppError::Held { server } => {
-            Failure::new(format!("a daemon holds the store; it answers at {server}")).hint("stop it for the move")
-        }
-        error => session::failed(&error),
+    let told = |error: AppError| {
+        let AppError::Held { server } = error else { return session::failed(&error) };
+        Failure::new(format!("a daemon holds the store; it answers at {server}")).hint("stop it for the move")
     };
     match command {
         StoreCommand::Export { file } => {

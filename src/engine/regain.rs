@@ -53,11 +53,10 @@ pub async fn regain(
 /// Whether it is another hand's doing that keeps the user out.
 fn may_be_had_back(target: &TargetName, record: &RecordId, skip: Option<&SkipReason>) -> Result<(), EngineError> {
     let why = match skip {
-        Some(SkipReason::Vanished) => return Ok(()),
         Some(SkipReason::OtherHand(AccountState::Locked)) => {
             format!("`{target}` itself locked the account of `{record}`: unlock it there")
         }
-        Some(SkipReason::OtherHand(_)) => return Ok(()),
+        Some(SkipReason::Vanished | SkipReason::OtherHand(_)) => return Ok(()),
         Some(SkipReason::NotEntitled(why)) => {
             format!("`{record}` has no access to `{target}` to give back: {why}; declare it first")
         }

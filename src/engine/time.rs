@@ -67,9 +67,10 @@ impl Shared {
         if before == trusted {
             return;
         }
-        match self.clock_doubt() {
-            Some(doubt) => tracing::error!(%doubt, "the clock is not believed"),
-            None => tracing::warn!("the clock is believed again"),
+        if let Some(doubt) = self.clock_doubt() {
+            tracing::error!(%doubt, "the clock is not believed");
+        } else {
+            tracing::warn!("the clock is believed again");
         }
         let senders: Vec<_> = lock(&self.handles).values().map(|handle| handle.sender.clone()).collect();
         for sender in senders {

@@ -566,13 +566,13 @@ impl Worker {
             Ok(value) => {
                 self.store_error = None;
                 self.store_failures = 0;
-                self.away.is_away = false;
+                self.away.is_now = false;
                 Some(value)
             }
             Err(error) => {
                 tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
                 self.shared.metrics.store_away.set(1);
-                self.away.is_away = error.is_away();
+                self.away.is_now = error.is_away();
                 self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
                 self.store_failures = self.store_failures.saturating_add(1);
                 None

@@ -97,8 +97,8 @@ pub(crate) fn attach(
     }
     found.sort_by(|left, right| left.1.name.cmp(&right.1.name));
     for (target, exception) in found {
-        let mut named = targets.targets.iter_mut().filter(|found| found.name.as_str() == target);
-        if let Some(target) = named.next() {
+        let mut matching = targets.targets.iter_mut().filter(|found| found.name.as_str() == target);
+        if let Some(target) = matching.next() {
             Arc::make_mut(target).exceptions.push(exception);
         }
     }

@@ -147,15 +147,12 @@ impl<'a> Planner<'a> {
         for record in self.index.wanting_name_of(&account) {
             self.names_held.entry(record).or_default().insert(account.id.clone());
         }
-        match owner {
-            Some(link) => {
-                self.note_displaced(link, &account);
-                self.observe_linked(link, account);
-            }
-            None => {
-                self.note_twin(&account);
-                self.observe_unlinked(account);
-            }
+        if let Some(link) = owner {
+            self.note_displaced(link, &account);
+            self.observe_linked(link, account);
+        } else {
+            self.note_twin(&account);
+            self.observe_unlinked(account);
         }
     }
 

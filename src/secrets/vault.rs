@@ -92,7 +92,7 @@ pub enum SecretError {
     },
 }
 
-/// Where PostgreSQL listens unless told otherwise.
+/// Where `PostgreSQL` listens unless told otherwise.
 const POSTGRES_PORT: u16 = 5432;
 
 type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;

@@ -349,9 +349,9 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn exact(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
-        self.input.read_exact(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => TransferError::CutOff,
-            _ => TransferError::Io(error),
+        self.input.read_exact(buffer).map_err(|error| {
+            let cut = error.kind() == io::ErrorKind::UnexpectedEof;
+            if cut { TransferError::CutOff } else { TransferError::Io(error) }
         })
     }
 }

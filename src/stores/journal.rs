@@ -140,10 +140,10 @@ impl Inside {
 }
 
 fn fill(file: &mut File, mut length: u64) -> io::Result<()> {
-    let zeros = [0; 64 * 1024];
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     while length > 0 {
-        let part = usize::try_from(length).unwrap_or(zeros.len()).min(zeros.len());
-        file.write_all(zeros.get(..part).unwrap_or(&zeros))?;
+        let part = usize::try_from(length).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        file.write_all(ZEROS.get(..part).unwrap_or(&ZEROS))?;
         length -= u64::try_from(part).unwrap_or(length);
     }
     Ok(())

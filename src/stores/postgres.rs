@@ -1,4 +1,4 @@
-//! The store in a PostgreSQL database: for those who keep one anyway, and for replicas to come.
+//! The store in a `PostgreSQL` database: for those who keep one anyway, and for replicas to come.
 //!
 //! # Guarantees
 //! - A commit is one transaction that locks and checks the fence first, so that whoever took the
@@ -93,7 +93,7 @@ const READERS: usize = 3;
 /// How long one look may take; a check of the whole audit log is the longest.
 const READ: Duration = Duration::from_mins(1);
 
-/// The store in a PostgreSQL database.
+/// The store in a `PostgreSQL` database.
 pub struct PostgresStore {
     inner: Arc<Inner>,
     fence: Fence,

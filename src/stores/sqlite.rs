@@ -156,7 +156,7 @@ impl SqliteStore {
     /// Where the store or the file fails; what was written by then is no whole file.
     pub async fn export(&self, out: impl io::Write + Send + 'static) -> Result<u64, StoreError> {
         self.write(async move |inner, writer| {
-            let db = writer.session(inner).await?;
+            let db = writer.session();
             transfer::export(db, &inner.keys, out).await
         })
         .await
@@ -169,7 +169,7 @@ impl SqliteStore {
     /// Where the store remembers something already, or the file is not whole and ours.
     pub async fn import(&self, input: impl io::BufRead + Send + 'static) -> Result<u64, StoreError> {
         let taken = self.write(async move |inner, writer| {
-            let db = writer.session(inner).await?;
+            let db = writer.session();
             transfer::import(db, &inner.keys, (&inner.id, &inner.heads), input).await
         });
         let taken = taken.await;

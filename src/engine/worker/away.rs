@@ -35,7 +35,7 @@ pub(super) type Starting = (Operation, Intent, Entry);
 #[derive(Default)]
 pub(super) struct Away {
     /// Whether the store was away when it was asked last.
-    pub(super) is_away: bool,
+    pub(super) is_now: bool,
     /// Intents that the journal has and the store not yet.
     journaled: BTreeSet<IntentId>,
     /// Of those, the ones whose call is to be repeated.
@@ -53,7 +53,7 @@ fn may_repeat(change: &Change) -> bool {
 
 impl Worker {
     /// Writes down in the journal what takes away; gives the calls that may be made, and the rest.
-    pub(super) async fn to_journal(&mut self, starting: Vec<Starting>) -> (Vec<Starting>, Vec<Starting>) {
+    pub(super) async fn write_down(&mut self, starting: Vec<Starting>) -> (Vec<Starting>, Vec<Starting>) {
         let Some(journal) = self.shared.journal.clone() else { return (Vec::new(), starting) };
         let (owed, rest): (Vec<_>, Vec<_>) =
             starting.into_iter().partition(|(_, intent, _)| may_repeat(&intent.change));
@@ -111,7 +111,7 @@ impl Worker {
 
     /// Whether a call that failed is repeated as it is: no store can be told how it ended.
     pub(super) fn repeats(&mut self, record: &RecordId, intent: &Intent) -> bool {
-        let repeats = self.away.is_away && self.is_known(&intent.id);
+        let repeats = self.away.is_now && self.is_known(&intent.id);
         if repeats {
             self.away.repeats.insert(record.clone(), intent.clone());
         } else {
@@ -122,7 +122,7 @@ impl Worker {
 
     /// Once the store is back: a call that nobody is going to repeat is looked at.
     pub(super) fn settle_repeats(&mut self) {
-        if self.away.is_away || self.away.repeats.is_empty() {
+        if self.away.is_now || self.away.repeats.is_empty() {
             return;
         }
         let under_way = |record: &RecordId| self.queue.contains(record) || self.in_flight.contains_key(record);
@@ -143,7 +143,7 @@ impl Worker {
 
     /// Queues recorded narrowing again, though no store can judge the rest of the plan.
     pub(super) fn repeat(&mut self, owed: Vec<Change>, seen: &BTreeMap<AccountId, Arc<Account>>) {
-        if !self.away.is_away || !self.may_write() {
+        if !self.away.is_now || !self.may_write() {
             return;
         }
         for change in owed {
@@ -167,14 +167,14 @@ impl Worker {
             Ok(()) => self.away.journaled.clear(),
             // Its lines are compared with the store at the next start.
             Err(error) => {
-                tracing::error!(target = %self.handle.target.name, %error, "the journal keeps what is recorded")
+                tracing::error!(target = %self.handle.target.name, %error, "the journal keeps what is recorded");
             }
         }
     }
 
     /// What is said of the journal beside what the store says.
     pub(super) fn journal_error(&self) -> Option<&str> {
-        self.away.error.as_deref().filter(|_| self.away.is_away)
+        self.away.error.as_deref().filter(|_| self.away.is_now)
     }
 
     /// Brings into the store what a process that is gone wrote down in the journal: each intent once.

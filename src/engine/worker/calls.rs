@@ -7,8 +7,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::connector::Applied;
+use crate::connector::Connector;
 use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
+use crate::connector::Operation;
+use crate::connector::Shape;
 use crate::engine::bounded::CALLS_OF_ONE;
 use crate::engine::bounded::contained;
 use crate::engine::operation::operation;
@@ -131,12 +134,11 @@ impl Worker {
         let at = self.shared.now();
         let limit = chrono::Duration::from_std(self.call_limit()).unwrap_or(chrono::Duration::MAX);
         let counting = self.counting(&change);
-        let intent = match self.earlier_intent(record, &change) {
-            Some(earlier) => Intent { limit: at + limit, ..earlier },
-            None => {
-                let id = IntentId::from(Uuid::now_v7().to_string());
-                Intent { id, space, cycle: entry.cycle.clone(), change, at, limit: at + limit, counting }
-            }
+        let intent = if let Some(earlier) = self.earlier_intent(record, &change) {
+            Intent { limit: at + limit, ..earlier }
+        } else {
+            let id = IntentId::from(Uuid::now_v7().to_string());
+            Intent { id, space, cycle: entry.cycle.clone(), change, at, limit: at + limit, counting }
         };
         Some((operation, intent, entry))
     }
@@ -160,8 +162,8 @@ impl Worker {
             writes.truncate(carried);
             self.writes = writes;
             let mut waiting = std::mem::take(&mut starting);
-            if self.away.is_away {
-                (starting, waiting) = self.to_journal(waiting).await;
+            if self.away.is_now {
+                (starting, waiting) = self.write_down(waiting).await;
             }
             self.put_back(waiting);
             if starting.is_empty() {
@@ -182,15 +184,7 @@ impl Worker {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
             self.calls.spawn(async move {
                 let begun = Instant::now();
-                let batch = [operation];
-                let write = async {
-                    let answer = tokio::time::timeout(limit, connector.apply(&shape, &batch)).await;
-                    match answer.map(|mut answers| answers.pop()) {
-                        Ok(Some(result)) => result,
-                        Ok(None) => Err(no_answer("the connector gave no answer for the change")),
-                        Err(_) => Err(no_answer("the target did not answer in time")),
-                    }
-                };
+                let write = call(&*connector, &shape, operation, limit);
                 let result = contained(ErrorClass::Uncertain, write).await;
                 CallDone { record: intent.change.record.clone(), intent, rest, begun, result }
             });
@@ -205,6 +199,22 @@ impl Worker {
             entry.due = Instant::now() + STORE_PAUSE;
             self.queue.put(record, entry);
         }
+    }
+}
+
+/// What came of one operation.
+async fn call(
+    connector: &dyn Connector,
+    shape: &Shape,
+    operation: Operation,
+    limit: Duration,
+) -> Result<Applied, ConnectorError> {
+    let batch = [operation];
+    let answer = tokio::time::timeout(limit, connector.apply(shape, &batch)).await;
+    match answer.map(|mut answers| answers.pop()) {
+        Ok(Some(result)) => result,
+        Ok(None) => Err(no_answer("the connector gave no answer for the change")),
+        Err(_) => Err(no_answer("the target did not answer in time")),
     }
 }
 

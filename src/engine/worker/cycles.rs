@@ -268,9 +268,9 @@ pub(super) fn conflicts(standing: &Standing) -> BTreeMap<RecordId, String> {
 
 /// What differs and is left so, by user.
 pub(super) fn drifted(standing: &Standing) -> BTreeMap<RecordId, Vec<AttributePath>> {
-    let drift = standing.skips.iter().filter_map(|skip| match &skip.reason {
-        SkipReason::Drift(paths) => Some((skip.record.clone(), paths.clone())),
-        _ => None,
+    let drift = standing.skips.iter().filter_map(|skip| {
+        let SkipReason::Drift(paths) = &skip.reason else { return None };
+        Some((skip.record.clone(), paths.clone()))
     });
     drift.collect()
 }

@@ -88,9 +88,7 @@ impl Worker {
             let other = contained(ErrorClass::Transient, probing).await;
             let elsewhere = matches!(other, Ok(Some(_)));
             let planning = async {
-                if let Some(error) = other? {
-                    return Err(error);
-                }
+                other?.map_or(Ok(()), Err)?;
                 let planned = view.observe(None).await?;
                 let violations = view.violations(&planned);
                 Ok((planned, violations))

@@ -14,6 +14,7 @@ use crate::engine::shared::Running;
 use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
 use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::place::Place;
 use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
@@ -118,7 +119,7 @@ impl Worker {
             .filter(|(state, _)| state.gives_access())
             .map(|(_, count)| count)
             .sum();
-        let owned = self.place.as_ref().map_or(0, |place| place.owned_active());
+        let owned = self.place.as_ref().map_or(0, Place::owned_active);
         let coming = self.in_flight.values().filter(|call| call.takes_seat).count() as u64;
         owned.max(listed) + coming
     }

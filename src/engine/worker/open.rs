@@ -55,7 +55,13 @@ impl Worker {
                 return true;
             }
             Action::Create => self.made_by(&intent.change, looked),
-            _ => {
+            Action::Adopt
+            | Action::Update
+            | Action::Reactivate
+            | Action::Restore
+            | Action::Narrow
+            | Action::Disable
+            | Action::Delete => {
                 let account = intent.change.account.as_ref().and_then(|account| looked.accounts.get(account));
                 account.filter(|account| self.shows(&intent.change, account)).map_or(Made::Nothing, Made::One)
             }

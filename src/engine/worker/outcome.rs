@@ -289,6 +289,11 @@ impl Worker {
                 }
             }
         }
+        self.put_off(record, intent, rest, later);
+    }
+
+    /// What did not happen waits for its turn, unless a look finds out first whether it is still wanted.
+    fn put_off(&mut self, record: &RecordId, intent: Intent, mut rest: Entry, later: Instant) {
         if intent.change.account.as_ref().is_some_and(|account| self.moved_on(record, account)) {
             self.settle(&rest.cycle, record, Settled::Through);
             return;

@@ -66,9 +66,9 @@ impl Place {
         }
         let hands = Arc::make_mut(&mut self.hands);
         if hand.is_blank() {
-            drop(hands.remove(account))
+            drop(hands.remove(account));
         } else {
-            drop(hands.insert(account.clone(), hand))
+            drop(hands.insert(account.clone(), hand));
         }
         true
     }

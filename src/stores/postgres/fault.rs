@@ -69,7 +69,7 @@ impl Fault {
         Self::Plain(StoreError::Refused(text.into()))
     }
 
-    /// What it means (PostgreSQL 15, appendix A: error codes).
+    /// What it means (`PostgreSQL` 15, appendix A: error codes).
     pub(super) fn kind(&self) -> Kind {
         let Self::Sql(error) = self else {
             return if matches!(self, Self::Late) { Kind::Cut } else { Kind::Final };
@@ -80,12 +80,11 @@ impl Fault {
             // Class 08, and a server that is stopping, crashed or starting; a transaction that was
             // idle for too long has lost its connection too.
             (_, Some(code)) if code.starts_with("08") || code.starts_with("57P") || code == "25P03" => Kind::Cut,
-            (_, Some(_)) => Kind::Final,
             (
                 sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed,
                 None,
             ) => Kind::Cut,
-            (_, None) => Kind::Final,
+            _ => Kind::Final,
         }
     }
 
@@ -154,12 +153,17 @@ fn words(error: &sqlx::Error) -> String {
         }
         Some("XX001" | "XX002") => format!("is damaged ({said}); put back a copy of the database"),
         Some(code) => format!("failed: {said} (SQLSTATE {code})"),
-        None => match error {
-            sqlx::Error::Io(error) => format!("does not answer ({error}); start it, or check the network between"),
-            sqlx::Error::Tls(error) => format!(
-                "cannot be trusted ({error}); add `sslrootcert=FILE` to the URL for a certificate authority of your own"
-            ),
-            _ => format!("failed: {said}"),
-        },
+        None => unanswered(error).unwrap_or_else(|| format!("failed: {said}")),
     }
+}
+
+/// What is wrong where the server itself said nothing.
+fn unanswered(error: &sqlx::Error) -> Option<String> {
+    if let sqlx::Error::Io(error) = error {
+        return Some(format!("does not answer ({error}); start it, or check the network between"));
+    }
+    let sqlx::Error::Tls(error) = error else { return None };
+    Some(format!(
+        "cannot be trusted ({error}); add `sslrootcert=FILE` to the URL for a certificate authority of your own"
+    ))
 }

@@ -119,7 +119,7 @@ async fn insert(db: &mut PgConnection, rows: &[Row]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A name as a target shows it may bear what PostgreSQL keeps in no text.
+/// A name as a target shows it may bear what `PostgreSQL` keeps in no text.
 fn without_nul(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(text.replace('\0', "\u{fffd}")),

@@ -75,16 +75,12 @@ async fn set_owned(db: &mut PgConnection, space: &Space, at: DateTime<Utc>, acti
 
 async fn set_end(db: &mut PgConnection, end: &EndDate, since: Option<DateTime<Utc>>) -> Result<(), Fault> {
     let role = end.role.as_ref().map_or("", |role| role.as_str());
-    let query = match since {
-        Some(since) => {
-            let sql =
-                "INSERT INTO end_date (record, role, until, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-            sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until)).bind(nanos(since))
-        }
-        None => {
-            let sql = "DELETE FROM end_date WHERE record = $1 AND role = $2 AND until = $3";
-            sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until))
-        }
+    let query = if let Some(since) = since {
+        let sql = "INSERT INTO end_date (record, role, until, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+        sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until)).bind(nanos(since))
+    } else {
+        let sql = "DELETE FROM end_date WHERE record = $1 AND role = $2 AND until = $3";
+        sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until))
     };
     query.execute(db).await?;
     Ok(())
@@ -134,7 +130,7 @@ pub(super) async fn end_dates(
     db: &mut PgConnection,
     records: &BTreeSet<RecordId>,
 ) -> Result<BTreeMap<EndDate, DateTime<Utc>>, Fault> {
-    let records: Vec<&str> = records.iter().map(|record| record.as_str()).collect();
+    let records: Vec<&str> = records.iter().map(RecordId::as_str).collect();
     let sql = "SELECT record, role, until, since FROM end_date WHERE record = ANY($1)";
     let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(sql).bind(records).fetch_all(db).await?;
     let read = |(record, role, until, since): (String, String, i64, i64)| {

@@ -69,7 +69,7 @@ pub(super) async fn intern(db: &mut PgConnection, space: &Space) -> Result<i64, 
     Ok(query.bind(space.realm.as_str()).fetch_one(db).await?)
 }
 
-/// PostgreSQL keeps no NUL in a text. Nothing that rosterd may write to bears one: connectors
+/// `PostgreSQL` keeps no NUL in a text. Nothing that rosterd may write to bears one: connectors
 /// refuse such ids. What a target shows for a name may, and is shown with a mark in its place.
 fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
@@ -270,7 +270,7 @@ async fn set_seen(db: &mut PgConnection, space: i64, accounts: &[SeenAccount]) -
             ids.push(id.as_ref());
             names.push(user_name.as_deref().map(text));
             states.push(state.as_str());
-            records.push(record.as_ref().map(|record| record.as_str()));
+            records.push(record.as_ref().map(RecordId::as_str));
         }
         let names: Vec<Option<&str>> = names.iter().map(Option::as_deref).collect();
         sqlx::query(sql).bind(space).bind(ids).bind(names).bind(states).bind(records).execute(&mut *db).await?;

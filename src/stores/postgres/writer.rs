@@ -49,6 +49,15 @@ struct Next {
     snapshot: Option<AcceptedSnapshot>,
 }
 
+/// What one try of a commit goes by.
+struct Under<'a> {
+    fence: Fence,
+    /// The name the database keeps it by.
+    id: &'a str,
+    /// Filled right before the server is told to commit.
+    next: &'a mut Option<Next>,
+}
+
 /// A commit whose answer was lost: the database alone knows whether it happened.
 struct Unsure {
     id: String,
@@ -106,7 +115,8 @@ impl Writer {
         let Some(mut db) = self.db.take() else { return Err(Fault::Late) };
         let id = uuid::Uuid::new_v4().to_string();
         let mut next = None;
-        let work = self.transact(&mut db, inner, batch, (fence, &id), &mut next);
+        let under = Under { fence, id: &id, next: &mut next };
+        let work = self.transact(&mut db, inner, batch, under);
         let done = timeout(COMMIT, work).await.unwrap_or(Err(Fault::Late));
         match (done, next) {
             (Ok(()), next) => {
@@ -125,14 +135,13 @@ impl Writer {
         }
     }
 
-    /// One transaction. `next` is filled right before the server is told to commit.
+    /// One transaction.
     async fn transact(
         &self,
         db: &mut PgConnection,
         inner: &Inner,
         batch: &Batch,
-        (fence, id): (Fence, &str),
-        next: &mut Option<Next>,
+        Under { fence, id, next }: Under<'_>,
     ) -> Result<(), Fault> {
         let mut tx = db.begin().await?;
         // Locks the row until the end: no other holder can come between this check and the commit.

@@ -76,16 +76,12 @@ async fn set_owned(db: &mut SqliteConnection, space: &Space, at: DateTime<Utc>, 
 
 async fn set_end(db: &mut SqliteConnection, end: &EndDate, since: Option<DateTime<Utc>>) -> Result<(), Fault> {
     let role = end.role.as_ref().map_or("", |role| role.as_str());
-    let query = match since {
-        Some(since) => {
-            let sql =
-                "INSERT INTO end_date (record, role, until, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-            sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until)).bind(nanos(since))
-        }
-        None => {
-            let sql = "DELETE FROM end_date WHERE record = $1 AND role = $2 AND until = $3";
-            sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until))
-        }
+    let query = if let Some(since) = since {
+        let sql = "INSERT INTO end_date (record, role, until, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+        sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until)).bind(nanos(since))
+    } else {
+        let sql = "DELETE FROM end_date WHERE record = $1 AND role = $2 AND until = $3";
+        sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until))
     };
     query.execute(db).await?;
     Ok(())

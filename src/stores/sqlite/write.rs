@@ -71,8 +71,8 @@ impl Writer {
     }
 
     /// The connection itself, for moving everything at once.
-    pub(super) async fn session(&mut self, _inner: &Inner) -> Result<&mut SqliteConnection, Fault> {
-        Ok(&mut self.db)
+    pub(super) fn session(&mut self) -> &mut SqliteConnection {
+        &mut self.db
     }
 
     /// All of `writes` or nothing.
