@@ -204,14 +204,17 @@ impl Days {
         self.people.iter().filter(|person| person.active).map(|person| person.record.clone()).collect()
     }
 
+    /// Waits until everybody is where they should be.
+    async fn is_right(&self) {
+        while !self.wrong().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
     /// Everybody is where they should be, and nothing waits.
     async fn converges(&self, day: &str) {
         for _ in 0..3 {
-            let converged = tokio::time::timeout(crate::daemon::LIMIT, async {
-                while !self.wrong().await.is_empty() {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-            });
+            let converged = tokio::time::timeout(crate::daemon::LIMIT, self.is_right());
             if converged.await.is_ok() {
                 break;
             }
@@ -320,7 +323,9 @@ async fn a_run_of_bad_days_ends_with_everybody_where_they_should_be() {
     let url = format!("{}/scim/v2", cable.origin);
     world.target(|spec| target(spec, &url));
     let people: Vec<_> = (0..PEOPLE).map(|number| Person::named(&format!("p{number}"))).collect();
-    people.iter().for_each(|person| world.user(person));
+    for person in &people {
+        world.user(person);
+    }
     // Somebody whose access ends in a few days, if the clock is right.
     world.write("m/u-guest.json", &ending_soon().to_string());
     let daemon = Daemon::with(&world, |command| {

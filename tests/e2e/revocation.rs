@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::chance::say;
 use crate::daemon::Daemon;
 use crate::daemon::eventually;
 use crate::servers::Knobs;
@@ -52,7 +53,7 @@ fn newcomers(world: &World, count: usize) {
     let mut text = String::new();
     for number in 0..count {
         let person = Person { roles: vec!["newcomer".to_owned()], ..Person::named(&format!("new{number}")) };
-        text.push_str(&format!("---\n{}\n", person.document()));
+        text.extend(["---\n", &person.document().to_string(), "\n"]);
     }
     world.write("m/newcomers.yaml", &text);
 }
@@ -87,7 +88,9 @@ async fn who_leaves_while_thousands_wait_to_come_is_out_within_a_second() {
     paced(&world, None);
     world.role("newcomer", &[]);
     let people: Vec<_> = (0..staff).map(|number| Person::named(&format!("p{number}"))).collect();
-    people.iter().for_each(|person| world.user(person));
+    for person in &people {
+        world.user(person);
+    }
     let daemon = Daemon::of(&world).await;
     daemon.has_within(&world, staff, Duration::from_mins(15)).await;
     daemon.is_through("crm").await;
@@ -118,15 +121,15 @@ async fn who_leaves_while_thousands_wait_to_come_is_out_within_a_second() {
     assert!(waiting.as_u64() >= Some(backlog as u64 / 4), "the newcomers were through before the leavers: {waiting}");
     let mut took: Vec<_> = saved.iter().map(|(id, at)| out[id].saturating_sub(*at)).collect();
     took.sort_unstable();
-    let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize];
-    eprintln!(
+    let at = |percent: usize| took[((took.len() - 1) * percent + 50) / 100];
+    say(&format!(
         "{leavers} narrowings behind {backlog} creates ({waiting} still waiting) at {RATE} requests/s, ms from save to \
          call: p50 {}, p99 {}, max {}",
-        at(0.5),
-        at(0.99),
-        at(1.0)
-    );
-    assert!(at(1.0) <= LONGEST.as_millis(), "somebody waited {} ms", at(1.0));
+        at(50),
+        at(99),
+        at(100)
+    ));
+    assert!(at(100) <= LONGEST.as_millis(), "somebody waited {} ms", at(100));
     a_role_taken_from_everybody_by_one_line_is_held(&world, &daemon, staff - leavers).await;
 }
 
@@ -142,8 +145,8 @@ async fn a_role_taken_from_everybody_by_one_line_is_held(world: &World, daemon: 
     let reason = hold["reason"].as_str().expect("a reason");
     assert!(reason.contains("narrow.inferred") && reason.contains("rosterd holds release"), "{reason}");
     assert_eq!(hold["changes"].as_array().map(Vec::len), Some(holders));
-    let held = daemon.metric("rosterd_holds", &[("target", "crm"), ("limit", "narrow.inferred")]).await;
-    assert_eq!(held, holders as u64);
+    let counted = daemon.metric("rosterd_holds", &[("target", "crm"), ("limit", "narrow.inferred")]).await;
+    assert_eq!(counted, holders as u64);
     let said = world.rosterd(&["holds", "list"]).await;
     assert!(said.out.contains("narrow.inferred"), "{said:?}");
     assert_eq!(disabled(world).await.len(), before, "nobody was disabled");

@@ -216,10 +216,9 @@ async fn an_undeclared_rename_takes_nothing_away_and_makes_no_second_account() {
         for _ in 0..2 {
             assert_eq!(state(&rig, &account), AccountState::Active, "nobody loses access by inference");
             assert_eq!(rig.target("app").count("create"), 2, "nobody gets a second account");
-            for record in ["a", "c"] {
-                let words = conflict(&rig, record);
-                assert!(words.contains("`a`") && words.contains("`c`"), "both are named: {words}");
-            }
+            let words = ["a", "c"].map(|record| conflict(&rig, record));
+            let both = words.iter().all(|words| words.contains("`a`") && words.contains("`c`"));
+            assert!(both, "both are named: {words:?}");
             rig.sync("app").await.unwrap();
         }
         let declared = User { formerly: vec!["a".into()], ..renamed("a", "c") };

@@ -91,8 +91,8 @@ async fn a_crash_without_a_store_loses_no_removal_and_records_none_twice() {
         rig.engine.start(Running::Daemon).await.unwrap();
         rig.pass(Duration::from_mins(1)).await;
         assert_eq!((recorded(&rig), rig.journal.open().intents.len()), (vec![1, 1], 0), "start {start}");
-        let links = rig.store.open().links.clone();
-        let link = links.values().find(|link| link.record.as_str() == "u-0000").unwrap();
+        let known = rig.store.open().links.clone();
+        let link = known.values().find(|link| link.record.as_str() == "u-0000").unwrap();
         assert!(link.disabled_by_us, "it is known whose hand that was");
     }
     rig.assert_settled("app").await;

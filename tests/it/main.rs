@@ -27,6 +27,7 @@ mod fuzz;
 mod golden;
 #[cfg(test)]
 mod hands;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod journal;

@@ -7,6 +7,7 @@ use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
 use rosterd::model::account::AccountState;
 use rosterd::model::decision::DecisionKind;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::support::make::documents;
@@ -103,9 +104,10 @@ async fn one_target_that_hangs_one_that_panics_and_one_that_is_slow_delay_no_rem
     rig.target("hanging").inside().silent = true;
     rig.target("panicking").inside().panics = true;
     rig.target("slow").inside().latency = Duration::from_secs(9);
+    let mut asked = JoinSet::new();
     for name in names {
         let engine = rig.engine.clone();
-        tokio::spawn(async move { drop(engine.sync(&name.into(), SyncRequest::default()).await) });
+        asked.spawn(async move { drop(engine.sync(&name.into(), SyncRequest::default()).await) });
     }
     rig.rest().await;
     let saved = Instant::now();
@@ -131,12 +133,14 @@ async fn a_listing_that_never_ends_stops_no_single_user_and_is_given_up() {
     let rig = Rig::started(documents(users(20), [target("app")])).await;
     rig.target("app").inside().silent_lists = true;
     let engine = rig.engine.clone();
-    let asked = tokio::spawn(async move { engine.sync(&"app".into(), SyncRequest::default()).await });
+    let mut asked = JoinSet::new();
+    asked.spawn(async move { engine.sync(&"app".into(), SyncRequest::default()).await });
     rig.rest().await;
     let fewer = users(20).into_iter().take(19).chain([inactive("u-0019")]).collect::<Vec<_>>();
     rig.declare(documents(fewer, [target("app")])).await;
     assert_eq!(state(&rig, "app", "u-0019"), AccountState::Disabled);
-    let answer = tokio::time::timeout(Duration::from_mins(20), asked).await.expect("the caller is answered").unwrap();
+    let answer = tokio::time::timeout(Duration::from_mins(20), asked.join_next()).await;
+    let answer = answer.expect("the caller is answered").unwrap().unwrap();
     let error = answer.unwrap().cycle.error.unwrap();
     assert!(error.contains("given up"), "{error}");
     rig.target("app").inside().silent_lists = false;

@@ -191,12 +191,11 @@ impl Declared {
     pub(crate) fn triples(&self, at: Second) -> BTreeMap<&str, BTreeSet<(usize, Option<Membership>)>> {
         let mut triples: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
         for (record, person) in &self.people {
-            for target in 0..self.papers.len() {
-                if let Some(words) = person.access(&self.roles, target, at) {
-                    let of = triples.entry(record).or_default();
-                    of.insert((target, None));
-                    of.extend(words.into_iter().map(|word| (target, Some(word))));
-                }
+            let access = |target| Some((target, person.access(&self.roles, target, at)?));
+            for (target, words) in (0..self.papers.len()).filter_map(access) {
+                let of = triples.entry(record).or_default();
+                of.insert((target, None));
+                of.extend(words.into_iter().map(|word| (target, Some(word))));
             }
         }
         triples

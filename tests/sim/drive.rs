@@ -137,13 +137,11 @@ impl Driver<'_> {
     /// again.
     async fn start(&self) -> Option<Engine> {
         let engine = self.engine();
-        match engine.start(Running::Daemon).await {
-            Ok(()) => Some(engine),
-            Err(_) => {
-                engine.stop().await;
-                None
-            }
+        if engine.start(Running::Daemon).await.is_ok() {
+            return Some(engine);
         }
+        engine.stop().await;
+        None
     }
 
     async fn script(&mut self) -> End {
@@ -151,15 +149,14 @@ impl Driver<'_> {
         while let Some(timed) = self.case.steps.get(self.next).filter(|_| !self.settling) {
             self.next += 1;
             self.world.note(Event::Step(format!("{:?}", timed.step)));
-            match &timed.step {
-                Step::Restart | Step::Death(Death::Now) => {
-                    if let (Some(engine), Step::Restart) = (&engine, &timed.step) {
-                        engine.stop().await;
-                    }
-                    return End::Stopped;
-                }
-                step => self.step(engine.as_ref(), step).await,
+            if matches!(timed.step, Step::Restart) {
+                stop(engine).await;
+                return End::Stopped;
             }
+            if matches!(timed.step, Step::Death(Death::Now)) {
+                return End::Stopped;
+            }
+            self.step(engine.as_ref(), &timed.step).await;
             tokio::time::sleep(Duration::from_millis(timed.wait)).await;
             if let Some(violation) = self.judge() {
                 return End::Through(Some(violation));
@@ -177,9 +174,7 @@ impl Driver<'_> {
             Some(engine) => self.settle(engine).await,
             None => None,
         };
-        if let Some(engine) = engine.filter(|_| verdict.is_none()) {
-            engine.stop().await;
-        }
+        stop(engine.filter(|_| verdict.is_none())).await;
         End::Through(verdict)
     }
 
@@ -208,7 +203,7 @@ impl Driver<'_> {
             }
             Step::Sync(target) => self.sync(engine, *target, None),
             Step::SyncUser { target, who } => self.sync(engine, *target, act::person(&self.world, *who)),
-            Step::Link { target, who } => self.link(engine, *target, *who).await,
+            Step::Link { target, who } => self.link(engine, *target, *who),
             _ => {}
         }
     }
@@ -223,6 +218,7 @@ impl Driver<'_> {
     }
 
     /// Asks for a cycle and waits for nothing.
+    #[expect(clippy::disallowed_methods, reason = "the runtime is the process: what runs in it ends with it")]
     fn sync(&self, engine: &Engine, target: usize, record: Option<String>) {
         let (engine, target) = (engine.clone(), self.name(target));
         let records = record.map(|record| BTreeSet::from([record.as_str().into()]));
@@ -268,7 +264,8 @@ impl Driver<'_> {
     }
 
     /// A person says that the account with the user's name is the user's.
-    async fn link(&self, engine: &Engine, target: usize, who: u64) {
+    #[expect(clippy::disallowed_methods, reason = "the runtime is the process: what runs in it ends with it")]
+    fn link(&self, engine: &Engine, target: usize, who: u64) {
         let target = target % self.world.policies.len();
         let Some(record) = act::person(&self.world, who) else { return };
         let Some(account) = act::namesake(&self.world, target, &record) else { return };
@@ -281,15 +278,20 @@ impl Driver<'_> {
         }));
     }
 
+    /// Lets every target go on that is suspended.
+    async fn resume(&self, engine: &Engine) {
+        for target in 0..self.world.policies.len() {
+            if engine.status().targets.get(target).is_some_and(|status| status.suspended) {
+                self.decide(engine, self.about(DecisionKind::Resume, target)).await;
+            }
+        }
+    }
+
     /// Puts everything right, lets through what is held, and waits until nothing is left to do.
     async fn settle(&mut self, engine: &Engine) -> Option<Violation> {
         let mut why = None;
         for round in 0..40_u64 {
-            for target in 0..self.world.policies.len() {
-                if engine.status().targets.get(target).is_some_and(|status| status.suspended) {
-                    self.decide(engine, self.about(DecisionKind::Resume, target)).await;
-                }
-            }
+            self.resume(engine).await;
             if engine.status().stopped.is_some() {
                 self.decide(engine, Word { target: None, ..self.about(DecisionKind::Start, 0) }).await;
             }
@@ -314,14 +316,12 @@ impl Driver<'_> {
             return broken("L14", format!("nothing goes wrong any more and it does not come to rest: {why}"));
         }
         for target in 0..self.world.policies.len() {
-            match engine.plan(&self.name(target), None, None).await {
-                Ok(plan) => {
-                    let verdict = rest::a_fresh_plan_is_empty(target, &plan);
-                    if verdict.is_some() {
-                        return verdict;
-                    }
-                }
-                Err(error) => return broken("L3", format!("t{target} cannot be planned at rest: {error}")),
+            let verdict = match engine.plan(&self.name(target), None, None).await {
+                Ok(plan) => rest::a_fresh_plan_is_empty(target, &plan),
+                Err(error) => broken("L3", format!("t{target} cannot be planned at rest: {error}")),
+            };
+            if verdict.is_some() {
+                return verdict;
             }
         }
         let (declared, now) = {
@@ -331,6 +331,12 @@ impl Driver<'_> {
         self.world.note(Event::Rest(format!("{} users", declared.people.len())));
         let shown: Vec<_> = engine.status().targets.iter().map(rest::Shown::of).collect();
         rest::everybody_is_where_they_belong(self.bench.facts(), &declared, &shown, now)
+    }
+}
+
+async fn stop(engine: Option<Engine>) {
+    if let Some(engine) = engine {
+        engine.stop().await;
     }
 }
 

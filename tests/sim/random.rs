@@ -1,6 +1,6 @@
 //! Randomness that follows from one number.
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 

@@ -99,7 +99,9 @@ pub(crate) fn main() -> ExitCode {
     let seeds = "no_seed_breaks_a_law";
     let weeks = "no_week_breaks_a_law";
     if flags.list {
-        [seeds, weeks].iter().for_each(|name| say(&format!("{name}: test")));
+        for name in [seeds, weeks] {
+            say(&format!("{name}: test"));
+        }
         return ExitCode::SUCCESS;
     }
     if asked_for_seeds || wanted(seeds) {
@@ -118,25 +120,24 @@ fn many(flags: &Flags, family: Family, count: u64) -> bool {
     let end = flags.from + count;
     let stop = AtomicBool::new(false);
     let broken: Mutex<Vec<(Case, Run)>> = Mutex::new(Vec::new());
+    let take = || {
+        let seed = (!stop.load(Ordering::Relaxed)).then(|| next.fetch_add(1, Ordering::Relaxed));
+        seed.filter(|seed| *seed < end)
+    };
+    let one = |seed| {
+        let case = case::of(seed, family);
+        let run = drive::run(&case);
+        if flags.trace {
+            say(&format!("seed {seed}: {} entries, {:016x}", run.log.len(), run.hash));
+        }
+        if run.violation.is_some() {
+            stop.store(!flags.whole, Ordering::Relaxed);
+            broken.lock().unwrap().push((case, run));
+        }
+    };
     thread::scope(|scope| {
         for _ in 0..flags.threads {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        return;
-                    }
-                    let case = case::of(seed, family);
-                    let run = drive::run(&case);
-                    if flags.trace {
-                        say(&format!("seed {seed}: {} entries, {:016x}", run.log.len(), run.hash));
-                    }
-                    if run.violation.is_some() {
-                        stop.store(!flags.whole, Ordering::Relaxed);
-                        broken.lock().unwrap().push((case, run));
-                    }
-                }
-            });
+            scope.spawn(|| std::iter::from_fn(take).for_each(one));
         }
     });
     let took = begun.elapsed().as_secs_f64();

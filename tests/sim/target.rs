@@ -102,9 +102,8 @@ impl Held {
 
     /// Every account as a reader sees it.
     fn seen(&self, now: u64) -> Vec<Account> {
-        let lag = self.weather.iter().find_map(|weather| match weather {
-            Weather::Stale(lag) => Some((*lag).min(self.visible_within)),
-            _ => None,
+        let lag = self.weather.iter().find_map(|weather| {
+            if let Weather::Stale(lag) = weather { Some((*lag).min(self.visible_within)) } else { None }
         });
         let at = now - lag.unwrap_or(0).min(now);
         let shown = |versions: &Vec<(u64, Option<Account>)>| {
@@ -118,10 +117,8 @@ impl Held {
     }
 
     fn slowness(&self) -> u64 {
-        let slow = self.weather.iter().find_map(|weather| match weather {
-            Weather::Slow(by) => Some(*by),
-            _ => None,
-        });
+        let slow =
+            self.weather.iter().find_map(|weather| if let Weather::Slow(by) = weather { Some(*by) } else { None });
         slow.unwrap_or(self.latency)
     }
 
@@ -177,10 +174,15 @@ impl Inner {
             let mut due: Vec<_> = self.targets[target].late.extract_if(.., |(at, ..)| *at <= now).collect();
             due.sort_by_key(|(at, call, _)| (*at, *call));
             for (at, call, operation) in due {
-                if let Ok((before, after)) = self.targets[target].act(at, &operation) {
-                    self.note(Event::Acted { call, target, before, after });
-                }
+                self.acts_late(target, at, call, &operation);
             }
+        }
+    }
+
+    /// A write that nobody waits for any more acts, or does not.
+    fn acts_late(&mut self, target: usize, at: u64, call: u64, operation: &Operation) {
+        if let Ok((before, after)) = self.targets[target].act(at, operation) {
+            self.note(Event::Acted { call, target, before, after });
         }
     }
 
@@ -334,7 +336,7 @@ impl Door {
         };
         if dies {
             self.world.end("dies in a call");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -394,17 +396,11 @@ impl Connector for Door {
         self.world.alive().await;
         let began = self.now();
         self.enter(false).await?;
-        let fails = self.weather(|weather| match weather {
-            Weather::NoLists(class) => Some(*class),
-            _ => None,
-        });
+        let fails = self.weather(|weather| if let Weather::NoLists(class) = weather { Some(*class) } else { None });
         if let Some(class) = fails {
             return Err(error(class, None));
         }
-        let cut = self.weather(|weather| match weather {
-            Weather::Cut(after) => Some(*after),
-            _ => None,
-        });
+        let cut = self.weather(|weather| if let Weather::Cut(after) = weather { Some(*after) } else { None });
         let turned = self.weather(|weather| (*weather == Weather::Turned).then_some(()));
         let mut shown = 0;
         let mut page = 0;
@@ -442,10 +438,7 @@ impl Connector for Door {
         self.world.alive().await;
         let began = self.now();
         self.enter(false).await?;
-        let fails = self.weather(|weather| match weather {
-            Weather::NoLooks(class) => Some(*class),
-            _ => None,
-        });
+        let fails = self.weather(|weather| if let Weather::NoLooks(class) = weather { Some(*class) } else { None });
         if let Some(class) = fails {
             return Err(error(class, None));
         }

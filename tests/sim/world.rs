@@ -103,7 +103,12 @@ impl fmt::Display for Event {
             Self::Loaded(Load::Failed) => f.write_str("load: failed"),
             Self::Loaded(Load::Gave(declared)) => {
                 let wrong = if declared.unreadable.is_empty() { "" } else { ", broken" };
-                write!(f, "load: {} users ({}{wrong})", declared.people.len(), &declared.digest()[..6])
+                write!(
+                    f,
+                    "load: {} users ({}{wrong})",
+                    declared.people.len(),
+                    declared.digest().get(..6).unwrap_or_default()
+                )
             }
             Self::Committed { writes, durable, told } => {
                 let words: Vec<_> = writes.iter().filter_map(written).collect();
@@ -126,7 +131,8 @@ impl fmt::Display for Event {
             }
             Self::Hand { target, account, what, .. } => write!(f, "t{target} another hand: {what} {account}"),
             Self::Decided { word, taken } => {
-                let what = word.record.as_deref().or(word.digest.as_deref().map(|digest| &digest[..6])).unwrap_or("");
+                let what =
+                    word.record.as_deref().or(word.digest.as_deref().and_then(|digest| digest.get(..6))).unwrap_or("");
                 write!(f, "decided: {} {what} {}", word.kind.as_str(), if *taken { "" } else { "REFUSED" })
             }
             Self::Said(word) => write!(f, "a person says {}", word.kind.as_str()),
@@ -283,7 +289,7 @@ impl World {
     /// Whatever a dead process still asks is never answered.
     pub(crate) async fn alive(&self) {
         if self.open().started.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

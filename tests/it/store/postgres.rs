@@ -1,4 +1,4 @@
-//! The store in a PostgreSQL database.
+//! The store in a `PostgreSQL` database.
 
 use std::fs;
 use std::path::Path;
@@ -16,6 +16,7 @@ use rosterd::stores::postgres::PostgresStore;
 use sqlx::Connection;
 use sqlx::PgConnection;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::store::sqlite::assert_found;
 use crate::store::suite::accepted;
@@ -38,7 +39,7 @@ struct Place {
 }
 
 impl Place {
-    /// `None` where PostgreSQL is not installed.
+    /// `None` where `PostgreSQL` is not installed.
     async fn new() -> Option<Self> {
         Some(Self { url: Server::shared()?.database().await, folder: tempfile::tempdir().unwrap() })
     }
@@ -195,11 +196,12 @@ async fn a_server_that_crashes_in_mid_commit_leaves_all_of_it_or_nothing_and_is_
             |number: usize| Write::Link(space(), link(&format!("u-{round}-{number}"), &format!("a-{round}-{number}")));
         let writes = (0..4_000).map(many).chain([Write::Audit(event("many", Some("crm")))]).collect();
         let (at_work, fence) = (Arc::clone(&store), store.fence());
-        let committing = tokio::spawn(async move { at_work.commit(writes, fence).await });
+        let mut committing = JoinSet::new();
+        committing.spawn(async move { at_work.commit(writes, fence).await });
         tokio::time::sleep(Duration::from_millis(delay)).await;
         server.crash();
         server.start();
-        match committing.await.unwrap() {
+        match committing.join_next().await.unwrap().unwrap() {
             Ok(()) => expected += 4_000,
             Err(error) => assert!(error.is_away(), "{error}"),
         }

@@ -1,4 +1,4 @@
-//! Real PostgreSQL servers on free loopback ports, and a line to them that can be cut.
+//! Real `PostgreSQL` servers on free loopback ports, and a line to them that can be cut.
 //!
 //! A server ends with this process, however it ends: its shell waits for the end of its input.
 
@@ -26,6 +26,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 const PASSWORD: &str = "pg-canary-word";
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -39,7 +40,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server that all tests share; `None`, said on standard error, where PostgreSQL is not installed.
+    /// A server that all tests share; `None`, said on standard error, where `PostgreSQL` is not installed.
     pub(crate) fn shared() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Server>> = OnceLock::new();
         SERVER.get_or_init(Self::new).as_ref()
@@ -68,7 +69,7 @@ impl Server {
         self.folder.path().join("data")
     }
 
-    /// PostgreSQL does not run as the superuser.
+    /// `PostgreSQL` does not run as the superuser.
     fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         if !is_root() {
@@ -100,6 +101,7 @@ impl Server {
         while !fs::read_to_string(self.data().join("postmaster.pid")).is_ok_and(|text| text.contains("ready")) {
             let log = || fs::read_to_string(&log).unwrap_or_default();
             assert!(Instant::now() < limit, "PostgreSQL did not start: {}", log());
+            #[expect(clippy::disallowed_methods, reason = "a test has nothing else to do until its server is there")]
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -189,20 +191,25 @@ pub(crate) enum Cut {
 pub(crate) struct Line {
     port: u16,
     cut: Arc<Mutex<Cut>>,
+    /// Ends with it.
+    _tasks: JoinSet<()>,
 }
 
 impl Line {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let line = Self { port: listener.local_addr().unwrap().port(), cut: Arc::new(Mutex::new(Cut::Not)) };
-        let cut = Arc::clone(&line.cut);
-        tokio::spawn(async move {
+        let port_here = listener.local_addr().unwrap().port();
+        let cut = Arc::new(Mutex::new(Cut::Not));
+        let mut tasks = JoinSet::new();
+        let told = Arc::clone(&cut);
+        tasks.spawn(async move {
+            let mut lines = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                tokio::spawn(carry(client, server, Arc::clone(&cut)));
+                lines.spawn(carry(client, server, Arc::clone(&told)));
             }
         });
-        line
+        Self { port: port_here, cut, _tasks: tasks }
     }
 
     /// The same address over this line.
@@ -236,7 +243,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, cut: Arc<Mutex<Cut>
                 server.write_all(sent).await.unwrap();
                 if when == Cut::AfterCommit {
                     // The answer has come, so it is done; the client never sees it.
-                    server.read(&mut down).await.unwrap();
+                    assert_ne!(server.read(&mut down).await.unwrap(), 0, "the server answers");
                     return;
                 }
             }

@@ -52,6 +52,7 @@ pub(crate) struct Call {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, and any may come together")]
 pub(crate) struct Inside {
     pub(crate) accounts: BTreeMap<AccountId, Account>,
     pub(crate) calls: Vec<Call>,

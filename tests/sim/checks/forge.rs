@@ -99,10 +99,10 @@ impl Forge {
         case.steps.extend(steps.into_iter().map(|(step, wait)| Timed { step, wait }));
         let run = drive::run(&case);
         assert_eq!(run.violation, None, "nothing went wrong");
-        let writes = run.log.iter().filter_map(|entry| match &entry.event {
-            Event::Committed { writes, .. } => Some(writes),
-            _ => None,
-        });
+        let writes = run
+            .log
+            .iter()
+            .filter_map(|entry| if let Event::Committed { writes, .. } = &entry.event { Some(writes) } else { None });
         let mut intent = None;
         let mut event = None;
         for write in writes.flat_map(|writes| writes.iter()) {
@@ -112,9 +112,8 @@ impl Forge {
                 _ => {}
             }
         }
-        let declared = run.log.iter().rev().find_map(|entry| match &entry.event {
-            Event::Loaded(Load::Gave(declared)) => Some(Declared::clone(declared)),
-            _ => None,
+        let declared = run.log.iter().rev().find_map(|entry| {
+            if let Event::Loaded(Load::Gave(declared)) = &entry.event { Some(Declared::clone(declared)) } else { None }
         });
         Self {
             case,
@@ -189,7 +188,7 @@ impl Forge {
             active: match action {
                 Action::Disable => Some(false),
                 Action::Reactivate | Action::Create => Some(true),
-                _ => None,
+                Action::Adopt | Action::Update | Action::Restore | Action::Narrow | Action::Delete => None,
             },
             ..self.intent.change.clone()
         }
@@ -230,23 +229,22 @@ impl Forge {
     }
 
     /// Records a change and sends it.
-    pub(crate) fn make(&mut self, change: Change, seen: Option<&Account>) {
+    pub(crate) fn make(&mut self, change: &Change, seen: Option<&Account>) {
         let writes = self.intent(change.clone());
         self.commit(writes);
-        self.send(&change, seen);
+        self.send(change, seen);
     }
 
     /// A load, and where `accepted` says so the snapshot that it became.
     pub(crate) fn load(&mut self, declared: Declared, accepted: bool) {
-        let snapshots = self.log.iter().filter_map(|entry| match &entry.event {
-            Event::Committed { writes, .. } => Some(writes),
-            _ => None,
-        });
-        let last = snapshots.flat_map(|writes| writes.iter()).filter_map(|write| match write {
-            Write::Snapshot(snapshot) => Some(snapshot.clone()),
-            _ => None,
-        });
-        let mut snapshot = last.last().unwrap();
+        let snapshots = self
+            .log
+            .iter()
+            .filter_map(|entry| if let Event::Committed { writes, .. } = &entry.event { Some(writes) } else { None });
+        let mut last = snapshots
+            .flat_map(|writes| writes.iter())
+            .filter_map(|write| if let Write::Snapshot(snapshot) = write { Some(snapshot.clone()) } else { None });
+        let mut snapshot = last.next_back().unwrap();
         snapshot.generation += 1;
         snapshot.digest = declared.digest().into();
         self.declared = declared.clone();

@@ -184,10 +184,8 @@ pub(crate) fn a_load_is_accepted_only_whole_and_only_if_it_does_not_shrink(
     entry: &Entry,
 ) -> Option<Violation> {
     let Event::Committed { writes, durable: true, .. } = &entry.event else { return None };
-    let snapshots = writes.iter().filter_map(|write| match write {
-        Write::Snapshot(snapshot) => Some(snapshot),
-        _ => None,
-    });
+    let snapshots =
+        writes.iter().filter_map(|write| if let Write::Snapshot(snapshot) = write { Some(snapshot) } else { None });
     for snapshot in snapshots {
         let digest = snapshot.digest.as_str();
         let last = facts.accepted.last();
@@ -205,9 +203,9 @@ pub(crate) fn a_load_is_accepted_only_whole_and_only_if_it_does_not_shrink(
             .words
             .iter()
             .any(|(_, word, _)| word.kind == DecisionKind::AcceptShrink && word.digest.as_deref() == Some(digest));
-        let lost = lost(facts, &last.declared, next, second(entry.at));
-        if !allowed && lost >= SHRINK_FROM && lost * 100 > facts.highest * SHRINK_PERCENT {
-            return broken("L1", format!("a load that takes {lost} of {} away became the snapshot", facts.highest));
+        let gone = lost(facts, &last.declared, next, second(entry.at));
+        if !allowed && gone >= SHRINK_FROM && gone * 100 > facts.highest * SHRINK_PERCENT {
+            return broken("L1", format!("a load that takes {gone} of {} away became the snapshot", facts.highest));
         }
     }
     None

@@ -50,23 +50,22 @@ pub(crate) fn only_our_own_accounts_are_written(facts: &Facts, entry: &Entry) ->
         return broken("L10", format!("the protected account `{name}` is written"));
     }
     let record = change.record.as_str();
-    let ours = match &fact.record {
-        Some(own) => facts.same_person(own, record),
-        None => {
-            let marked = fact
-                .account
-                .as_ref()
-                .is_some_and(|account| facts.same_person(account.external_id().unwrap_or_default(), record));
-            let adopts = facts.places[target].policy.existing == Existing::Adopt;
-            // After a creation of unknown end an account with the user's mark passes for what it left.
-            let lost = facts.calls.values().any(|called| {
-                let earlier = &facts.intents[called.intent].intent.change;
-                let unknown = matches!(called.answer, None | Some(Err(ErrorClass::Uncertain)));
-                let creates = called.target == target && earlier.action == Action::Create;
-                creates && unknown && facts.same_person(earlier.record.as_str(), record)
-            });
-            marked && (lost || change.action == Action::Adopt && adopts)
-        }
+    let ours = if let Some(own) = &fact.record {
+        facts.same_person(own, record)
+    } else {
+        let marked = fact
+            .account
+            .as_ref()
+            .is_some_and(|account| facts.same_person(account.external_id().unwrap_or_default(), record));
+        let adopts = facts.places[target].policy.existing == Existing::Adopt;
+        // After a creation of unknown end an account with the user's mark passes for what it left.
+        let lost = facts.calls.values().any(|called| {
+            let earlier = &facts.intents[called.intent].intent.change;
+            let unknown = matches!(called.answer, None | Some(Err(ErrorClass::Uncertain)));
+            let creates = called.target == target && earlier.action == Action::Create;
+            creates && unknown && facts.same_person(earlier.record.as_str(), record)
+        });
+        marked && (lost || change.action == Action::Adopt && adopts)
     };
     if !ours {
         return broken("L10", format!("account {} of t{target} is written for {record} and is not theirs", seen.id));

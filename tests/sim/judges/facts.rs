@@ -17,6 +17,7 @@ use rosterd::model::history::OutcomeResult;
 use rosterd::model::ids::AccountId;
 use rosterd::model::link::LinkedBy;
 use rosterd::model::snapshot::Snapshot;
+use rosterd::store::AcceptedSnapshot;
 use rosterd::store::Write;
 
 use crate::case::Case;
@@ -176,23 +177,19 @@ impl Facts {
         match &entry.event {
             Event::Call { target, operation, .. } => self.current = self.intent_of(*target, operation),
             Event::Committed { writes, durable: true, told } => {
-                for write in writes.iter() {
-                    if let Write::Intent(intent) = write {
-                        self.record(intent, entry.at, *told, writes);
-                    }
-                }
+                let intents = writes
+                    .iter()
+                    .filter_map(|write| if let Write::Intent(intent) = write { Some(intent) } else { None });
+                intents.for_each(|intent| self.record(intent, entry.at, *told, writes));
             }
             _ => {}
         }
     }
 
     fn record(&mut self, intent: &Intent, at: u64, told: bool, writes: &[Write]) {
-        let about = |write: &&Write| match write {
-            Write::Audit(event) => {
-                event.kind == "intent"
-                    && event.details.get("intent").and_then(|id| id.as_str()) == Some(intent.id.as_str())
-            }
-            _ => false,
+        let about = |write: &&Write| {
+            let Write::Audit(event) = write else { return false };
+            event.kind == "intent" && event.details.get("intent").and_then(|id| id.as_str()) == Some(intent.id.as_str())
         };
         self.intents.push(Recorded {
             intent: intent.clone(),
@@ -250,8 +247,11 @@ impl Facts {
                 }
             }
             Event::Life(_) => self.first_of_life = None,
-            Event::Turned { .. } | Event::Step(_) | Event::Rest(_) => {}
-            Event::Loaded(Load::Failed) | Event::Committed { .. } => {}
+            Event::Turned { .. }
+            | Event::Step(_)
+            | Event::Rest(_)
+            | Event::Loaded(Load::Failed)
+            | Event::Committed { .. } => {}
         }
     }
 
@@ -298,35 +298,37 @@ impl Facts {
             Write::Unlink(space, record) => {
                 self.links.remove(&(target_number(space.target.as_str()), record.as_str().to_owned()));
             }
-            Write::Snapshot(snapshot) => {
-                let digest = snapshot.digest.as_str();
-                let same = self.snapshot == digest;
-                digest.clone_into(&mut self.snapshot);
-                self.current_snapshot = Some(Arc::clone(&snapshot.snapshot));
-                if snapshot.generation <= self.generation && same {
-                    // The last accepted documents, narrowed by what was read since.
-                    if let (Some(beside), true) = (self.beside.last_mut(), told) {
-                        beside.acted.get_or_insert(at);
-                    }
-                    if told && let Some(last) = self.accepted.last_mut() {
-                        last.told = true;
-                    }
-                    self.supersede(at);
-                    return;
-                }
-                self.generation = snapshot.generation;
-                let declared = self.given.iter().rev().find(|given| given.digest() == digest).cloned();
-                if let Some(declared) = declared {
-                    let level = declared.triples(second(at)).values().map(BTreeSet::len).sum();
-                    self.highest = self.highest.max(level);
-                    self.accepted.push(Accepted { declared, superseded: None, told });
-                    self.beside.iter_mut().for_each(|beside| {
-                        beside.over.get_or_insert(at);
-                    });
-                    self.supersede(at);
-                }
-            }
+            Write::Snapshot(snapshot) => self.snapshot_kept(snapshot, at, told),
             _ => {}
+        }
+    }
+
+    fn snapshot_kept(&mut self, snapshot: &AcceptedSnapshot, at: u64, told: bool) {
+        let digest = snapshot.digest.as_str();
+        let same = self.snapshot == digest;
+        digest.clone_into(&mut self.snapshot);
+        self.current_snapshot = Some(Arc::clone(&snapshot.snapshot));
+        if snapshot.generation <= self.generation && same {
+            // The last accepted documents, narrowed by what was read since.
+            if let (Some(beside), true) = (self.beside.last_mut(), told) {
+                beside.acted.get_or_insert(at);
+            }
+            if told && let Some(last) = self.accepted.last_mut() {
+                last.told = true;
+            }
+            self.supersede(at);
+            return;
+        }
+        self.generation = snapshot.generation;
+        let declared = self.given.iter().rev().find(|given| given.digest() == digest).cloned();
+        if let Some(declared) = declared {
+            let level = declared.triples(second(at)).values().map(BTreeSet::len).sum();
+            self.highest = self.highest.max(level);
+            self.accepted.push(Accepted { declared, superseded: None, told });
+            self.beside.iter_mut().for_each(|beside| {
+                beside.over.get_or_insert(at);
+            });
+            self.supersede(at);
         }
     }
 

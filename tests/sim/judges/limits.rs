@@ -19,7 +19,7 @@ fn units(change: &Change) -> u64 {
     match change.action {
         Action::Disable | Action::Delete => 1,
         Action::Narrow => change.revoke.len() as u64,
-        _ => 0,
+        Action::Create | Action::Adopt | Action::Update | Action::Reactivate | Action::Restore => 0,
     }
 }
 
@@ -38,10 +38,7 @@ fn released(facts: &Facts, change: &Change) -> bool {
 /// In any window, what was recorded stays below the limit.
 pub(crate) fn no_window_holds_more_than_its_limit(facts: &Facts, entry: &Entry) -> Option<Violation> {
     let Event::Committed { writes, durable: true, .. } = &entry.event else { return None };
-    let intents = writes.iter().filter_map(|write| match write {
-        Write::Intent(intent) => Some(intent),
-        _ => None,
-    });
+    let intents = writes.iter().filter_map(|write| if let Write::Intent(intent) = write { Some(intent) } else { None });
     for intent in intents {
         let Some(cause) = intent.change.cause else { continue };
         let target = crate::judges::facts::target_number(intent.space.target.as_str());
