@@ -69,8 +69,8 @@ pub struct Planner<'a> {
     candidates: BTreeMap<AccountId, Arc<Account>>,
     /// Users who want a user name that some account has.
     names_held: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
-    /// Users without a link who fit the account of a user who is no longer declared.
-    displaced: BTreeMap<&'a RecordId, &'a Link>,
+    /// Users without a link who fit accounts of users who are no longer declared, by those users.
+    displaced: BTreeMap<&'a RecordId, BTreeMap<&'a RecordId, &'a Link>>,
     /// Accounts that nobody is linked to and that bear the mark of a linked user.
     twins: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
     in_view: BTreeMap<AccountId, SeenAccount>,
@@ -213,7 +213,7 @@ impl<'a> Planner<'a> {
                 Some(Desired::None(_) | Desired::Conflict(_)) | None => false,
             };
             if !declared {
-                self.displaced.entry(claimant).or_insert(link);
+                self.displaced.entry(claimant).or_default().insert(&link.record, link);
             }
         }
     }
@@ -278,8 +278,8 @@ impl<'a> Planner<'a> {
         notes.retain(|record, _| !self.linked.get(record).is_some_and(unsteady));
         for (record, outcome) in std::mem::take(&mut self.linked) {
             let mut outcome = settle(record, outcome, &self.input, &mut touched);
-            let successor = self.displaced.iter().find(|(_, link)| link.record == *record);
-            if let Some((successor, link)) = successor {
+            let mut successors = self.displaced.iter();
+            if let Some((successor, link)) = successors.find_map(|(new, old)| Some((new, old.get(record)?))) {
                 outcome = linked::without_inference(outcome, link, successor);
             }
             decided.insert(record, outcome);
@@ -347,7 +347,8 @@ impl<'a> Planner<'a> {
     /// The user who is gone and seems to be this one, with the account.
     fn predecessor(&self, record: &RecordId) -> Option<(&RecordId, &AccountId)> {
         let by_mail = self.input.known.renamed.get(record).map(|(old, account)| (old, account));
-        by_mail.or_else(|| self.displaced.get(record).map(|link| (&link.record, &link.account)))
+        let fitting = || self.displaced.get(record)?.values().next();
+        by_mail.or_else(|| fitting().map(|link| (&link.record, &link.account)))
     }
 
     fn without_link(&self, coverage: &Coverage, decided: &mut BTreeMap<&'a RecordId, Decided>) {

@@ -230,6 +230,23 @@ async fn an_undeclared_rename_takes_nothing_away_and_makes_no_second_account() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn somebody_who_may_be_either_of_two_who_are_gone_takes_nothing_away_from_either() {
+    let rig = Rig::started(documents([user("a"), user("b"), user("d")], [target("app")])).await;
+    let id = |name: &str| rig.target("app").by_name(name).unwrap().id;
+    let (first, second) = (id("a@acme.example"), id("b@acme.example"));
+    let edit = |account: &AccountId, at: &str, value: &str| {
+        let mut inside = rig.target("app").inside();
+        inside.accounts.get_mut(account).unwrap().values.insert(path(at), value.into());
+    };
+    edit(&first, "externalId", "c");
+    edit(&second, "userName", "c@acme.example");
+    rig.declare(documents([user("c"), user("d")], [target("app")])).await;
+    rig.sync("app").await.unwrap();
+    assert_eq!((state(&rig, &first), state(&rig, &second)), (AccountState::Active, AccountState::Active));
+    assert_eq!(rig.target("app").count("create"), 3, "and gets no account of their own");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_people_of_one_mail_are_told_apart_by_a_document_that_ends_the_first() {
     let app = by_record_id();
     let rig = Rig::started(documents([user("a"), user("b")], [app.clone()])).await;
