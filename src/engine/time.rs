@@ -72,6 +72,11 @@ impl Shared {
         } else {
             tracing::warn!("the clock is believed again");
         }
+        self.tell_workers();
+    }
+
+    /// What has begun and ended by now is judged anew for everybody.
+    fn tell_workers(&self) {
         let senders: Vec<_> = lock(&self.handles).values().map(|handle| handle.sender.clone()).collect();
         for sender in senders {
             // Whoever ended has nothing to judge any more.
@@ -83,6 +88,8 @@ impl Shared {
     pub(crate) fn trust_clock(&self) {
         lock(&self.guard).trust(Reading::of(&*self.clock));
         self.judge_clock();
+        // Nobody may have been told of the doubt: the time by which they judged is another all the same.
+        self.tell_workers();
     }
 }
 

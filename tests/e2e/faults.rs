@@ -131,13 +131,13 @@ async fn a_token_taken_back_in_mid_run_loses_nothing() {
     // Somebody leaves meanwhile: what is owed is told, and done as soon as the door opens.
     let leaver = (0..60).map(|number| format!("p{number}")).find(|name| has(&format!("u-{name}"))).expect("somebody");
     world.user(&Person { active: false, ..Person::named(&leaver) });
-    let owed = [("target", "crm"), ("reason", "error")];
+    let owed = [("target", "crm"), ("reason", "quarantine")];
     eventually("the narrowing is owed", async || {
         (daemon.metric("rosterd_revocations_owed", &owed).await == 1).then_some(())
     })
     .await;
     let said = world.rosterd(&["owed"]).await.ends(DONE);
-    assert!(said.out.contains(&format!("u-{leaver}")) && said.out.contains("error"), "{said:?}");
+    assert!(said.out.contains(&format!("u-{leaver}")) && said.out.contains("quarantine"), "{said:?}");
     knobs(&world, &json!({ "token": token, "latencyMs": 0 })).await;
     daemon.has(&world, 60).await;
     daemon.is_through("crm").await;
@@ -201,6 +201,7 @@ async fn an_error_of_the_target_is_told_while_it_lasts() {
 #[tokio::test]
 async fn one_bad_user_among_many_stops_nobody_else() {
     let Some(world) = World::with(&Knobs::default()).await else { return };
+    world.target(|spec| spec["limits"] = json!({ "update": [] }));
     let people = crowd(&world, "p", 100);
     assert_eq!(world.apply().await, json!({ "create": 100 }));
     let bad = world.account("p50@x.example").await["id"].as_str().expect("an id").to_owned();

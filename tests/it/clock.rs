@@ -1,10 +1,12 @@
 //! A clock that is set takes nobody's access away and empties no window (L16).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use rosterd::engine::Running;
 use rosterd::model::account::AccountState;
+use rosterd::model::audit::AuditEvent;
 use rosterd::model::plan::HoldKind;
 use rosterd::model::target::Schedule;
 use rosterd::model::target::Window;
@@ -29,6 +31,19 @@ fn active(rig: &Rig) -> usize {
     rig.target("app").inside().accounts.values().filter(|account| account.state == AccountState::Active).count()
 }
 
+/// Alice says that the clock is right as it is.
+fn trust(rig: &Rig) -> AuditEvent {
+    AuditEvent {
+        at: rig.now(),
+        target: None,
+        kind: "trust-clock".to_owned(),
+        actor: "alice".to_owned(),
+        record: None,
+        cycle: None,
+        details: BTreeMap::new(),
+    }
+}
+
 fn trusted(rig: &Rig) -> bool {
     rig.metrics.clock_trusted.get() == 1
 }
@@ -51,6 +66,23 @@ async fn a_clock_set_forward_ends_nobodys_access_until_that_second_really_comes(
     assert_eq!(rig.engine.status().clock, None);
     rig.pass(Duration::from_mins(61)).await;
     assert_eq!(active(&rig), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_word_on_the_clock_brings_back_who_ended_by_a_wrong_one_though_nobody_doubted_it() {
+    // The clock was ahead before this process began, and nothing contradicts it.
+    let rig = Rig::new(documents([until("a", TimeDelta::hours(1)), user("b")], [target("app")]));
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.rest().await;
+    rig.clock.step(TimeDelta::hours(2));
+    rig.engine.trust_clock(trust(&rig)).await.unwrap();
+    rig.pass(Duration::from_secs(10)).await;
+    assert_eq!(active(&rig), 1, "a person says that it is two hours later");
+    rig.clock.step(TimeDelta::hours(-2));
+    rig.engine.trust_clock(trust(&rig)).await.unwrap();
+    rig.pass(Duration::from_secs(10)).await;
+    assert_eq!((active(&rig), trusted(&rig)), (2, true));
+    rig.assert_settled("app").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,16 +165,7 @@ async fn a_clock_behind_what_the_store_recorded_is_doubted_until_a_person_says_o
     next.rest().await;
     assert!(!trusted(&next));
     assert!(next.engine.status().clock.unwrap().contains("earlier than the store says"));
-    let event = rosterd::model::audit::AuditEvent {
-        at: next.now(),
-        target: None,
-        kind: "trust-clock".to_owned(),
-        actor: "alice".to_owned(),
-        record: None,
-        cycle: None,
-        details: std::collections::BTreeMap::new(),
-    };
-    next.engine.trust_clock(event).await.unwrap();
+    next.engine.trust_clock(trust(&next)).await.unwrap();
     next.pass(Duration::from_hours(2)).await;
     assert!(trusted(&next));
 }

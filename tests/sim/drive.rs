@@ -1,5 +1,6 @@
 //! Runs a case: processes that live and die, steps, a person who decides, and rest at the end.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use rosterd::engine::Parts;
 use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
 use rosterd::metrics::Metrics;
+use rosterd::model::audit::AuditEvent;
 use rosterd::model::decision::Decision;
 use rosterd::model::decision::DecisionKind;
 use rosterd::model::ids::Digest;
@@ -241,6 +243,19 @@ impl Driver<'_> {
         self.world.note(Event::Decided { word, taken });
     }
 
+    /// The clock was put right, and a person saw it.
+    fn trusts_the_clock(&self) -> AuditEvent {
+        AuditEvent {
+            at: WallClock(Arc::clone(&self.world)).now(),
+            target: None,
+            kind: "trust-clock".to_owned(),
+            actor: "operator".to_owned(),
+            record: None,
+            cycle: None,
+            details: BTreeMap::new(),
+        }
+    }
+
     /// Lets through what is shown, and nothing else.
     async fn release(&self, engine: &Engine, first: bool) {
         let status = engine.status();
@@ -294,6 +309,9 @@ impl Driver<'_> {
             self.resume(engine).await;
             if engine.status().stopped.is_some() {
                 self.decide(engine, Word { target: None, ..self.about(DecisionKind::Start, 0) }).await;
+            }
+            if engine.status().clock.is_some() {
+                drop(engine.trust_clock(self.trusts_the_clock()).await);
             }
             self.accept_shrink(engine).await;
             self.release(engine, false).await;

@@ -33,6 +33,9 @@ const CLOCK_TOLERANCE: Second = 61;
 /// a document that is new since then gives something that has ended by now.
 const DOUBTED_CLOCKS_GIVE: bool = true;
 
+/// A process believes the clock that it began with: a doubt of the former one is not written down.
+const RESTARTS_FORGET_A_DOUBT: bool = true;
+
 type Access = Option<BTreeSet<Membership>>;
 
 /// L1, L12, L16, L18: what a call takes away nobody has any more; what it gives somebody wrote down.
@@ -90,6 +93,9 @@ fn takes(facts: &Facts, target: usize, change: &Change, at: u64, skew: i64) -> O
         return None;
     }
     let stepped = second(at) + skew / 1_000;
+    if RESTARTS_FORGET_A_DOUBT && facts.skew_of_life != 0 {
+        return None;
+    }
     if skew != 0 && facts.in_force(at).any(|declared| follows(declared, stepped)) {
         return broken("L16", format!("{record} loses access to t{target} because a clock was stepped"));
     }

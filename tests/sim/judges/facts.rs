@@ -109,6 +109,8 @@ pub(crate) struct Facts {
     generation: u64,
     /// The first load of the process that runs: its targets get workers even where it is held.
     pub(crate) first_of_life: Option<Arc<Declared>>,
+    /// How far the wall clock was off when that process began.
+    pub(crate) skew_of_life: i64,
     /// What the engine last recorded as everybody's documents.
     current_snapshot: Option<Arc<Snapshot>>,
     /// Digest of the last snapshot that was kept.
@@ -162,6 +164,7 @@ impl Facts {
             links: BTreeMap::new(),
             generation: 0,
             first_of_life: None,
+            skew_of_life: 0,
             current_snapshot: None,
             snapshot: String::new(),
             highest: 0,
@@ -246,7 +249,10 @@ impl Facts {
                     (*at, *known) = (entry.at, *taken);
                 }
             }
-            Event::Life(_) => self.first_of_life = None,
+            Event::Life(_) => {
+                self.first_of_life = None;
+                self.skew_of_life = entry.skew;
+            }
             Event::Turned { .. }
             | Event::Step(_)
             | Event::Rest(_)

@@ -1,9 +1,14 @@
 //! L4: limits over time, counted from recorded intents.
 
+use std::collections::BTreeSet;
+
+use rosterd::model::account::Membership;
 use rosterd::model::change::Action;
 use rosterd::model::change::Cause;
 use rosterd::model::change::Change;
+use rosterd::model::decision::DecisionKind;
 use rosterd::model::history::OutcomeResult;
+use rosterd::model::ids::AccountId;
 use rosterd::store::Write;
 
 use crate::declared::DAY;
@@ -14,18 +19,16 @@ use crate::judges::facts::Recorded;
 use crate::world::Entry;
 use crate::world::Event;
 
-/// What a change counts: an account, or each entitlement taken from a living one.
-fn units(change: &Change) -> u64 {
+/// What a change takes away: an account (`None`), or entitlements of a living one. Taken away twice
+/// in one window, a thing counts once.
+fn things(change: &Change) -> BTreeSet<(Option<AccountId>, Option<Membership>)> {
+    let of = |entitlement| (change.account.clone(), entitlement);
     match change.action {
-        Action::Disable | Action::Delete => 1,
-        Action::Narrow => change.revoke.len() as u64,
-        Action::Create | Action::Adopt | Action::Update | Action::Reactivate | Action::Restore => 0,
+        Action::Disable | Action::Delete => BTreeSet::from([of(None)]),
+        Action::Narrow => change.revoked().into_iter().map(|entitlement| of(Some(entitlement))).collect(),
+        Action::Create | Action::Adopt | Action::Update | Action::Reactivate | Action::Restore => BTreeSet::new(),
     }
 }
-
-/// After a release seed 381 takes one more than its window allows, and who is right is not settled:
-/// while this is set, windows in which a person released something are not judged.
-const RELEASED_WINDOWS_ARE_OPEN: bool = true;
 
 /// Whether a person let exactly this through.
 fn released(facts: &Facts, change: &Change) -> bool {
@@ -55,14 +58,20 @@ pub(crate) fn no_window_holds_more_than_its_limit(facts: &Facts, entry: &Entry) 
             let counted = recorded.target == target && recorded.intent.change.cause == Some(cause);
             counted && inside && !nothing && !revoked(&recorded.intent.change)
         };
-        let here = |word: &crate::world::Word| word.target == Some(target) && !word.changes.is_empty();
-        if RELEASED_WINDOWS_ARE_OPEN && facts.words.iter().any(|(_, word, _)| here(word)) {
-            continue;
-        }
-        let used: u64 = facts.intents.iter().filter(counts).map(|recorded| units(&recorded.intent.change)).sum();
-        // A limit that was lowered in the window binds what is planned from then on.
-        let limits = facts.accepted.iter().map(|accepted| {
-            let paper = &accepted.declared.papers[target];
+        let taken: BTreeSet<_> =
+            facts.intents.iter().filter(counts).flat_map(|recorded| things(&recorded.intent.change)).collect();
+        let used = taken.len() as u64;
+        // A limit that was lowered in the window binds what is planned from then on. A looser one
+        // that a person let through may stand in documents that are not accepted yet: the first
+        // that a process reads.
+        let loosened = |word: &crate::world::Word| {
+            word.kind == DecisionKind::Release && word.target == Some(target) && word.changes.is_empty()
+        };
+        let loosened = facts.words.iter().any(|(_, word, taken)| *taken && loosened(word));
+        let accepted = facts.accepted.iter().map(|accepted| &accepted.declared);
+        let documents = accepted.chain(facts.given.iter().filter(|_| loosened));
+        let limits = documents.map(|declared| {
+            let paper = &declared.papers[target];
             if cause == Cause::Inferred { paper.inferred } else { paper.explicit }
         });
         let limit = limits.max().unwrap_or(0);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use rosterd::engine::status::Owed;
 use rosterd::engine::status::Status;
 use rosterd::engine::status::TargetStatus;
+use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
 use rosterd::model::decision::DecisionKind;
 use rosterd::model::plan::Plan;
@@ -37,12 +39,14 @@ pub(crate) fn unrest(status: &Status) -> Option<String> {
         return Some(format!("the source is not accepted: {:?} {:?}", source.error, source.problems));
     }
     status.targets.iter().find_map(|target| {
-        let why = if target.waiting > 0 {
+        // Which account a lost creation made is asked of a person for ever, and told meanwhile.
+        let asked = target.failures.values().filter(|why| why.contains("nobody knows how the creation")).count();
+        let why = if target.waiting > asked {
             format!("{} wait; failures {:?}", target.waiting, target.failures)
         } else if !target.holds.is_empty() {
             format!("holds {:?}", target.holds.iter().map(|hold| &hold.reason).collect::<Vec<_>>())
-        } else if !target.owed.is_empty() {
-            format!("owed {:?}", target.owed)
+        } else if let Some(owed) = target.owed.iter().find(|owed| !waits_for_a_person(target, owed)) {
+            format!("owed {owed:?}")
         } else if let Some(error) = &target.error {
             format!("error {error}")
         } else if target.suspended {
@@ -54,6 +58,11 @@ pub(crate) fn unrest(status: &Status) -> Option<String> {
         };
         Some(format!("{}: {why}", target.name))
     })
+}
+
+/// What a conflict keeps is owed until a person settles it, and is told with its reason.
+fn waits_for_a_person(target: &TargetStatus, owed: &Owed) -> bool {
+    owed.reason == OwedReason::Conflict && target.conflicts.contains_key(&owed.record)
 }
 
 /// L3: a plan from a fresh observation is empty.
