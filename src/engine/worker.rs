@@ -434,8 +434,11 @@ impl Worker {
             marked.push((old.clone(), record.clone()));
         }
         for (old, record) in marked {
-            // Whoever waits for the old record id waits for nobody now.
-            if let Some(cycle) = self.dirty.remove(&old).and_then(|dirty| dirty.cycle) {
+            // Whoever waits for the old record id waits for nobody now, save for the end of a call that
+            // was made under it.
+            if !self.open.contains_key(&old)
+                && let Some(cycle) = self.dirty.remove(&old).and_then(|dirty| dirty.cycle)
+            {
                 self.settle(&cycle, &old, Settled::Through);
             }
             self.await_look(&record, Dirty::now(Trigger::Manifest, now));

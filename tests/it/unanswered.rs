@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use rosterd::engine::Running;
+use rosterd::model::account::AccountState;
+use rosterd::model::user::User;
 
 use crate::support::make::documents;
 use crate::support::make::inactive;
@@ -41,4 +43,35 @@ async fn a_reactivation_that_nobody_answered_is_not_done_away_with_before_its_ti
     rig.pass(Duration::from_mins(1)).await;
     assert_eq!(rig.target("app").count("enable"), 2);
     rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_while_nobody_knows_how_a_removal_ended_keeps_no_leaver_in() {
+    for (fault, restarts) in
+        [Fault::LoseRequest, Fault::LoseReply].into_iter().flat_map(|f| [(f.clone(), false), (f, true)])
+    {
+        let told = format!("{fault:?}, restarts: {restarts}");
+        let rig = Rig::started(documents([user("old")], [target("app")])).await;
+        rig.target("app").inside().faults.push_back(fault);
+        rig.source.set(Ok(documents([inactive("old")], [target("app")])));
+        rig.pass(Duration::from_millis(100)).await;
+        let renamed = User { formerly: vec!["old".into()], ..inactive("new") };
+        let after = documents([renamed], [target("app")]);
+        let rig = if restarts {
+            let (targets, store) = rig.remains();
+            rig.engine.stop().await;
+            let next = Rig::over(after, targets, store);
+            next.engine.start(Running::Daemon).await.unwrap();
+            next
+        } else {
+            rig.declare(after).await;
+            rig
+        };
+        rig.pass(Duration::from_mins(5)).await;
+        let inside: Vec<_> = rig.target("app").inside().accounts.values().map(|account| account.state).collect();
+        assert_eq!(inside, [AccountState::Disabled], "{told}");
+        let status = rig.status("app");
+        assert_eq!((status.waiting, status.owed.len()), (0, 0), "{told}");
+        rig.assert_settled("app").await;
+    }
 }
