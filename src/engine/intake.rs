@@ -150,18 +150,31 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
         remember(shared, documents, snapshot, causes, level).await?;
     }
     debug_assert!(accepted || blocking > 0 || lock(&shared.source_status).shrink.is_some(), "a refusal has a reason");
-    if accepted && retargeted(shared, &projectors) {
-        forget_stale_causes(shared, &projectors).await?;
-    }
-    let settled = policy::settle(shared, projectors, accepted).await?;
-    staff(shared, settled, accepted, running).await;
+    let staffed = restaff(shared, projectors, accepted, running).await;
     if !same {
+        // Also where the store did not answer meanwhile: the snapshot is the current one by now, and
+        // no later load would find that it changed anything.
         let handles: Vec<_> = lock(&shared.handles).values().cloned().collect();
         for handle in handles {
             // A worker that ended has nobody left to tell.
             drop(handle.sender.send(Message::Snapshot(changed.clone())));
         }
     }
+    staffed
+}
+
+/// Lets the documents of targets act, as far as they may.
+async fn restaff(
+    shared: &Arc<Shared>,
+    projectors: Vec<Arc<Projector>>,
+    accepted: bool,
+    running: Running,
+) -> Result<(), EngineError> {
+    if accepted && retargeted(shared, &projectors) {
+        forget_stale_causes(shared, &projectors).await?;
+    }
+    let settled = policy::settle(shared, projectors, accepted).await?;
+    staff(shared, settled, accepted, running).await;
     Ok(())
 }
 

@@ -475,3 +475,14 @@ async fn a_call_that_waits_is_dropped_when_it_no_longer_follows_though_nobody_wa
     rig.pass(Duration::from_mins(5)).await;
     assert_eq!(rig.target("app").inside().accounts.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_between_a_load_and_its_workers_keeps_no_leaver_in() {
+    let rig = Rig::started(documents([user("a"), user("b")], [target("app")])).await;
+    rig.store.open().forgets_targets = true;
+    rig.declare(documents([inactive("a"), user("b")], [target("app")])).await;
+    rig.store.open().forgets_targets = false;
+    rig.pass(Duration::from_mins(1)).await;
+    assert_eq!(rig.target("app").count("disable"), 1, "the load is the current one: nobody will say so again");
+    rig.assert_settled("app").await;
+}

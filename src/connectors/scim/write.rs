@@ -65,7 +65,7 @@ impl Scim {
         if !answer.is_success() {
             return Err(not_created(&answer));
         }
-        let mut account = self.created(shape, values, &answer).await?;
+        let mut account = self.created(shape, values, &answer).await.map_err(taken)?;
         for group in groups(memberships) {
             match self.add_member(group, &account.id).await {
                 Ok(()) => drop(account.memberships.insert(Membership::Group(group.to_owned()))),
@@ -262,4 +262,14 @@ fn groups(memberships: &BTreeSet<Membership>) -> impl Iterator<Item = &str> {
         Membership::Group(group) => Some(group.as_str()),
         Membership::Role(_) => None,
     })
+}
+
+/// What cannot be read after a creation was taken says nothing against it: a look must tell what it
+/// left, however clear the error of the reading is.
+fn taken(error: ConnectorError) -> ConnectorError {
+    ConnectorError {
+        class: ErrorClass::Uncertain,
+        message: format!("the creation was taken, and what it made could not be read: {}", error.message),
+        retry_after: error.retry_after,
+    }
 }

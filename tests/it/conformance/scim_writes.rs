@@ -209,6 +209,22 @@ async fn a_creation_without_an_id_in_its_answer_is_looked_up() {
     }
 }
 
+/// A second creation may follow only what surely left nothing (L2).
+#[tokio::test]
+async fn a_creation_that_was_taken_is_uncertain_whatever_happens_when_it_is_read() {
+    let (id, nothing) = (CreateAnswer::OnlyId, CreateAnswer::Empty);
+    for (create_answer, status) in [(id, 401), (id, 404), (id, 500), (nothing, 401), (nothing, 500)] {
+        let (subject, server) = start(Knobs { create_answer, ..Knobs::default() }, json!({})).await;
+        // As many as a reading may try.
+        for _ in 0..4 {
+            server.next(Method::GET, "/Users", Mishap::Answer(status, vec![], "{}".to_owned()));
+        }
+        let error =
+            subject.try_create(person("ada"), []).await.map(drop).expect_err(&format!("{create_answer:?}, {status}"));
+        assert_eq!(error.class, ErrorClass::Uncertain, "{create_answer:?}, then {status}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn duplicates_are_known_in_every_dialect() {
     for duplicates in [

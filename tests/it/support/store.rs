@@ -60,6 +60,8 @@ pub(crate) struct Inside {
     pub(crate) full: bool,
     /// What guardrails and status read cannot be read while this is set.
     pub(crate) unreadable: bool,
+    /// What is known of targets cannot be read while this is set.
+    pub(crate) forgets_targets: bool,
     /// After how many decisions the store was put back to an earlier state, in words too.
     pub(crate) doubt: Option<(usize, String)>,
     snapshots: Vec<AcceptedSnapshot>,
@@ -238,6 +240,9 @@ impl Store for MemoryStore {
     }
 
     async fn known_targets(&self) -> Result<BTreeMap<TargetName, KnownTarget>, StoreError> {
+        if self.open().forgets_targets {
+            return Err(StoreError::Unavailable("the disk cannot be read; look at it".to_owned()));
+        }
         Ok(self.open().targets.clone())
     }
 
