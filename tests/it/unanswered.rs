@@ -75,3 +75,16 @@ async fn a_rename_while_nobody_knows_how_a_removal_ended_keeps_no_leaver_in() {
         rig.assert_settled("app").await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_the_targets_is_no_proof_that_a_removal_was_made() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    let account = rig.target("app").by_name("a@acme.example").unwrap().id;
+    rig.target("app").inside().accounts.get_mut(&account).unwrap().state = AccountState::Locked;
+    rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+    rig.declare(documents([inactive("a")], [target("app")])).await;
+    rig.pass(Duration::from_mins(5)).await;
+    let state = rig.target("app").inside().accounts[&account].state;
+    assert_eq!(state, AccountState::Disabled, "it would give access again once the target unlocks it");
+    assert!(rig.status("app").owed.is_empty());
+}

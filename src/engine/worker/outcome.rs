@@ -198,7 +198,12 @@ impl Worker {
     /// Whether an account shows that a change was made.
     pub(super) fn shows(&self, change: &Change, account: &Account) -> bool {
         let connector = &self.handle.connector;
-        let state = change.active.is_none_or(|active| active == (account.state == AccountState::Active));
+        // What the target locked or its people suspended is not ended by that: it may open again.
+        let state = change.active.is_none_or(|active| match account.state {
+            AccountState::Active => active,
+            AccountState::Disabled | AccountState::DeletedRecoverable => !active,
+            AccountState::Pending | AccountState::Suspended | AccountState::Locked | AccountState::Unknown => false,
+        });
         let canonicalize = |path: &AttributePath, value: &serde_json::Value| connector.canonicalize(path, value);
         let comparison = Comparison { policy: &self.handle.target.account, canonicalize: &canonicalize };
         let fields = change.fields.iter().all(|field| match (&field.after, account.values.get(&field.path)) {
