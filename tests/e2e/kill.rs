@@ -42,7 +42,7 @@ const STRANGERS: usize = 5;
 const LOOK_EVERY: u64 = 25;
 
 /// How long each answer of the target is held back, so that kills arrive in the middle of calls.
-const LATENCY: Duration = Duration::from_millis(15);
+const LATENCY: Duration = Duration::from_millis(80);
 
 /// One person, and whether their document is there.
 struct Declared {
@@ -145,7 +145,7 @@ impl Company {
             }
         }
         // Mostly too short for what the last kill left behind to be resolved, now and then not.
-        let longest = if self.chance.below(4) == 0 { Duration::from_secs(4) } else { Duration::from_millis(700) };
+        let longest = if self.chance.below(4) == 0 { Duration::from_secs(4) } else { Duration::from_millis(1_500) };
         tokio::time::sleep(self.chance.up_to(longest)).await;
         process.kill().await.expect("it is killed");
     }

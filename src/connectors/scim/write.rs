@@ -65,7 +65,7 @@ impl Scim {
         if !answer.is_success() {
             return Err(not_created(&answer));
         }
-        let mut account = self.created(shape, values, &answer).await.map_err(taken)?;
+        let mut account = self.created(shape, values, &answer).await.map_err(|error| taken(&error))?;
         for group in groups(memberships) {
             match self.add_member(group, &account.id).await {
                 Ok(()) => drop(account.memberships.insert(Membership::Group(group.to_owned()))),
@@ -266,7 +266,7 @@ fn groups(memberships: &BTreeSet<Membership>) -> impl Iterator<Item = &str> {
 
 /// What cannot be read after a creation was taken says nothing against it: a look must tell what it
 /// left, however clear the error of the reading is.
-fn taken(error: ConnectorError) -> ConnectorError {
+fn taken(error: &ConnectorError) -> ConnectorError {
     ConnectorError {
         class: ErrorClass::Uncertain,
         message: format!("the creation was taken, and what it made could not be read: {}", error.message),
