@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use rosterd::engine::Running;
 use rosterd::model::account::AccountState;
 use rosterd::model::user::User;
@@ -87,4 +88,37 @@ async fn a_lock_of_the_targets_is_no_proof_that_a_removal_was_made() {
     let state = rig.target("app").inside().accounts[&account].state;
     assert_eq!(state, AccountState::Disabled, "it would give access again once the target unlocks it");
     assert!(rig.status("app").owed.is_empty());
+}
+
+/// One engine with a creation that nobody answered under a clock that is off by `off`, and its
+/// successor under the right one.
+async fn restarted_under_another_clock(fault: Fault, off: TimeDelta) -> Rig {
+    let rig = Rig::new(documents([user("a")], [target("app")]));
+    rig.clock.step(off);
+    rig.target("app").inside().faults.push_back(fault);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.pass(Duration::from_millis(100)).await;
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    let next = Rig::over(documents([user("a")], [target("app")]), targets, store);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_recorded_under_a_fast_clock_is_not_open_for_as_long_as_it_was_fast() {
+    let rig = restarted_under_another_clock(Fault::LoseRequest, TimeDelta::days(30)).await;
+    rig.pass(Duration::from_mins(2)).await;
+    assert_eq!(rig.target("app").count("create"), 2, "a month by the wall is no month for the call");
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_recorded_under_a_slow_clock_is_not_sent_again_before_its_time() {
+    let rig = restarted_under_another_clock(Fault::LoseRequest, -TimeDelta::days(30)).await;
+    rig.pass(WRITE_LIMIT - Duration::from_secs(2)).await;
+    assert_eq!(rig.target("app").count("create"), 1, "the earlier process may have sent it a moment ago");
+    rig.pass(Duration::from_mins(2)).await;
+    assert_eq!(rig.target("app").count("create"), 2);
+    rig.assert_settled("app").await;
 }

@@ -129,7 +129,7 @@ impl Worker {
         let idle: Vec<_> = self.away.repeats.keys().filter(|record| !under_way(record)).cloned().collect();
         for record in idle {
             if let Some(intent) = self.away.repeats.remove(&record) {
-                self.open.insert(record.clone(), intent);
+                self.leave_open(&record, intent);
                 self.await_look(&record, Dirty::now(Trigger::Retry, self.shared.now()));
             }
         }

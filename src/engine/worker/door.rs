@@ -245,7 +245,7 @@ impl Worker {
             let record = intent.change.record.clone();
             self.dirty.entry(record.clone()).or_insert_with(|| Dirty::now(Trigger::Startup, now));
             self.note_open(&intent);
-            self.open.insert(record, intent);
+            self.leave_open(&record, intent);
         }
         self.move_renamed();
         self.review_identities(None);

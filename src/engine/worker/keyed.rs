@@ -20,7 +20,6 @@ use crate::engine::look::View;
 use crate::engine::pace::Pace;
 use crate::engine::queue::Lane;
 use crate::engine::shared::Running;
-use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::worker::Reply;
 use crate::engine::worker::STORE_PAUSE;
@@ -80,13 +79,6 @@ pub(super) struct Looking {
     dirty: Dirty,
 }
 
-/// When an observation began, by both clocks: what it does not show was not there then.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
-    pub(super) wall: DateTime<Utc>,
-    pub(super) steady: Instant,
-}
-
 /// A batch of look-ups came to its end.
 pub(super) struct LooksDone {
     lane: Lane,
@@ -96,8 +88,9 @@ pub(super) struct LooksDone {
 /// One user's look-ups came to their end.
 struct LookDone {
     record: RecordId,
-    /// When the first of them began: what they show may be as old as this.
-    begun: Begun,
+    /// When the first of them began: what they show may be as old as this, and what they do not show
+    /// was not there then.
+    begun: Instant,
     result: Result<Looked, ConnectorError>,
 }
 
@@ -320,9 +313,8 @@ impl Worker {
         }
         self.looking_lanes.insert(lane);
         let (pace, width) = (Arc::clone(&self.pace), self.handle.target.limits.concurrency.max(1));
-        let shared = Arc::clone(&self.shared);
         self.looks.spawn(async move {
-            let looks = subjects.into_iter().map(|subject| look_at(&view, (&pace, lane), subject, &shared));
+            let looks = subjects.into_iter().map(|subject| look_at(&view, (&pace, lane), subject));
             let results = futures_util::stream::iter(looks).buffer_unordered(width).collect().await;
             LooksDone { lane, results }
         });
@@ -545,10 +537,10 @@ impl Worker {
     }
 }
 
-async fn look_at(view: &View, (pace, lane): (&Mutex<Pace>, Lane), subject: Subject, shared: &Shared) -> LookDone {
+async fn look_at(view: &View, (pace, lane): (&Mutex<Pace>, Lane), subject: Subject) -> LookDone {
     let Subject { record, link, desired, open } = subject;
     permit(pace, lane).await;
-    let begun = Begun { wall: shared.now(), steady: Instant::now() };
+    let begun = Instant::now();
     let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref() };
     let looking = look::look_up(&*view.connector, &view.shape, &view.target, sought);
     LookDone { record, begun, result: contained(ErrorClass::Transient, looking).await }

@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //! - A creation is called off only after an observation that began later than the call's time limit
-//!   plus `visibleWithin`, by the wall clock and by the steady one, and that proves absence.
+//!   plus `visibleWithin`, and that proves absence. Nobody can set the clock that measures it: it
+//!   counts from the call, or from when this process learned of a call that an earlier one made.
 //! - What a creation made is linked as ours, even if the user wants another name by now, is renamed,
 //!   or is gone: then it is disabled like any other account of theirs.
 //! - Two accounts that it may have made are a conflict; neither is touched.
@@ -18,7 +19,6 @@ use crate::engine::shared::Running;
 use crate::engine::worker::Worker;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::full::FullRequest;
-use crate::engine::worker::keyed::Begun;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::PATIENCE;
 use crate::model::account::Account;
@@ -47,7 +47,7 @@ enum Made<'a> {
 
 impl Worker {
     /// What a look says about an open intent of this user. `false`: it says nothing yet.
-    pub(super) fn resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked, begun: Begun) -> bool {
+    pub(super) fn resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked, begun: Instant) -> bool {
         let Some(intent) = self.open.get(record).cloned() else { return true };
         let made = match intent.change.action {
             Action::Create if self.place.as_ref().is_some_and(|place| place.links.contains_key(record)) => {
@@ -83,7 +83,7 @@ impl Worker {
             }
             Made::Nothing => {}
         }
-        if may_still_give(&intent.change, looked) && self.is_too_early(record, dirty, (&intent, begun)) {
+        if may_still_give(&intent.change, looked) && self.is_too_early(record, dirty, begun) {
             return false;
         }
         if intent.change.action == Action::Create && !looked.proven {
@@ -101,17 +101,21 @@ impl Worker {
 
     /// Whether the call may act yet, since the look began before its end was sure; then the user is
     /// looked at again when it may not.
-    fn is_too_early(&mut self, record: &RecordId, dirty: &Dirty, (intent, begun): (&Intent, Begun)) -> bool {
-        let visible = self.handle.connector.capabilities().visible_within;
-        let proves = intent.limit + chrono::Duration::from_std(visible).unwrap_or(chrono::Duration::MAX);
-        let steadily = self.proves_from.get(record).copied();
-        let early = begun.wall < proves || steadily.is_some_and(|from| begun.steady < from);
-        if early {
-            let by_wall = (proves - self.shared.now()).to_std().unwrap_or(Duration::ZERO);
-            let due = (Instant::now() + by_wall).max(steadily.unwrap_or(begun.steady));
+    fn is_too_early(&mut self, record: &RecordId, dirty: &Dirty, begun: Instant) -> bool {
+        let proves = self.proves_from.get(record).copied();
+        let early = proves.filter(|proves| begun < *proves);
+        if let Some(due) = early {
             self.await_look(record, Dirty { due, ..dirty.clone() });
         }
-        early
+        early.is_some()
+    }
+
+    /// Remembers a call whose end nobody knows. An earlier process may have begun it just before this
+    /// one learned of it, whatever the wall clocks of both said.
+    pub(super) fn leave_open(&mut self, record: &RecordId, intent: Intent) {
+        let proves = Instant::now() + self.call_limit() + self.handle.connector.capabilities().visible_within;
+        self.proves_from.entry(record.clone()).or_insert(proves);
+        self.open.insert(record.clone(), intent);
     }
 
     /// Looks prove nothing about an open creation: the next listing must, and nobody waits for it.

@@ -250,7 +250,7 @@ impl Worker {
                     self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
                 }
                 self.look_again(record, &rest, rest.attempt, later);
-                self.open.insert(record.clone(), intent);
+                self.leave_open(record, intent);
                 return;
             }
             ErrorClass::Exists | ErrorClass::Changed | ErrorClass::NotFound => {
