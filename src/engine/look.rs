@@ -21,6 +21,7 @@ use crate::engine::identity::Identities;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
 use crate::model::account::Account;
+use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::hand::Hands;
@@ -190,7 +191,8 @@ pub async fn look_up(
         }),
         (None, _) => {}
     }
-    if let Some(change) = open.filter(|_| link.is_none()) {
+    // What a creation made beside an account that a person linked must be seen, too.
+    if let Some(change) = open.filter(|change| link.is_none() || change.action == Action::Create) {
         looks.extend(change.account.clone().map(Look::Id));
         add_keys(target, &mut looks, |path| {
             change.fields.iter().find(|field| field.path == *path).and_then(|field| field.after.clone())

@@ -11,6 +11,7 @@ mod calls;
 mod cycles;
 mod door;
 mod full;
+mod grants;
 mod hands;
 mod heard;
 mod identity;
@@ -63,6 +64,7 @@ use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door::Door;
 use crate::engine::worker::full::FullDone;
 use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::grants::LateCalls;
 use crate::engine::worker::hands::Contradictions;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::Looking;
@@ -150,6 +152,8 @@ pub(super) struct Worker {
     open: BTreeMap<RecordId, Intent>,
     /// Before this, absence does not prove that an open call left nothing.
     proves_from: BTreeMap<RecordId, Instant>,
+    /// Calls that may still give something to accounts that are planned already.
+    late: LateCalls,
     /// Open creations of which several accounts may be the outcome, in words.
     doubtful: BTreeMap<RecordId, String>,
     full_requests: Vec<FullRequest>,
@@ -254,6 +258,7 @@ impl Worker {
             in_flight: BTreeMap::new(),
             open: BTreeMap::new(),
             proves_from: BTreeMap::new(),
+            late: LateCalls::default(),
             doubtful: BTreeMap::new(),
             unprovable: BTreeSet::new(),
             left_to_listing: BTreeSet::new(),

@@ -26,6 +26,8 @@ mod fuzz;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod hands;
 #[cfg(test)]
 mod identity;

@@ -106,13 +106,29 @@ impl Scim {
         add: &BTreeSet<Membership>,
         remove: &BTreeSet<Membership>,
     ) -> Result<Account, ConnectorError> {
+        let mut gave = false;
+        let updated = self.update_in_steps(shape, edit, (add, remove), &mut gave).await;
+        updated.map_err(|error| if gave { partly(error) } else { error })
+    }
+
+    /// The calls of one change, one after the other. `gave` tells whether any gave something that the
+    /// account did not have.
+    async fn update_in_steps(
+        &self,
+        shape: &Shape,
+        edit: &Edit<'_>,
+        (add, remove): (&BTreeSet<Membership>, &BTreeSet<Membership>),
+        gave: &mut bool,
+    ) -> Result<Account, ConnectorError> {
         let id = &edit.seen.id;
         for group in groups(remove) {
             self.remove_member(group, id).await?;
         }
         let answered = if edit.is_empty() { None } else { self.edit(id, edit).await? };
+        *gave = !edit.add_roles.is_empty();
         for group in groups(add) {
             self.add_member(group, id).await?;
+            *gave = true;
         }
         // Memberships are not in a resource's own hands, and a state that matters is not
         // believed but looked at.
@@ -151,11 +167,13 @@ impl Scim {
     async fn patch(&self, id: &AccountId, edit: &Edit<'_>) -> Result<Patched, ConnectorError> {
         let url = self.wire.url(&["Users", id.as_str()], &[])?;
         let mut resource = None;
+        let mut written = false;
         for body in patch::bodies(edit, &self.profile) {
             let (operation, url) = ("update", url.clone());
             let write = Write { operation, method: Method::PATCH, url, body: &body, if_match: None };
             let answer = self.wire.write(write).await?;
             if answer.is_success() {
+                written = true;
                 resource = wire::resource_of(&answer).filter(|resource| is_whole(resource, id));
             } else if fault::refuses_patch(&answer) {
                 // A 404 without a word may also mean this one account: only the others are remembered.
@@ -164,7 +182,8 @@ impl Scim {
             } else if fault::refuses_path(&answer) {
                 return Ok(Patched::SendWhole);
             } else {
-                return Err(fault::of_write(&answer));
+                let error = fault::of_write(&answer);
+                return Err(if written && !edit.add_roles.is_empty() { partly(error) } else { error });
             }
         }
         Ok(Patched::Done(resource))
@@ -262,6 +281,12 @@ fn groups(memberships: &BTreeSet<Membership>) -> impl Iterator<Item = &str> {
         Membership::Group(group) => Some(group.as_str()),
         Membership::Role(_) => None,
     })
+}
+
+/// A change that gave something before it failed: only a look tells what it gave, however clear the
+/// error of the later call is.
+fn partly(error: ConnectorError) -> ConnectorError {
+    ConnectorError { class: ErrorClass::Uncertain, message: format!("made in part: {}", error.message), ..error }
 }
 
 /// What cannot be read after a creation was taken says nothing against it: a look must tell what it

@@ -157,6 +157,10 @@ impl Worker {
             writes.push(Write::Intent(intent.clone()));
             writes.push(Write::Audit(outcome::intent_event(intent)));
         }
+        let booked = self.booked(starting.iter().map(|(_, intent, _)| intent));
+        if let Some(place) = &self.place {
+            writes.extend(booked.iter().map(|link| Write::Link(place.space.clone(), link.clone())));
+        }
         let committed = self.shared.store.commit(writes.clone(), self.shared.store.fence()).await;
         if self.note(committed).is_none() {
             writes.truncate(carried);
@@ -170,6 +174,7 @@ impl Worker {
                 return;
             }
         } else {
+            self.keep_booked(booked);
             self.committed_all().await;
         }
         self.note_recorded(&starting);

@@ -74,7 +74,7 @@ impl Worker {
         visible.is_zero() || last.elapsed() >= visible
     }
 
-    fn put_link(&mut self, link: Link) {
+    pub(super) fn put_link(&mut self, link: Link) {
         let Some(place) = self.place.as_mut() else { return };
         place.put_link(link.clone());
         self.writes.push(Write::Link(place.space.clone(), link));

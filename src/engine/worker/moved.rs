@@ -35,6 +35,7 @@ impl Worker {
         self.looking_lanes.clear();
         self.open.clear();
         self.proves_from.clear();
+        self.late.clear();
         self.doubtful.clear();
         self.unprovable.clear();
         self.left_to_listing.clear();

@@ -19,6 +19,7 @@ use crate::engine::shared::Running;
 use crate::engine::worker::Worker;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::grants;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::PATIENCE;
 use crate::model::account::Account;
@@ -48,10 +49,13 @@ enum Made<'a> {
 impl Worker {
     /// What a look says about an open intent of this user. `false`: it says nothing yet.
     pub(super) fn resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked, begun: Instant) -> bool {
+        self.settle_late(record, looked, begun);
         let Some(intent) = self.open.get(record).cloned() else { return true };
+        let over = self.proves_from.get(record).is_none_or(|proves| *proves <= begun);
         let made = match intent.change.action {
-            Action::Create if self.place.as_ref().is_some_and(|place| place.links.contains_key(record)) => {
-                self.call_off(record, &intent, "a person linked an account meanwhile");
+            Action::Create if self.link_of(record).is_some() => {
+                self.linked_meanwhile(record, intent, (looked, begun));
+                self.settle_late(record, looked, begun);
                 return true;
             }
             Action::Create => self.made_by(&intent.change, looked),
@@ -63,13 +67,21 @@ impl Worker {
             | Action::Disable
             | Action::Delete => {
                 let account = intent.change.account.as_ref().and_then(|account| looked.accounts.get(account));
-                account.filter(|account| self.shows(&intent.change, account)).map_or(Made::Nothing, Made::One)
+                // An adoption that gave anything made the account ours to look after.
+                let begun_with = |account: &Account| {
+                    over && intent.change.action == Action::Adopt && grants::has_any(&intent.change, account)
+                };
+                let done = |account: &&Account| self.shows(&intent.change, account) || begun_with(account);
+                account.filter(done).map_or(Made::Nothing, Made::One)
             }
         };
         match made {
             Made::One(account) => {
                 self.note_call(&intent.change, None, &account.id);
                 self.remember_done(&intent, account);
+                if over {
+                    self.rebook_shown(&intent.change, account);
+                }
                 self.forget_open(record);
                 self.proven_done(record, &intent, account);
                 if let Some(cycle) = &dirty.cycle {
@@ -83,14 +95,29 @@ impl Worker {
             }
             Made::Nothing => {}
         }
-        if may_still_give(&intent.change, looked) && self.is_too_early(record, dirty, begun) {
-            return false;
+        let account = intent.change.account.as_ref();
+        if may_still_open(&intent.change, looked) {
+            if self.is_too_early(record, dirty, begun) {
+                return false;
+            }
+        } else if let Some(account) = account
+            && !over
+            && grants::lacks_any(&intent.change, looked.accounts.get(account))
+        {
+            let from = self.proves_from.get(record).copied().unwrap_or(begun);
+            self.put_aside(intent.clone(), account, true, from);
+            self.forget_open(record);
+            return true;
         }
         if intent.change.action == Action::Create && !looked.proven {
             self.leave_to_listing(record, dirty);
             return false;
         }
+        let shown = account.and_then(|account| looked.accounts.get(account));
         self.call_off(record, &intent, "a later look shows that it left nothing");
+        if let Some(shown) = shown {
+            self.rebook_shown(&intent.change, shown);
+        }
         true
     }
 
@@ -114,8 +141,11 @@ impl Worker {
     /// one learned of it, whatever the wall clocks of both said.
     pub(super) fn leave_open(&mut self, record: &RecordId, intent: Intent) {
         let proves = Instant::now() + self.call_limit() + self.handle.connector.capabilities().visible_within;
-        self.proves_from.entry(record.clone()).or_insert(proves);
-        self.open.insert(record.clone(), intent);
+        let from = *self.proves_from.entry(record.clone()).or_insert(proves);
+        let earlier = self.open.insert(record.clone(), intent);
+        if let Some((earlier, account)) = earlier.and_then(|earlier| Some((earlier.clone(), earlier.change.account?))) {
+            self.put_aside(earlier, &account, true, from);
+        }
     }
 
     /// Looks prove nothing about an open creation: the next listing must, and nobody waits for it.
@@ -158,26 +188,30 @@ impl Worker {
     /// A creation is planned only from a proof that none of these keys finds anything, so what they
     /// find now came after that. An account that is linked, or was another's, is not the creation's.
     fn made_by<'a>(&self, change: &Change, looked: &'a Looked) -> Made<'a> {
-        let Some(place) = &self.place else { return Made::Nothing };
+        match self.left_by(change, looked).as_slice() {
+            [] => Made::Nothing,
+            [account] => Made::One(account),
+            several => Made::Several(several.iter().map(|account| account.id.clone()).collect()),
+        }
+    }
+
+    /// The same, one by one.
+    pub(super) fn left_by<'a>(&self, change: &Change, looked: &'a Looked) -> Vec<&'a Account> {
+        let Some(place) = &self.place else { return Vec::new() };
         let known = self.known();
         let free = |account: &&Account| {
             let anothers =
                 known.as_ref().is_none_or(|known| known.history.was_anothers(&account.id, &change.record, &[]));
             !place.by_account.contains_key(&account.id) && !anothers
         };
-        let ours: Vec<_> = match &self.handle.target.account.mark {
-            Mark::At(path) => {
-                let mark = change.record.as_str();
-                let marked =
-                    |account: &&Account| account.values.get(path).and_then(|value| value.as_str()) == Some(mark);
-                looked.accounts.values().filter(marked).filter(free).collect()
-            }
-            Mark::None => looked.accounts.values().filter(|account| self.bears(change, account)).filter(free).collect(),
-        };
-        match ours.as_slice() {
-            [] => Made::Nothing,
-            [account] => Made::One(account),
-            several => Made::Several(several.iter().map(|account| account.id.clone()).collect()),
+        looked.accounts.values().filter(|account| self.may_be_from(change, account)).filter(free).collect()
+    }
+
+    /// Whether an account looks like what a creation makes.
+    pub(super) fn may_be_from(&self, change: &Change, account: &Account) -> bool {
+        match &self.handle.target.account.mark {
+            Mark::At(path) => account.values.get(path).and_then(|value| value.as_str()) == Some(change.record.as_str()),
+            Mark::None => self.bears(change, account),
         }
     }
 
@@ -223,14 +257,14 @@ impl Worker {
     }
 }
 
-/// Whether a call of unknown end would give access that the account does not give as it was seen.
-fn may_still_give(change: &Change, looked: &Looked) -> bool {
+/// Whether a call of unknown end would open an account that is not open, or not there, as it was
+/// seen. An account that is not ours yet may wait for the end of the call that makes it ours.
+fn may_still_open(change: &Change, looked: &Looked) -> bool {
+    let account = change.account.as_ref().and_then(|account| looked.accounts.get(account));
     match change.action {
         Action::Create => true,
-        Action::Reactivate | Action::Restore => {
-            let account = change.account.as_ref().and_then(|account| looked.accounts.get(account));
-            account.is_none_or(|account| !account.state.gives_access())
-        }
-        Action::Adopt | Action::Update | Action::Narrow | Action::Disable | Action::Delete => false,
+        Action::Adopt => grants::lacks_any(change, account),
+        Action::Reactivate | Action::Restore => account.is_none_or(|account| !account.state.gives_access()),
+        Action::Update | Action::Narrow | Action::Disable | Action::Delete => false,
     }
 }

@@ -164,12 +164,14 @@ impl Worker {
         let now = self.shared.now();
         let change = &intent.change;
         self.metrics.change(change.action, change.effect, change.cause, ChangeResult::Done);
+        let may_be_given = self.may_be_given(&account.id);
         let Some(place) = self.place.as_mut() else { return };
         // A declared rename may have moved the link while the call was under way.
         let owner = place.by_account.get(&account.id).unwrap_or(&change.record);
         let before = place.links.get(owner).cloned();
         let new = before.is_none();
-        let link = link_after(change, account, before, now);
+        let mut link = link_after(change, account, before.clone(), now);
+        link.granted.extend(before.into_iter().flat_map(|link| link.granted).filter(|it| may_be_given.contains(it)));
         place.put_link(link.clone());
         let (owner, action) = (link.record.clone(), change.action);
         let seen = SeenAccount {
@@ -254,7 +256,7 @@ impl Worker {
                 return;
             }
             ErrorClass::Exists | ErrorClass::Changed | ErrorClass::NotFound => {
-                self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
+                self.surely_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
                 if rest.attempt < PATIENCE {
                     self.look_again(record, &rest, rest.attempt, Instant::now());
                     return;
@@ -266,7 +268,7 @@ impl Worker {
                 return;
             }
             ErrorClass::Refused | ErrorClass::Quota => {
-                self.remember_not_done(&intent, OutcomeResult::Refused(error.message.clone()));
+                self.surely_not_done(&intent, OutcomeResult::Refused(error.message.clone()));
                 let going_on = refusal::goes_on(&intent.change, &rest.changes);
                 if !going_on.is_empty() && !self.dirty.contains_key(record) {
                     let due = Instant::now();
@@ -279,14 +281,14 @@ impl Worker {
                 }
             }
             ErrorClass::RateLimited => {
-                self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
+                self.surely_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
                 lock(&self.pace).pause(later);
                 if rest.attempt >= PATIENCE_WHEN_PACED {
                     self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
                 }
             }
             ErrorClass::Transient | ErrorClass::Door => {
-                self.remember_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
+                self.surely_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
                 if error.class == ErrorClass::Door {
                     self.found_shut(error);
                 } else if rest.attempt >= PATIENCE {

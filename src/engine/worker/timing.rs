@@ -71,6 +71,7 @@ impl Worker {
     pub(super) fn on_time(&mut self) {
         let (now, judged) = (self.shared.now(), self.shared.judged());
         self.freeze(now);
+        self.look_at_late();
         let mut arrived = BTreeMap::new();
         while let Some((at, record)) = self.transitions.first().cloned().filter(|(at, _)| *at <= judged) {
             self.transitions.pop_first();
@@ -126,7 +127,8 @@ impl Worker {
         let store = store.or_else(|| self.unread.then_some(now + STORE_PAUSE));
         // One that may begin has begun, or waits for something that wakes the worker.
         let listing = self.next_listing().filter(|at| *at > now);
-        let due = [by_clock, self.next_look(), self.next_call(), self.next_knock(), store, listing];
+        let due =
+            [by_clock, self.next_look(), self.next_call(), self.next_knock(), store, listing, self.late.next_due()];
         due.into_iter().flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
     }
 }

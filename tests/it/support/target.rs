@@ -41,6 +41,10 @@ pub(crate) enum Fault {
     LoseRequest,
     /// It is answered as done and left undone.
     Ignore,
+    /// Of what it gives only the first is given, and nobody learns.
+    Half,
+    /// Nobody learns, and it is done so much later.
+    ActLate(Duration),
 }
 
 /// A call that was taken in.
@@ -96,6 +100,8 @@ pub(crate) struct Inside {
     pub(crate) realm: Option<String>,
     /// Listings show what was there so long ago.
     pub(crate) stale_lists: Duration,
+    /// What is done later than its call ended.
+    late: Vec<(Instant, Operation)>,
     /// When each account was made.
     made: BTreeMap<AccountId, Instant>,
     next: u64,
@@ -108,7 +114,12 @@ pub(crate) struct MemoryTarget {
 
 impl MemoryTarget {
     pub(crate) fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap()
+        let mut inside = self.inside.lock().unwrap();
+        let due: Vec<_> = inside.late.extract_if(.., |(at, _)| *at <= Instant::now()).collect();
+        for (_, operation) in due {
+            drop(inside.apply(&operation));
+        }
+        inside
     }
 
     /// Puts an account there that rosterd did not make.
@@ -180,6 +191,14 @@ impl MemoryTarget {
             }
             Some(Fault::LoseRequest) => Err(Self::error(ErrorClass::Uncertain, "the request was lost")),
             Some(Fault::Ignore) => inside.pretend(operation),
+            Some(Fault::Half) => {
+                inside.apply(&half(operation))?;
+                Err(Self::error(ErrorClass::Uncertain, "the line was cut in the middle"))
+            }
+            Some(Fault::ActLate(delay)) => {
+                inside.late.push((Instant::now() + delay, operation.clone()));
+                Err(Self::error(ErrorClass::Uncertain, "the target did not answer in time"))
+            }
         }
     }
 }
@@ -245,6 +264,14 @@ impl Inside {
             Operation::Update { seen, .. } => Ok(Applied { account: self.accounts[&seen.id].clone() }),
         }
     }
+}
+
+fn half(operation: &Operation) -> Operation {
+    let mut half = operation.clone();
+    let (Operation::Update { add, .. } | Operation::Create { memberships: add, .. }) = &mut half;
+    let first = add.pop_first();
+    *add = first.into_iter().collect();
+    half
 }
 
 fn text<'a>(values: &'a BTreeMap<AttributePath, Value>, path: &AttributePath) -> &'a str {
