@@ -224,3 +224,31 @@ async fn a_leaver_whose_entitlements_are_stripped_keeps_none_that_half_a_call_ga
     rig.pass(Duration::from_mins(2)).await;
     assert_eq!(memberships(&rig), BTreeSet::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_another_hand_may_have_disabled_while_our_call_was_open_is_not_reactivated_unasked() {
+    for restarts in [false, true] {
+        let app = target("app");
+        let mut rig = Rig::started(declared([user("a")], &app)).await;
+        rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+        rig.source.set(Ok(declared([inactive("a")], &app)));
+        rig.pass(Duration::from_millis(100)).await;
+        let id = account(&rig);
+        rig.target("app").inside().accounts.get_mut(&id).unwrap().state = AccountState::Disabled;
+        if restarts {
+            let (targets, store) = rig.remains();
+            rig.engine.stop().await;
+            rig = Rig::over(declared([inactive("a")], &app), targets, store);
+            rig.engine.start(Running::Daemon).await.unwrap();
+        }
+        rig.pass(Duration::from_mins(2)).await;
+        assert_eq!(rig.status("app").owed.len(), 0);
+        rig.declare(declared([user("a")], &app)).await;
+        rig.sync("app").await.unwrap();
+        let state = || rig.target("app").by_name("a@acme.example").unwrap().state;
+        assert_eq!(state(), AccountState::Disabled, "nobody knows whose doing it is");
+        rig.engine.regain(&"app".into(), &"a".into(), "alice", None).await.unwrap();
+        rig.rest().await;
+        assert_eq!(state(), AccountState::Active, "a person's word gives it back");
+    }
+}

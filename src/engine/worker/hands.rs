@@ -117,6 +117,22 @@ impl Worker {
         self.put_hand(account, hand);
     }
 
+    /// What a look says of other hands that shows a call to be made of which nobody heard.
+    ///
+    /// The account may have been ended by another hand while the call was open: whose doing it is
+    /// nobody knows, so it is not rosterd's to undo unasked (L17).
+    pub(super) fn note_proven(&mut self, change: &Change, account: &Account) {
+        self.note_call(change, None, &account.id);
+        let Some(place) = self.place.as_ref() else { return };
+        let hand = place.hand(&account.id);
+        if change.active == Some(false) {
+            let ended_over = hand.ended_over.or(Some(account.state));
+            self.put_hand(&account.id, Hand { ended_over, ..hand });
+        } else if change.action == Action::Delete {
+            self.put_hand(&account.id, Hand { deleted_by_us: false, ..hand });
+        }
+    }
+
     /// Gives up attributes of which the read-backs of this write contradicted it again. Whether
     /// any was.
     pub(super) fn contradicted(&mut self, change: &Change, account: &AccountId, left: &[Change]) -> bool {

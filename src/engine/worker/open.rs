@@ -77,7 +77,7 @@ impl Worker {
         };
         match made {
             Made::One(account) => {
-                self.note_call(&intent.change, None, &account.id);
+                self.note_proven(&intent.change, account);
                 self.remember_done(&intent, account);
                 if over {
                     self.rebook_shown(&intent.change, account);
