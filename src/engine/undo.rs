@@ -157,6 +157,8 @@ fn inverse(change: &Change, account: &Account) -> Change {
         revoke: if creates { Vec::new() } else { change.grant.iter().filter(held).cloned().collect() },
         active: was.filter(|active| *active == is_active).map(|active| !active),
         reason: format!("undoes: {}", change.reason),
+        // Whoever undoes says so in a word of their own: what brought the change does not bring this.
+        origins: change.origins.iter().filter(|origin| !origin.is_decision()).cloned().collect(),
         ..change.clone()
     }
 }

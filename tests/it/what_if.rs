@@ -7,6 +7,8 @@ use chrono::TimeDelta;
 use rosterd::engine::EngineError;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::change::Action;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
 use rosterd::model::ids::CycleId;
 use rosterd::model::plan::HoldKind;
 use rosterd::model::plan::Plan;
@@ -24,6 +26,7 @@ use crate::support::make::user;
 use crate::support::make::users;
 use crate::support::rig::Rig;
 use crate::support::rig::noon;
+use crate::support::target::Fault;
 
 fn days(number: i64) -> TimeDelta {
     TimeDelta::days(number)
@@ -195,4 +198,43 @@ async fn undoing_a_creation_takes_access_away_under_todays_limits() {
     rig.engine.undo(&cycle, undo_event(&rig)).await.unwrap();
     assert_eq!(rig.target("app").count("disable"), 5);
     rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn undoing_what_a_persons_word_brought_is_no_revocation() {
+    let mut app = target("app");
+    app.account.on_gone = Ending::Keep;
+    let rig = Rig::started(documents(users(8), [app.clone()])).await;
+    let word = |kind| Decision { record: Some("u-0007".into()), ..Decision::new(kind, "alice", rig.now()) };
+    rig.engine.decide(word(DecisionKind::Revoke)).await.unwrap();
+    rig.rest().await;
+    rig.pass(Duration::from_secs(1)).await;
+    rig.engine.decide(word(DecisionKind::Restore)).await.unwrap();
+    rig.rest().await;
+    let cycle = last_cycle(&rig);
+    rig.declare(documents(users(7), [app.clone()])).await;
+    let undo = rig.engine.undo_plan(&cycle).await.unwrap();
+    assert_eq!(undo.changes.iter().map(|change| change.action).collect::<Vec<_>>(), [Action::Disable]);
+    assert!(!undo.changes[0].is_revocation(), "it counts against limits: {:?}", undo.changes[0].origins);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_undone_of_a_user_while_nobody_knows_how_a_call_ended() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    let mut changed = users(2);
+    changed[0].given_name = Some("Wrong".to_owned());
+    rig.pass(Duration::from_secs(1)).await;
+    rig.declare(documents(changed.clone(), [target("app")])).await;
+    let cycle = last_cycle(&rig);
+    let mut app = target("app");
+    app.account.attributes.clear();
+    rig.declare(documents(changed.clone(), [app.clone()])).await;
+    rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+    changed[0].roles.push(held("admin"));
+    rig.source.set(Ok(documents(changed, [app])));
+    rig.pass(Duration::from_millis(50)).await;
+    let refused = rig.engine.undo(&cycle, undo_event(&rig)).await;
+    assert!(matches!(&refused, Err(EngineError::Target(words)) if words.contains("u-0000")), "{refused:?}");
+    rig.pass(Duration::from_mins(2)).await;
+    rig.engine.undo(&cycle, undo_event(&rig)).await.unwrap();
 }

@@ -12,6 +12,7 @@ use crate::model::account::Account;
 use crate::model::change::Change;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 
@@ -25,9 +26,10 @@ impl Worker {
                 Some(format!("target `{name}` is only observed; `mode: enforce` lets it be written"))
             }
             Some(place) if self.door.is_open() => {
-                changes.iter().find(|change| self.is_busy(&change.record)).map(|change| {
+                let busy = |record: &RecordId| self.is_busy(record) || self.has_open_call(record);
+                changes.iter().find(|change| busy(&change.record)).map(|change| {
                     format!(
-                        "something is under way for `{}` in `{}`; ask again in a moment",
+                        "something is under way or not known to have ended for `{}` in `{}`; ask again in a moment",
                         change.record, place.space.target
                     )
                 })
