@@ -14,6 +14,7 @@ pub mod linking;
 pub mod look;
 pub mod operation;
 pub mod pace;
+pub mod past;
 pub mod policy;
 pub mod queue;
 pub mod receipt;

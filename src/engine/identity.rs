@@ -11,9 +11,11 @@ use chrono::DateTime;
 use chrono::Utc;
 
 use crate::correlate::history::History;
+use crate::engine::past;
 use crate::model::change::Action;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
+use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::identity::Identity;
 use crate::model::identity::IdentityHash;
@@ -28,9 +30,6 @@ use crate::plan::canonical;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// Past calls of one user among which its last disabling is looked for.
-const PAST_CALLS: usize = 50;
-
 /// Identity history, and what follows from it for the users that are declared now.
 #[derive(Clone, Debug)]
 pub struct Identities {
@@ -40,8 +39,9 @@ pub struct Identities {
     gone: BTreeMap<IdentityHash, RecordId>,
     /// Declared users without a link, by mail. An entry may be out of date, and is checked when used.
     newcomers: BTreeSet<(IdentityHash, RecordId)>,
-    /// Users who have the mail of one who is gone: the new record id, and the old one.
-    renamed: BTreeMap<RecordId, RecordId>,
+    /// Users who have the mail of some who are gone: the new record id, and every old one, since any
+    /// of them may be the same person.
+    renamed: BTreeMap<RecordId, BTreeSet<RecordId>>,
     regained: BTreeSet<RecordId>,
 }
 
@@ -124,7 +124,7 @@ impl Identities {
         reviewed: &mut Reviewed,
     ) {
         self.reused.remove(record);
-        reviewed.concerned.extend(self.renamed.remove(record));
+        reviewed.concerned.extend(self.renamed.remove(record).into_iter().flatten());
         if !links.contains_key(record) {
             return;
         }
@@ -146,9 +146,11 @@ impl Identities {
         self.reused.remove(record);
         if !self.gone.is_empty() {
             self.gone.remove(&self.history.key().record(record));
-            reviewed.concerned.extend(self.renamed.extract_if(.., |_, old| old == record).map(|(new, _)| new));
+            let other = self.renamed.iter_mut().filter_map(|(new, old)| old.remove(record).then(|| new.clone()));
+            reviewed.concerned.extend(other);
+            self.renamed.retain(|_, old| !old.is_empty());
         }
-        reviewed.concerned.extend(self.renamed.remove(record));
+        reviewed.concerned.extend(self.renamed.remove(record).into_iter().flatten());
         match link {
             Some(_) if self.history.is_somebody_else(user) => drop(self.reused.insert(record.clone())),
             Some(link) => reviewed.rows.extend(self.note(record, &link.account, Some(user), now)),
@@ -168,9 +170,9 @@ impl Identities {
         }
         let Some(mail) = self.history.key().mail(user) else { return };
         let same = self.history.records_with_mail(mail).filter_map(|record| self.gone.get(&record));
-        let old = same.filter(|old| !user.formerly.contains(*old)).min().cloned();
-        if let Some(old) = old {
-            reviewed.concerned.insert(old.clone());
+        let old: BTreeSet<_> = same.filter(|old| !user.formerly.contains(*old)).cloned().collect();
+        if !old.is_empty() {
+            reviewed.concerned.extend(old.iter().cloned());
             self.renamed.insert(user.id.clone(), old);
         }
     }
@@ -194,10 +196,14 @@ impl Identities {
         links: &BTreeMap<RecordId, Link>,
         wants: impl Fn(&RecordId) -> bool,
     ) -> Known {
-        let stands = |(new, old): (&RecordId, &RecordId)| {
+        let held = |old: &RecordId| {
             let link = links.get(old).filter(|_| !snapshot.users.contains_key(old))?;
-            let pair = (new.clone(), (old.clone(), link.account.clone()));
-            (snapshot.users.contains_key(new) && !links.contains_key(new) && wants(new)).then_some(pair)
+            Some((old.clone(), link.account.clone()))
+        };
+        let stands = |(new, old): (&RecordId, &BTreeSet<RecordId>)| {
+            let held: BTreeMap<_, _> = old.iter().filter_map(held).collect();
+            let may = snapshot.users.contains_key(new) && !links.contains_key(new) && !held.is_empty() && wants(new);
+            may.then(|| (new.clone(), held))
         };
         Known {
             history: Arc::clone(&self.history),
@@ -221,11 +227,11 @@ pub async fn regained(
         if digest != Some(canonical::link_digest(space, &record, &link.account)) {
             continue;
         }
-        let past = store.intents_of(space, &record, PAST_CALLS).await?;
-        let ended = past
-            .into_iter()
-            .find(|(intent, outcome)| intent.change.action == Action::Disable && *outcome == Some(OutcomeResult::Done));
-        if ended.is_none_or(|(intent, _)| intent.at < at) {
+        let disabled = |intent: &Intent, outcome: Option<&OutcomeResult>| {
+            intent.change.action == Action::Disable && outcome == Some(&OutcomeResult::Done)
+        };
+        let ended = past::last_call(store, (space, &record), disabled).await?;
+        if ended.is_none_or(|intent| intent.at < at) {
             regained.insert(record);
         }
     }

@@ -18,8 +18,8 @@ pub struct Known {
     /// Linked users whose record id seems to have gone to somebody else.
     pub reused: BTreeSet<RecordId>,
     /// Users without a link who want an account and have the mail of a user who is linked and no
-    /// longer declared: the new record id, and the old one with its account.
-    pub renamed: BTreeMap<RecordId, (RecordId, AccountId)>,
+    /// longer declared: the new record id, and every such old one with its account.
+    pub renamed: BTreeMap<RecordId, BTreeMap<RecordId, AccountId>>,
     /// Users of whom a person said that they get their account again (`regain: ask`).
     pub regained: BTreeSet<RecordId>,
 }
@@ -32,7 +32,7 @@ impl Known {
 
     /// Who seems to be `old` under another record id.
     pub fn successor(&self, old: &RecordId) -> Option<&RecordId> {
-        self.renamed.iter().find_map(|(new, (left, _))| (left == old).then_some(new))
+        self.renamed.iter().find_map(|(new, left)| left.contains_key(old).then_some(new))
     }
 
     /// Whether an account that fits this user was ever another's.

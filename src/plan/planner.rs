@@ -346,7 +346,7 @@ impl<'a> Planner<'a> {
 
     /// The user who is gone and seems to be this one, with the account.
     fn predecessor(&self, record: &RecordId) -> Option<(&RecordId, &AccountId)> {
-        let by_mail = self.input.known.renamed.get(record).map(|(old, account)| (old, account));
+        let by_mail = self.input.known.renamed.get(record).and_then(BTreeMap::first_key_value);
         let fitting = || self.displaced.get(record)?.values().next();
         by_mail.or_else(|| fitting().map(|link| (&link.record, &link.account)))
     }

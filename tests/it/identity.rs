@@ -8,7 +8,9 @@ use std::time::Duration;
 use rosterd::connector::ErrorClass;
 use rosterd::engine::Running;
 use rosterd::model::account::AccountState;
+use rosterd::model::change::Action;
 use rosterd::model::decision::DecisionKind;
+use rosterd::model::history::OutcomeResult;
 use rosterd::model::ids::AccountId;
 use rosterd::model::target::Existing;
 use rosterd::model::target::Mark;
@@ -500,4 +502,139 @@ async fn a_word_about_test_lets_nothing_through_in_production() {
     assert_eq!(held.changes, shown.changes);
     assert_ne!(held.digest, shown.digest);
     assert_eq!(rig.target("app").count("create"), 2, "nobody said that production may be written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_word_gives_nobody_an_account_back_however_many_calls_came_after_the_leaving() {
+    let mut app = target("app");
+    app.account.regain = Regain::Ask;
+    let rig = Rig::started(documents([user("a")], [app.clone()])).await;
+    let account = only(&rig);
+    rig.declare(documents([inactive("a")], [app.clone()])).await;
+    rig.declare(documents([user("a")], [app.clone()])).await;
+    link(&rig, "a", &account).await;
+    rig.pass(Duration::from_secs(1)).await;
+    rig.declare(documents([inactive("a")], [app.clone()])).await;
+    {
+        let mut store = rig.store.open();
+        let last = store.intents.last().unwrap().clone();
+        for number in 0..200 {
+            let mut later = last.clone();
+            later.id = format!("later-{number}").into();
+            later.change.action = Action::Update;
+            store.outcomes.insert(later.id.clone(), OutcomeResult::Nothing("of no use".to_owned()));
+            store.intents.push(later);
+        }
+    }
+    rig.declare(documents([user("a")], [app])).await;
+    rig.sync("app").await.unwrap();
+    assert_eq!(state(&rig, &account), AccountState::Disabled, "the word was about the leaving before");
+    assert!(conflict(&rig, "a").contains("regain: ask"), "{}", conflict(&rig, "a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_who_are_gone_and_had_one_mail_nobody_loses_anything() {
+    let app = by_record_id();
+    let shared = |id: &str| User { email: Some("office@acme.example".to_owned()), ..user(id) };
+    let rig = Rig::started(documents([shared("a"), shared("b"), user("d")], [app.clone()])).await;
+    let accounts = ["a", "b"].map(|name| rig.target("app").by_name(name).unwrap().id);
+    rig.declare(documents([shared("c"), user("d")], [app.clone()])).await;
+    rig.sync("app").await.unwrap();
+    for account in &accounts {
+        assert_eq!(state(&rig, account), AccountState::Active, "either may be the one who came back");
+    }
+    assert!(conflict(&rig, "a").contains("`c`") && conflict(&rig, "b").contains("`c`"));
+    assert_eq!(rig.target("app").by_name("c"), None);
+    // Nor does it matter who goes first.
+    let rig = Rig::started(documents([shared("a"), shared("b"), user("d")], [app.clone()])).await;
+    let accounts = ["a", "b"].map(|name| rig.target("app").by_name(name).unwrap().id);
+    rig.declare(documents([shared("c"), shared("b"), user("d")], [app.clone()])).await;
+    rig.declare(documents([shared("c"), user("d")], [app])).await;
+    for account in &accounts {
+        assert_eq!(state(&rig, account), AccountState::Active);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_creation_gave_is_ours_though_a_person_linked_its_account() {
+    let admin = || User { roles: vec![held("staff"), held("admin")], ..user("a") };
+    let rig = Rig::new(documents([admin(), user("b")], [target("app")]));
+    rig.target("app").inside().latency = Duration::from_millis(10);
+    rig.target("app").inside().faults.push_back(Fault::LoseReply);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    while rig.target("app").by_name("a@acme.example").is_none() {
+        rig.pass(Duration::from_millis(1)).await;
+    }
+    let twin = rig.target("app").put("copy-of-a", AccountState::Active);
+    rig.target("app").inside().accounts.get_mut(&twin).unwrap().values.insert(path("externalId"), "a".into());
+    rig.pass(Duration::from_mins(30)).await;
+    let right = rig.target("app").by_name("a@acme.example").unwrap();
+    assert_eq!(right.memberships.len(), 1);
+    link(&rig, "a", &right.id).await;
+    rig.pass(Duration::from_mins(1)).await;
+    rig.declare(documents([user("a"), user("b")], [target("app")])).await;
+    assert!(rig.target("app").inside().accounts[&right.id].memberships.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_a_creation_made_beside_the_one_that_a_person_linked_is_told() {
+    let rig = Rig::new(documents([user("b")], [unmarked()]));
+    let other = rig.target("app").put("somebody", AccountState::Active);
+    rig.target("app").inside().visible_within = Duration::from_mins(3);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.pass(Duration::from_mins(10)).await;
+    rig.target("app").inside().faults.push_back(Fault::LoseReply);
+    rig.declare(documents([user("a"), user("b")], [unmarked()])).await;
+    let made = rig.target("app").by_name("a@acme.example").unwrap().id;
+    link(&rig, "a", &other).await;
+    rig.pass(Duration::from_mins(10)).await;
+    let told = rig.status("app").failures.get(&"a".into()).cloned().unwrap_or_default();
+    assert!(told.contains(made.as_str()), "{told}");
+    assert_eq!(state(&rig, &made), AccountState::Active, "neither is deleted");
+    let store = rig.store.open();
+    assert_eq!(store.intents.len(), store.outcomes.len(), "nothing stays open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_creation_that_no_look_can_prove_ends_with_a_listing_though_its_user_left_or_was_renamed() {
+    for renames in [false, true] {
+        let rig = Rig::new(documents([user("a"), user("b")], [target("app")]));
+        rig.target("app").inside().unproven = true;
+        rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+        rig.engine.start(Running::Daemon).await.unwrap();
+        rig.pass(Duration::from_millis(300)).await;
+        let declared = if renames { User { formerly: vec!["a".into()], ..user("c") } } else { inactive("a") };
+        rig.declare(documents([declared, user("b")], [target("app")])).await;
+        rig.pass(Duration::from_mins(10)).await;
+        drop(rig.sync("app").await);
+        rig.pass(Duration::from_mins(10)).await;
+        let store = rig.store.open();
+        assert_eq!(store.intents.len(), store.outcomes.len(), "nothing stays open, renames: {renames}");
+        drop(store);
+        assert_eq!(rig.target("app").by_name("c@acme.example").is_some(), renames);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_without_a_store_in_one_realm_is_nothing_in_another() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    rig.target("app").inside().faults.push_back(Fault::Refuse(ErrorClass::Transient, None));
+    rig.source.set(Ok(documents([inactive("u-0000"), user("u-0001")], [target("app")])));
+    rig.pass(Duration::from_millis(50)).await;
+    rig.store.open().full = true;
+    rig.target("app").inside().faults.extend((0..9).map(|_| Fault::Refuse(ErrorClass::Uncertain, None)));
+    rig.pass(Duration::from_secs(20)).await;
+    // The next call finds the door shut; behind it is another tenant with the same ids.
+    rig.target("app").inside().shut = true;
+    rig.pass(Duration::from_mins(2)).await;
+    rig.target("app").inside().faults.clear();
+    rig.target("app").inside().shut = false;
+    rig.target("app").inside().realm = Some("other".to_owned());
+    rig.store.open().full = false;
+    rig.target("app").inside().calls.clear();
+    rig.pass(Duration::from_mins(10)).await;
+    assert_eq!(rig.status("app").space.unwrap().realm.as_str(), "other");
+    assert_eq!((rig.target("app").count("disable"), rig.target("app").count("update")), (0, 0));
+    let store = rig.store.open();
+    assert!(!store.links.keys().any(|(space, _)| space.realm.as_str() == "other"), "{:?}", store.links.keys());
 }

@@ -30,7 +30,7 @@ pub(super) fn nothing_of_anothers(plan: &Plan, facts: &PlanInput<'_>) -> Vec<Str
 /// Where one user may be another under a new record id, neither gets a second account nor loses the
 /// first by inference (L1, L2).
 pub(super) fn no_rename_is_guessed(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    let gone = |record: &RecordId| facts.known.renamed.values().any(|(old, _)| old == record);
+    let gone = |record: &RecordId| facts.known.renamed.values().any(|old| old.contains_key(record));
     each(plan, |change| {
         let taken = matches!(change.action, Action::Create | Action::Adopt);
         if taken && facts.known.renamed.contains_key(&change.record) {

@@ -328,7 +328,8 @@ impl Case {
         let history = History::new(IdentityKey::new(b"golden"), self.had.iter().map(row));
         let records = |ids: &BTreeSet<String>| ids.iter().map(|id| id.as_str().into()).collect();
         let old = |(new, old): (&String, &String)| {
-            (new.as_str().into(), (old.as_str().into(), self.links[old].account.as_str().into()))
+            let held = (old.as_str().into(), self.links[old].account.as_str().into());
+            (new.as_str().into(), BTreeMap::from([held]))
         };
         Known {
             history: Arc::new(history),
