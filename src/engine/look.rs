@@ -13,6 +13,7 @@ use crate::connector::Connector;
 use crate::connector::ConnectorError;
 use crate::connector::Look;
 use crate::connector::Shape;
+use crate::correlate::keys::Comparison;
 use crate::engine::EngineError;
 use crate::engine::ends;
 use crate::engine::guardrail::Around;
@@ -105,18 +106,46 @@ impl View {
 
     /// Lists the target and plans while the pages come.
     pub async fn observe(&self, records: Option<&BTreeSet<RecordId>>) -> Result<Planned, ConnectorError> {
+        self.observe_seeking(records, &[]).await.map(|(planned, _)| planned)
+    }
+
+    /// The same; and the accounts that one of these creations may have made.
+    pub async fn observe_seeking(
+        &self,
+        records: Option<&BTreeSet<RecordId>>,
+        creations: &[Change],
+    ) -> Result<(Planned, BTreeMap<AccountId, Account>), ConnectorError> {
         let canonicalize = |path: &AttributePath, value: &serde_json::Value| self.connector.canonicalize(path, value);
         let nobody = BTreeSet::new();
         let mut planner = Planner::new(self.input(&canonicalize, records, &nobody));
         let (sender, mut pages) = mpsc::channel(2);
         let listing = self.connector.observe(&self.shape, sender);
+        let mut sought = BTreeMap::new();
         let reading = async {
             while let Some(page) = pages.recv().await {
+                let fits = |account: &&Account| creations.iter().any(|change| self.resembles(change, account));
+                sought.extend(page.iter().filter(fits).map(|account| (account.id.clone(), account.clone())));
                 show(&mut planner, page);
             }
         };
         let (coverage, ()) = tokio::join!(listing, reading);
-        Ok(planner.finish(coverage?))
+        Ok((planner.finish(coverage?), sought))
+    }
+
+    /// Whether anything by which accounts are told apart says that a creation may have made this one.
+    fn resembles(&self, change: &Change, account: &Account) -> bool {
+        let canonicalize = |path: &AttributePath, value: &serde_json::Value| self.connector.canonicalize(path, value);
+        let policy = &self.target.account;
+        let comparison = Comparison { policy, canonicalize: &canonicalize };
+        let sent = |path: &AttributePath| change.fields.iter().find(|field| field.path == *path)?.after.as_ref();
+        let same = |path: &AttributePath| {
+            sent(path).zip(account.values.get(path)).is_some_and(|(sent, held)| comparison.same(path, sent, held))
+        };
+        let marked = match &policy.mark {
+            Mark::At(path) => account.values.get(path).and_then(|value| value.as_str()) == Some(change.record.as_str()),
+            Mark::None => false,
+        };
+        marked || same(&AttributePath::user_name()) || policy.match_keys.iter().any(|key| key.0.iter().all(same))
     }
 
     /// The laws over a finished plan, by code that distrusts the planner.

@@ -60,7 +60,9 @@ pub(super) struct FullDone {
     only: Option<Vec<Change>>,
     /// Whether the credential was in another realm than the plan was to be made for.
     elsewhere: bool,
-    result: Result<(Planned, Vec<String>), ConnectorError>,
+    /// When the listing began.
+    begun: Instant,
+    result: Result<(Planned, Vec<String>, BTreeMap<AccountId, Account>), ConnectorError>,
 }
 
 impl Worker {
@@ -82,19 +84,21 @@ impl Worker {
         let Some(cycle) = self.begin_cycle(request.trigger, true, BTreeSet::new(), request.reply) else { return };
         self.touched.clear();
         self.left_to_listing = self.unprovable.clone();
-        let (trigger, only) = (request.trigger, request.only);
+        let open = self.left_to_listing.iter().filter_map(|record| self.open.get(record));
+        let creations: Vec<_> = open.map(|intent| intent.change.clone()).collect();
+        let (trigger, only, begun) = (request.trigger, request.only, Instant::now());
         self.full.spawn(async move {
             let probing = async { Ok(moved::elsewhere(&view.connector.probe().await?, &view.space.realm)) };
             let other = contained(ErrorClass::Transient, probing).await;
             let elsewhere = matches!(other, Ok(Some(_)));
             let planning = async {
                 other?.map_or(Ok(()), Err)?;
-                let planned = view.observe(None).await?;
+                let (planned, made) = view.observe_seeking(None, &creations).await?;
                 let violations = view.violations(&planned);
-                Ok((planned, violations))
+                Ok((planned, violations, made))
             };
             let result = contained(ErrorClass::Transient, planning).await;
-            FullDone { cycle, trigger, only, elsewhere, result }
+            FullDone { cycle, trigger, only, elsewhere, begun, result }
         });
     }
 
@@ -110,21 +114,24 @@ impl Worker {
 
     /// Takes the plan of a listing in.
     pub(super) async fn listed(&mut self, done: FullDone) {
-        let FullDone { cycle, trigger, only, elsewhere, result } = done;
+        let FullDone { cycle, trigger, only, elsewhere, begun, result } = done;
         if elsewhere && self.running == Running::Daemon {
             // Somebody must knock, so that the new place is entered.
             self.full_requests.push(FullRequest::of(Trigger::Retry));
         }
         match result {
             Err(error) => self.not_listed(&cycle, trigger, &error),
-            Ok((_, violations)) if !violations.is_empty() => {
+            Ok((_, violations, _)) if !violations.is_empty() => {
                 let words = violations.join("; ");
                 tracing::error!(target = %self.handle.target.name, %words, "a plan broke its own laws and is not applied");
                 let report =
                     format!("the plan broke a law of its own and was not applied ({words}); please report this");
                 self.end_cycle(&cycle, Some(report));
             }
-            Ok((planned, _)) => self.take_plan(&cycle, planned, only.as_deref()).await,
+            Ok((planned, _, made)) => {
+                self.resolve_by_listing(&planned.plan, made, begun);
+                self.take_plan(&cycle, planned, only.as_deref()).await;
+            }
         }
     }
 
@@ -155,7 +162,6 @@ impl Worker {
         (self.failed_listings, self.list_after) = (0, None);
         self.note_accounts(&plan, in_view, accepted);
         // What happened meanwhile is newer than the listing: those users are looked at again.
-        self.resolve_by_listing(&plan);
         let newer = self.newer_than_listing();
         plan.changes.retain(|change| !newer.contains(&change.record));
         self.take_notes(notes, &newer);

@@ -8,6 +8,7 @@
 //!   or is gone: then it is disabled like any other account of theirs.
 //! - Two accounts that it may have made are a conflict; neither is touched.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -241,17 +242,25 @@ impl Worker {
         self.open.keys().all(|record| self.unprovable.contains(record) || hopeless(record))
     }
 
-    /// A complete listing after the time limit proves what look-ups could not: a creation that is
-    /// planned again left nothing.
-    pub(super) fn resolve_by_listing(&mut self, plan: &Plan) {
+    /// A complete listing that began late enough proves what look-ups could not, whether the user is
+    /// still to have an account, left, or was renamed. `made`: the accounts that it showed and that one
+    /// of these creations may have made.
+    pub(super) fn resolve_by_listing(&mut self, plan: &Plan, made: BTreeMap<AccountId, Account>, begun: Instant) {
         if plan.coverage != Coverage::Complete {
             return;
         }
-        let creates = plan.changes.iter().filter(|change| change.action == Action::Create);
-        let records: Vec<_> = creates.map(|change| change.record.clone()).collect();
-        for record in records.into_iter().filter(|record| self.left_to_listing.contains(record)).collect::<Vec<_>>() {
-            if let Some(intent) = self.open.get(&record).cloned() {
-                self.call_off(&record, &intent, "a complete listing shows that it left nothing");
+        let looked = Looked { accounts: made, proven: true };
+        for record in std::mem::take(&mut self.left_to_listing) {
+            let creates = |intent: &Intent| intent.change.action == Action::Create;
+            if !self.open.get(&record).is_some_and(creates) {
+                continue;
+            }
+            let known = self.dirty.get(&record).cloned();
+            let dirty = known.unwrap_or_else(|| Dirty::now(Trigger::Retry, self.shared.now()));
+            let resolved = self.resolved(&record, &Dirty { cycle: None, ..dirty }, &looked, begun);
+            if resolved && self.link_of(&record).is_some() {
+                // The plan was made without the link.
+                self.touched.insert(record);
             }
         }
     }
