@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::connector::Operation;
+use crate::engine::past;
 use crate::engine::queue::Entry;
 use crate::engine::worker::Worker;
 use crate::engine::worker::keyed::Dirty;
@@ -25,9 +26,6 @@ use crate::model::link::Space;
 use crate::store::StoreError;
 use crate::store::Write;
 
-/// How many intents of a record are compared with those of the journal.
-const COMPARED: usize = 1_000;
-
 /// A call that is ready to be made.
 pub(super) type Starting = (Operation, Intent, Entry);
 
@@ -44,6 +42,14 @@ pub(super) struct Away {
     recorded: BTreeMap<RecordId, Change>,
     /// Why the journal cannot be written.
     error: Option<String>,
+}
+
+impl Away {
+    /// What was recorded in a place that is left is not to be done in another (L13).
+    pub(super) fn leave(&mut self) {
+        self.repeats.clear();
+        self.recorded.clear();
+    }
 }
 
 /// Whether a change may be made while nobody can record its outcome.
@@ -184,12 +190,15 @@ impl Worker {
             Ok(intents) => intents,
             Err(error) => return Err(StoreError::Unavailable(error.to_string())),
         };
-        let mine: Vec<_> = intents.into_iter().filter(|intent| intent.space == *space).collect();
+        // Of the target's other places, too: nobody else brings what was done there into the store.
+        let of_target = intents.into_iter().filter(|intent| intent.space.target == space.target);
+        let mine: Vec<_> = of_target.filter(|intent| !self.away.journaled.contains(&intent.id)).collect();
         let ids: BTreeSet<_> = mine.iter().map(|intent| intent.id.clone()).collect();
         let mut writes = Vec::new();
         for intent in mine {
-            let known = self.shared.store.intents_of(space, &intent.change.record, COMPARED).await?;
-            if !known.iter().any(|(known, _)| known.id == intent.id) {
+            let record = &intent.change.record;
+            let known = past::last_call(&*self.shared.store, (&intent.space, record), |known, _| known.id == intent.id);
+            if known.await?.is_none() {
                 writes.extend(from_journal(intent));
             }
         }

@@ -12,6 +12,7 @@ use crate::engine::queue::Queue;
 use crate::engine::shared::Running;
 use crate::engine::worker::Worker;
 use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::hands::Contradictions;
 use crate::model::history::Standing;
 use crate::model::history::Trigger;
 use crate::model::ids::Realm;
@@ -36,6 +37,8 @@ impl Worker {
         self.open.clear();
         self.proves_from.clear();
         self.late.clear();
+        self.away.leave();
+        self.contradictions = Contradictions::default();
         self.doubtful.clear();
         self.unprovable.clear();
         self.left_to_listing.clear();
