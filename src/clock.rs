@@ -1,6 +1,7 @@
 //! The one place that reads the clock, and the judge of whether it tells the time.
 
 pub mod guard;
+pub mod kept;
 
 use std::sync::Mutex;
 use std::sync::PoisonError;

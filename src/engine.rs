@@ -15,6 +15,7 @@ pub mod look;
 pub mod operation;
 pub mod pace;
 pub mod past;
+pub(crate) mod permits;
 pub mod policy;
 pub mod queue;
 pub mod receipt;
@@ -283,7 +284,8 @@ impl Engine {
         let event = shared::decision_event(&decision);
         // A policy that is released replaces the worker of its target.
         let target = decision.target.clone().filter(|_| decision.kind != DecisionKind::Loosen);
-        let writes = vec![Write::Decision(decision), Write::Audit(event)];
+        let mut writes = permits::given(&self.shared, &decision).await?;
+        writes.extend([Write::Decision(decision), Write::Audit(event)]);
         self.shared.store.commit(writes, self.shared.store.fence()).await?;
         match target {
             Some(target) => self.send(&target, Message::Decided),
@@ -293,8 +295,10 @@ impl Engine {
 
     /// Believes the clock as it is: a person's word, whatever speaks against it.
     pub async fn trust_clock(&self, event: AuditEvent) -> Result<(), EngineError> {
-        self.audit(event).await?;
-        self.shared.trust_clock();
+        let trusting = self.shared.trusting();
+        let writes = vec![Write::Clock(trusting.1.clone()), Write::Audit(event)];
+        self.shared.store.commit(writes, self.shared.store.fence()).await?;
+        self.shared.trust_clock(trusting);
         Ok(())
     }
 

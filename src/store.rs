@@ -20,6 +20,7 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::clock::kept::Kept;
 use crate::correlate::history::IdentityKey;
 use crate::model::account::AccountState;
 use crate::model::audit::AuditEvent;
@@ -101,6 +102,24 @@ pub enum Write {
     WindowLag(TimeDelta),
     /// Since when an end date is known, from when it was first seen; `None` forgets it.
     EndDate(EndDate, Option<DateTime<Utc>>),
+    /// A known end date that one load gave to so many users that it counts as inferred.
+    MassEnd(EndDate),
+    /// What a person's word lets through, and when it was given (in the time by which windows
+    /// slide); `None`: it is used up.
+    Permit(Permit, Option<DateTime<Utc>>),
+    /// What is known of the clock; replaces the former.
+    Clock(Kept),
+}
+
+/// What a person's word lets through once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permit {
+    /// In which target; `None`: it is a load of the source.
+    pub target: Option<TargetName>,
+    /// What was shown and agreed to.
+    pub digest: Digest,
+    /// Which change of it; `None`: all of it at once.
+    pub change: Option<Digest>,
 }
 
 /// A moment at which access ends by itself.
@@ -254,6 +273,12 @@ pub trait Store: Send + Sync {
     async fn known_targets(&self) -> Result<BTreeMap<TargetName, KnownTarget>, StoreError>;
     /// Since when the end dates of these users are known.
     async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError>;
+    /// End dates that one load gave to so many users that they count as inferred.
+    async fn mass_ends(&self) -> Result<BTreeSet<EndDate>, StoreError>;
+    /// What people let through and nobody used yet, and when they said so.
+    async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError>;
+    /// What the last process knew of the clock.
+    async fn kept_clock(&self) -> Result<Kept, StoreError>;
     /// How many links of the space were not disabled by us.
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError>;
     /// The last accepted snapshot.

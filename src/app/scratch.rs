@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use chrono::Utc;
 
+use crate::clock::kept::Kept;
 use crate::correlate::history::IdentityKey;
 use crate::model::audit::ChainedEvent;
 use crate::model::change::Cause;
@@ -39,6 +40,7 @@ use crate::store::AccountFilter;
 use crate::store::CauseKey;
 use crate::store::EndDate;
 use crate::store::Fence;
+use crate::store::Permit;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Token;
@@ -103,6 +105,9 @@ impl Store for Scratch {
                 | Write::Target(..)
                 | Write::WindowLag(_)
                 | Write::EndDate(..)
+                | Write::MassEnd(_)
+                | Write::Permit(..)
+                | Write::Clock(_)
                 | Write::Audit(_) => {}
             }
         }
@@ -159,6 +164,18 @@ impl Store for Scratch {
 
     async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError> {
         self.inner.end_dates(records).await
+    }
+
+    async fn mass_ends(&self) -> Result<BTreeSet<EndDate>, StoreError> {
+        self.inner.mass_ends().await
+    }
+
+    async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
+        self.inner.permits().await
+    }
+
+    async fn kept_clock(&self) -> Result<Kept, StoreError> {
+        self.inner.kept_clock().await
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {

@@ -8,8 +8,13 @@
 //! - While the clock is doubted, [`Time::judged`] stands still and [`Time::now`] goes on by the
 //!   steady clock: no end date arrives, and no window moves by more than the time that passed.
 //!
+//! - A doubt outlives the process that had it ([`Guard::kept`]): the next one begins with it, and ends it
+//!   by the same means.
+//!
 //! # Caveats
 //! A clock set forward while no rosterd ran is noticed only if a target or the store tells the time.
+//! One that was doubted and is put right while no rosterd runs is believed again when a target, the
+//! store or a person says so.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,6 +24,8 @@ use chrono::TimeDelta;
 use chrono::Utc;
 
 use crate::clock::Clock;
+use crate::clock::kept::Doubted;
+use crate::clock::kept::Kept;
 
 /// How far the wall clock may move away from the steady one.
 pub const STEP: TimeDelta = TimeDelta::seconds(60);
@@ -160,6 +167,28 @@ impl Guard {
         self.floor = None;
         self.base = reading;
         self.confirmed = Some(reading);
+    }
+
+    /// What the next process must know. `lag`: how far the clock was ahead of the time by which windows
+    /// slide when it was last believed.
+    pub fn kept(&self, lag: TimeDelta) -> Kept {
+        let doubted = self.doubt.map(|doubt| {
+            let (Doubt::Stepped(by) | Doubt::Store(by) | Doubt::Targets(by)) = doubt;
+            Doubted { since: self.frozen, ahead: by.num_milliseconds(), lag: lag.num_milliseconds() }
+        });
+        Kept { doubted, excused: self.excused.iter().map(TimeDelta::num_milliseconds).collect() }
+    }
+
+    /// Goes on with what the last process knew. Where that doubted the clock, time stands where it stood,
+    /// and the clock is expected where it would be had it not been wrong.
+    pub fn restore(&mut self, kept: &Kept, reading: Reading) {
+        self.excused = kept.excused.iter().filter_map(|by| TimeDelta::try_milliseconds(*by)).collect();
+        let Some(Doubted { since, ahead, .. }) = kept.doubted else { return };
+        let ahead = TimeDelta::try_milliseconds(ahead).unwrap_or_default();
+        let right = reading.wall.checked_sub_signed(ahead).unwrap_or(since).max(since);
+        self.base = Reading { wall: right, steady: reading.steady };
+        (self.last_trusted, self.frozen) = (since, since);
+        self.doubt = Some(Doubt::Stepped(ahead));
     }
 
     /// What time it is by this reading.
@@ -314,6 +343,60 @@ mod tests {
         assert_eq!((time.trusted, time.judged), (false, at(1, 0).wall));
         guard.targets_say(vec![at(2, -3_600).wall], at(2, -3_600));
         assert!(guard.read(at(2, -3_600)).trusted, "the records were made by a wrong clock");
+    }
+
+    #[test]
+    fn a_doubt_goes_on_in_the_next_process_and_ends_there_by_the_same_means() {
+        for stepped in [3_600, -3_600] {
+            let mut first = guard();
+            assert!(first.read(at(10, 0)).trusted);
+            assert!(!first.read(at(20, stepped)).trusted);
+            let kept = first.kept(TimeDelta::zero());
+            // A minute later another one begins, with the steady clock of another boot.
+            let begins = |steady: u64, stepped| {
+                let Reading { wall, .. } = at(steady, stepped);
+                Reading { wall, steady: Duration::from_secs(steady - 80) }
+            };
+            let mut next = Guard::new(begins(80, stepped));
+            next.restore(&kept, begins(80, stepped));
+            let time = next.read(begins(81, stepped));
+            assert_eq!((time.trusted, time.judged, time.now), (false, at(10, 0).wall, at(81, 0).wall));
+            let mut agreed = next.clone();
+            agreed.targets_say(vec![at(90, stepped).wall], begins(90, stepped));
+            assert!(agreed.read(begins(90, stepped)).trusted, "targets show the same");
+            let mut said = next.clone();
+            said.trust(begins(90, stepped));
+            assert!(said.read(begins(91, stepped)).trusted, "a person says so");
+            assert!(next.read(begins(90, 0)).trusted, "it is put right");
+        }
+    }
+
+    #[test]
+    fn a_doubted_clock_that_is_set_while_nobody_looks_is_doubted_still() {
+        let mut first = guard();
+        assert!(!first.read(at(20, 3_600)).trusted);
+        let kept = first.kept(TimeDelta::zero());
+        for stepped in [0, 7_200, -31_536_000] {
+            let mut next = Guard::new(at(600, stepped));
+            next.restore(&kept, at(600, stepped));
+            let time = next.read(at(601, stepped));
+            assert_eq!((time.trusted, time.judged), (false, noon()), "set by {stepped} s");
+            assert!(time.now >= noon(), "time does not go back");
+        }
+    }
+
+    #[test]
+    fn a_persons_word_stands_in_the_next_process_too() {
+        let mut first = guard();
+        first.targets_say(vec![at(5, 7_200).wall], at(5, 0));
+        assert!(!first.read(at(5, 0)).trusted);
+        first.trust(at(6, 0));
+        assert!(first.read(at(6, 0)).trusted);
+        let mut next = Guard::new(at(60, 0));
+        next.restore(&first.kept(TimeDelta::zero()), at(60, 0));
+        next.targets_say(vec![at(61, 7_200).wall], at(61, 0));
+        assert!(next.read(at(62, 0)).trusted);
+        assert!(!next.read(at(700, 600)).trusted, "it is set once more");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::engine::permits::Permits;
 use crate::engine::shared::Shared;
 use crate::model::change::Cause;
 use crate::model::decision::DecisionKind;
@@ -42,7 +43,8 @@ pub struct Guardrail {
     /// Why the store may be older than what it once knew, until a person enforces the target again.
     doubt: Option<String>,
     enforced: BTreeSet<Digest>,
-    released: BTreeMap<Digest, DateTime<Utc>>,
+    /// What people's words still let through.
+    pub(crate) permits: Permits,
     /// What recorded intents touched, as far back as any window reaches.
     pub tally: Arc<Tally>,
     /// Whether the last of `suspend` and `resume` was a suspend.
@@ -65,13 +67,13 @@ impl Guardrail {
     /// Reads the decisions again.
     pub async fn decided(&mut self, store: &dyn Store, target: &TargetName) -> Result<(), StoreError> {
         self.doubt = store.doubt(target).await?;
+        self.permits = Permits::of(store.permits().await?, target);
         for decision in store.decisions().await? {
             if decision.target.as_ref() != Some(target) {
                 continue;
             }
             match (decision.kind, decision.digest) {
                 (DecisionKind::Enforce, Some(digest)) => drop(self.enforced.insert(digest)),
-                (DecisionKind::Release, Some(digest)) => drop(self.released.insert(digest, decision.at)),
                 (DecisionKind::Suspend, _) => self.suspended = true,
                 (DecisionKind::Resume, _) => self.suspended = false,
                 (
@@ -117,7 +119,7 @@ impl Guardrail {
             let then = shared.store.owned_active_at(&plan.space, began).await?.unwrap_or(current);
             owned.insert(length, then);
         }
-        let released = self.released.iter().map(|(digest, at)| (digest.clone(), shared.window_time(*at))).collect();
+        let released = self.permits.released(now);
         let guards = Guards {
             first_contact: (!self.known && around.populated) || self.doubt.is_some(),
             enforced: &self.enforced,

@@ -15,6 +15,7 @@ use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::bounded::Bounded;
 use crate::engine::ends;
+use crate::engine::permits;
 use crate::engine::policy;
 use crate::engine::policy::Settled;
 use crate::engine::said;
@@ -33,8 +34,6 @@ use crate::manifest;
 use crate::manifest::Documents;
 use crate::model::audit::AuditEvent;
 use crate::model::change::Cause;
-use crate::model::decision::DecisionKind;
-use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
@@ -134,7 +133,7 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     // Whichever way the wall clock was set, the day does not get shorter by it.
     let since = now.min(shared.window_now()) - Duration::hours(24);
     let highest = shared.store.highest_level(since).await?;
-    let shrink_accepted = accepted_shrinks(shared).await?;
+    let shrink_accepted = permits::standing_shrinks(shared).await?;
     let previous = current.as_ref().map(|current| &*current.snapshot);
     let percent = shared.max_shrink_percent;
     let verdict = accept::judge(documents, &projectors, previous, highest, percent, &shrink_accepted, now);
@@ -146,8 +145,12 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     };
     let changed = changed(previous, &snapshot);
     let same = current.is_some() && changed.as_ref().is_some_and(BTreeSet::is_empty);
+    let used = if accepted { permits::accepted_shrinks(shared).await? } else { BTreeSet::new() };
+    let used: Vec<_> = used.into_iter().map(|permit| Write::Permit(permit, None)).collect();
     if !same && (accepted || current.is_some()) {
-        remember(shared, documents, snapshot, causes, level).await?;
+        remember(shared, documents, snapshot, causes, level, used).await?;
+    } else if !used.is_empty() {
+        shared.store.commit(used, shared.store.fence()).await?;
     }
     debug_assert!(accepted || blocking > 0 || lock(&shared.source_status).shrink.is_some(), "a refusal has a reason");
     let staffed = restaff(shared, projectors, accepted, running).await;
@@ -220,12 +223,6 @@ async fn forget_stale_causes(shared: &Shared, projectors: &[Arc<Projector>]) -> 
     Ok(())
 }
 
-async fn accepted_shrinks(shared: &Shared) -> Result<BTreeSet<Digest>, EngineError> {
-    let decisions = shared.store.decisions().await?;
-    let accepted = decisions.into_iter().filter(|decision| decision.kind == DecisionKind::AcceptShrink);
-    Ok(accepted.filter_map(|decision| decision.digest).collect())
-}
-
 /// Shows in status, metrics and log what became of the load.
 fn report(shared: &Shared, documents: &Documents, broken: Vec<String>, verdict: &Verdict) {
     let metrics = &shared.metrics;
@@ -261,6 +258,7 @@ async fn remember(
     snapshot: Snapshot,
     causes: Causes,
     level: Option<u64>,
+    used: Vec<Write>,
 ) -> Result<(), EngineError> {
     let now = shared.now();
     let before = shared.current.load_full();
@@ -292,6 +290,7 @@ async fn remember(
     let event =
         AuditEvent { at: now, target: None, kind: "snapshot".to_owned(), actor, record: None, cycle: None, details };
     let mut writes = vec![Write::Snapshot(accepted), Write::Audit(event)];
+    writes.extend(used);
     writes.extend(
         causes.into_iter().map(|((record, target, entitlement), cause)| {
             Write::Cause(CauseKey { record, target, entitlement }, cause)

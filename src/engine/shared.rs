@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::clock::guard::Guard;
 use crate::clock::guard::Reading;
+use crate::clock::kept::Kept;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::Sender;
@@ -127,6 +128,8 @@ pub struct Shared {
     pub(crate) leaving: Mutex<BTreeMap<TargetName, CancellationToken>>,
     /// Whether the clock is believed.
     pub(crate) guard: Mutex<Guard>,
+    /// What the store was told of the clock last.
+    pub(crate) clock_told: Mutex<Kept>,
     /// What workers were told of that last.
     pub(crate) clock_was_trusted: AtomicBool,
     /// What people said that holds everywhere.
@@ -152,7 +155,7 @@ impl Shared {
     pub(crate) fn new(parts: Parts, journal: Option<Arc<dyn Journal>>) -> Self {
         let Parts { store, clock, metrics, source, connectors, max_shrink_percent } = parts;
         let guard = Mutex::new(Guard::new(Reading::of(&*clock)));
-        let windows = Mutex::new(WindowClock::new(&*clock, WindowTime::default()));
+        let windows = Mutex::new(WindowClock::new(&*clock, WindowTime::default(), None));
         let source_status = SourceStatus { name: source.name().to_owned(), ..SourceStatus::default() };
         Self {
             store,
@@ -169,6 +172,7 @@ impl Shared {
             handles: Mutex::new(BTreeMap::new()),
             leaving: Mutex::new(BTreeMap::new()),
             guard,
+            clock_told: Mutex::default(),
             clock_was_trusted: AtomicBool::new(true),
             said: ArcSwap::from_pointee(Said::default()),
             order: Order::default(),
@@ -225,6 +229,9 @@ impl Shared {
                 "a freeze is released by nobody: it ends by itself; to end it before, take it out of the target's document"
                     .to_owned(),
             )),
+            Some(HoldKind::FirstContact) => Err(EngineError::Stale(format!(
+                "nothing was let through in `{target}` yet; `rosterd enforce {target} {digest}` lets its first plan through"
+            ))),
             _ => Ok(decision.clone()),
         }
     }

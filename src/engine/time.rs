@@ -7,15 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
+use chrono::TimeDelta;
 use chrono::Utc;
 
 use crate::clock::guard::Guard;
 use crate::clock::guard::Reading;
 use crate::clock::guard::Time;
+use crate::clock::kept::Kept;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::worker::Message;
 use crate::store::StoreError;
+use crate::store::Write;
 
 /// How often the clock is looked at when nobody asks for the time.
 const EVERY: Duration = Duration::from_secs(5);
@@ -84,9 +87,37 @@ impl Shared {
         }
     }
 
+    /// What the store must know before a person's word on the clock acts: the clock is right as this
+    /// reading shows it.
+    pub(crate) fn trusting(&self) -> (Reading, Kept) {
+        let reading = Reading::of(&*self.clock);
+        let mut guard = lock(&self.guard).clone();
+        guard.trust(reading);
+        guard.read(reading);
+        (reading, guard.kept(TimeDelta::zero()))
+    }
+
+    /// What the store must know of the clock, where that changed; once.
+    pub(crate) fn new_kept_clock(&self) -> Option<Kept> {
+        let kept = self.kept_clock();
+        let mut told = lock(&self.clock_told);
+        if kept.is_like(&told) {
+            return None;
+        }
+        told.clone_from(&kept);
+        Some(kept)
+    }
+
+    fn kept_clock(&self) -> Kept {
+        self.time();
+        let lag = self.believed_lag();
+        lock(&self.guard).kept(lag)
+    }
+
     /// A person says that the clock is right as it is.
-    pub(crate) fn trust_clock(&self) {
-        lock(&self.guard).trust(Reading::of(&*self.clock));
+    pub(crate) fn trust_clock(&self, (reading, kept): (Reading, Kept)) {
+        lock(&self.guard).trust(reading);
+        *lock(&self.clock_told) = kept;
         self.judge_clock();
         // Nobody may have been told of the doubt: the time by which they judged is another all the same.
         self.tell_workers();
@@ -95,8 +126,13 @@ impl Shared {
 
 /// Learns from the store what time it is at least.
 pub async fn begin(shared: &Shared) -> Result<(), StoreError> {
-    // Nothing was judged by an earlier reading.
-    *lock(&shared.guard) = Guard::new(Reading::of(&*shared.clock));
+    // Nothing was judged by an earlier reading, save by the process before this one.
+    let kept = shared.store.kept_clock().await?;
+    let reading = Reading::of(&*shared.clock);
+    let mut guard = Guard::new(reading);
+    guard.restore(&kept, reading);
+    *lock(&shared.guard) = guard;
+    *lock(&shared.clock_told) = kept;
     let cycle = shared.store.cycles(None, None, 1).await?.into_iter().next();
     let snapshot = shared.store.snapshot().await?.map(|snapshot| snapshot.at);
     let recorded = cycle.map(|cycle| cycle.ended.unwrap_or(cycle.started));
@@ -117,6 +153,7 @@ async fn ask_store(shared: &Shared) -> Result<(), StoreError> {
 
 /// Looks at the clock until the engine stops.
 pub async fn watch(shared: Arc<Shared>) {
+    let mut committed = lock(&shared.clock_told).clone();
     loop {
         tokio::select! {
             () = shared.cancel.cancelled() => return,
@@ -126,5 +163,13 @@ pub async fn watch(shared: Arc<Shared>) {
             tracing::debug!(%error, "the store does not say what time it is");
         }
         shared.hear_targets();
+        // Workers tell it with whatever they record; here it is made sure of.
+        let kept = shared.kept_clock();
+        if !kept.is_like(&committed) {
+            match shared.store.commit(vec![Write::Clock(kept.clone())], shared.store.fence()).await {
+                Ok(()) => committed = kept,
+                Err(error) => tracing::warn!(%error, "the store does not keep what is known of the clock"),
+            }
+        }
     }
 }

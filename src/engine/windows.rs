@@ -39,12 +39,14 @@ pub(crate) struct WindowClock {
 }
 
 impl WindowClock {
-    /// Goes on from what the store remembers.
-    pub(crate) fn new(clock: &dyn Clock, remembered: WindowTime) -> Self {
+    /// Goes on from what the store remembers. `believed`: where the clock is doubted since an earlier
+    /// process, how far it was ahead when it was last believed.
+    pub(crate) fn new(clock: &dyn Clock, remembered: WindowTime, believed: Option<TimeDelta>) -> Self {
         let WindowTime { lag, newest } = remembered;
         let wall = clock.now();
         let at = wall.checked_sub_signed(lag).unwrap_or(wall);
-        Self { at: newest.map_or(at, |newest| newest.max(at)), steady: clock.steady(), lag, remembered: lag }
+        let at = newest.map_or(at, |newest| newest.max(at));
+        Self { at, steady: clock.steady(), lag: believed.unwrap_or(lag), remembered: lag }
     }
 
     /// Now; `stands` where the wall clock is doubted since it showed that.
@@ -81,10 +83,10 @@ impl Shared {
         lock(&self.windows).now(&*self.clock, stands)
     }
 
-    /// A moment of the wall clock, in the time by which windows slide.
-    pub(crate) fn window_time(&self, wall: DateTime<Utc>) -> DateTime<Utc> {
-        let lag = self.clock.now() - self.window_now();
-        wall.checked_sub_signed(lag).unwrap_or(wall)
+    /// How far the wall clock was ahead of that time when it was last believed.
+    pub(crate) fn believed_lag(&self) -> TimeDelta {
+        self.window_now();
+        lock(&self.windows).lag
     }
 
     /// What the store must be told of a wall clock that was set; once.
@@ -101,7 +103,9 @@ impl Shared {
 /// Goes on from what the store remembers.
 pub(crate) async fn begin(shared: &Shared) -> Result<(), StoreError> {
     let remembered = shared.store.window_time().await?;
-    *lock(&shared.windows) = WindowClock::new(&*shared.clock, remembered);
+    let doubted = lock(&shared.clock_told).doubted;
+    let believed = doubted.and_then(|doubted| TimeDelta::try_milliseconds(doubted.lag));
+    *lock(&shared.windows) = WindowClock::new(&*shared.clock, remembered, believed);
     Ok(())
 }
 
@@ -117,7 +121,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn windows_slide_by_the_steady_clock_whatever_the_wall_clock_shows() {
         let clock = TestClock::new(noon());
-        let mut windows = WindowClock::new(&clock, WindowTime::default());
+        let mut windows = WindowClock::new(&clock, WindowTime::default(), None);
         for stepped in [TimeDelta::days(400), TimeDelta::days(-800)] {
             clock.step(stepped);
             let before = windows.now(&clock, None);
@@ -131,11 +135,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_successor_goes_on_where_its_predecessor_stood() {
         let clock = TestClock::new(noon());
-        let mut first = WindowClock::new(&clock, WindowTime::default());
+        let mut first = WindowClock::new(&clock, WindowTime::default(), None);
         clock.step(TimeDelta::days(400));
         let lag = first.new_lag(&clock, None).unwrap();
         tokio::time::advance(Duration::from_mins(5)).await;
-        let mut next = WindowClock::new(&clock, WindowTime { lag, newest: None });
+        let mut next = WindowClock::new(&clock, WindowTime { lag, newest: None }, None);
         assert_eq!(next.now(&clock, None), first.now(&clock, None));
     }
 
@@ -143,14 +147,14 @@ mod tests {
     async fn a_clock_behind_what_was_counted_does_not_turn_windows_back() {
         let clock = TestClock::new(noon());
         let newest = noon() + TimeDelta::days(30);
-        let mut windows = WindowClock::new(&clock, WindowTime { lag: TimeDelta::zero(), newest: Some(newest) });
+        let mut windows = WindowClock::new(&clock, WindowTime { lag: TimeDelta::zero(), newest: Some(newest) }, None);
         assert_eq!(windows.now(&clock, None), newest);
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_the_clock_is_doubted_windows_stand_still() {
         let clock = TestClock::new(noon());
-        let mut windows = WindowClock::new(&clock, WindowTime::default());
+        let mut windows = WindowClock::new(&clock, WindowTime::default(), None);
         assert_eq!(windows.now(&clock, None), noon());
         clock.step(TimeDelta::days(3));
         tokio::time::advance(Duration::from_hours(5)).await;
@@ -163,9 +167,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_process_that_starts_in_doubt_stands_where_its_predecessor_stood() {
+        let clock = TestClock::new(noon());
+        let mut first = WindowClock::new(&clock, WindowTime::default(), None);
+        assert_eq!(first.now(&clock, None), noon());
+        clock.step(TimeDelta::days(400));
+        let lag = first.new_lag(&clock, Some(noon())).unwrap();
+        tokio::time::advance(Duration::from_hours(2)).await;
+        let remembered = WindowTime { lag, newest: Some(noon()) };
+        let mut next = WindowClock::new(&clock, remembered, Some(TimeDelta::zero()));
+        assert_eq!(next.now(&clock, Some(noon())), noon());
+        tokio::time::advance(Duration::from_hours(2)).await;
+        assert_eq!(next.now(&clock, None), noon() + TimeDelta::hours(2), "from there it goes on");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_process_that_starts_with_a_wrong_clock_takes_the_confirmed_time() {
         let clock = TestClock::new(noon() + TimeDelta::days(30));
-        let mut windows = WindowClock::new(&clock, WindowTime { lag: TimeDelta::zero(), newest: Some(noon()) });
+        let mut windows = WindowClock::new(&clock, WindowTime { lag: TimeDelta::zero(), newest: Some(noon()) }, None);
         assert_eq!(windows.now(&clock, Some(noon())), noon());
     }
 }

@@ -524,7 +524,8 @@ impl Worker {
         let read = read.await;
         let read = self.note(read);
         self.unread = read.is_none();
-        if let (Some((guardrail, causes)), Some(place)) = (read, self.place.as_mut()) {
+        if let (Some((mut guardrail, causes)), Some(place)) = (read, self.place.as_mut()) {
+            guardrail.permits = guardrail.permits.without(&self.writes);
             place.guardrail = guardrail;
             place.causes = Arc::new(causes);
             self.read_regained().await;

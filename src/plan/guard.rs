@@ -6,7 +6,6 @@
 
 mod window;
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::model::change::Effect;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
+use crate::model::link::Space;
 use crate::model::path::AttributePath;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
@@ -43,8 +43,8 @@ pub struct Guards<'a> {
     pub first_contact: bool,
     /// Digests of first plans that a person let through.
     pub enforced: &'a BTreeSet<Digest>,
-    /// Digests of holds that a person released, and when.
-    pub released: &'a BTreeMap<Digest, DateTime<Utc>>,
+    /// Of each release, the digests of those changes that were not done since.
+    pub released: &'a [BTreeSet<Digest>],
     /// What recorded intents touched.
     pub tally: &'a Tally,
     /// What was let through and is not recorded yet.
@@ -138,7 +138,7 @@ fn deletions(plan: &mut Plan, guards: &Guards<'_>) {
     for change in deletions {
         let changes = vec![change];
         let digest = canonical::digest(&plan.space, &changes);
-        if guards.is_released(&digest, &changes) {
+        if guards.is_released(&plan.space, &changes) {
             plan.changes.extend(changes);
             continue;
         }
@@ -186,10 +186,10 @@ fn clearings(plan: &mut Plan, guards: &Guards<'_>) {
     }
 }
 
-/// Puts changes into a hold, or back where a person released exactly these.
+/// Puts changes into a hold, or back where a person released each of these.
 fn hold(plan: &mut Plan, kind: HoldKind, over: &str, held: Vec<Change>, guards: &Guards<'_>) {
     let digest = canonical::digest(&plan.space, &held);
-    if guards.is_released(&digest, &held) {
+    if guards.is_released(&plan.space, &held) {
         plan.changes.extend(held);
         plan.changes.sort_by(order::compare);
         return;
@@ -306,12 +306,16 @@ fn halves(window: Window) -> impl Iterator<Item = Window> {
 }
 
 impl Guards<'_> {
-    /// Whether a person let exactly these changes through, and that word is not used up: once all of
-    /// it was done, the same changes need a new one.
-    fn is_released(&self, digest: &Digest, changes: &[Change]) -> bool {
-        let Some(at) = self.released.get(digest) else { return false };
-        let done = |(counter, thing): &(Counter, Thing)| self.tally.last(counter, thing).is_some_and(|last| last > *at);
-        !changes.iter().flat_map(|change| self.counted(change)).all(|counted| done(&counted))
+    /// Whether a person let these changes through, all of them by one word: six words about one deletion
+    /// each are none about six. What was done meanwhile may be missing; what is new, or was done and is
+    /// asked for again, needs a word of its own.
+    fn is_released(&self, space: &Space, changes: &[Change]) -> bool {
+        if self.released.is_empty() {
+            return false;
+        }
+        let of = |change: &Change| canonical::digest(space, std::slice::from_ref(change));
+        let asked: BTreeSet<Digest> = changes.iter().map(of).collect();
+        self.released.iter().any(|released| asked.is_subset(released))
     }
 
     fn counted(&self, change: &Change) -> BTreeSet<(Counter, Thing)> {

@@ -9,6 +9,7 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::clock::kept::Kept;
 use crate::model::audit::AuditEvent;
 use crate::model::change::Cause;
 use crate::model::decision::Decision;
@@ -29,6 +30,7 @@ use crate::model::target::KnownTarget;
 use crate::store::AcceptedSnapshot;
 use crate::store::CauseKey;
 use crate::store::EndDate;
+use crate::store::Permit;
 use crate::store::Token;
 use crate::store::Write;
 
@@ -88,6 +90,12 @@ pub enum WindowWrite {
     Lag(TimeDelta),
     /// [`Write::EndDate`]
     End(EndDate, Option<DateTime<Utc>>),
+    /// [`Write::MassEnd`]
+    Mass(EndDate),
+    /// [`Write::Permit`]
+    Permit(Permit, Option<DateTime<Utc>>),
+    /// [`Write::Clock`]
+    Clock(Kept),
 }
 
 /// One token.
@@ -132,6 +140,9 @@ impl Batch {
             Write::Target(name, known) => self.windows.push(WindowWrite::Target(name, Box::new(known))),
             Write::WindowLag(lag) => self.windows.push(WindowWrite::Lag(lag)),
             Write::EndDate(end, since) => self.windows.push(WindowWrite::End(end, since)),
+            Write::MassEnd(end) => self.windows.push(WindowWrite::Mass(end)),
+            Write::Permit(permit, at) => self.windows.push(WindowWrite::Permit(permit, at)),
+            Write::Clock(kept) => self.windows.push(WindowWrite::Clock(kept)),
         }
     }
 }

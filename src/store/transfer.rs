@@ -75,7 +75,7 @@ const fn counted(name: &'static str, counter: &'static str, columns: &'static [(
 
 /// Everything that is moved, in an order in which rows name only rows before them. Not the lease,
 /// which belongs to a process, and not what the schema says of itself.
-pub const TABLES: [Table; 21] = [
+pub const TABLES: [Table; 22] = [
     table("meta", &[("key", Text), ("value", Text)]),
     counted("space", "id", &[("id", Int), ("target", Text), ("environment", Text), ("realm", Text)]),
     table(
@@ -127,11 +127,13 @@ pub const TABLES: [Table; 21] = [
         "identity",
         &[("space", Int), ("record", Int), ("account", Int), ("mail", Int), ("family", Int), ("since", Int)],
     ),
-    table("end_date", &[("record", Text), ("role", Text), ("until", Int), ("since", Int)]),
+    table("end_date", &[("record", Text), ("role", Text), ("until", Int), ("since", Int), ("mass", Int)]),
+    table("permit", &[("target", Text), ("digest", Text), ("change", Text), ("at", Int)]),
 ];
 
-/// Keys of `meta` that are moved: which store it is, whether it is doubted, and what windows slide by.
-pub const META: [&str; 3] = ["store", "doubt", "window-lag"];
+/// Keys of `meta` that are moved: which store it is, whether it is doubted, what windows slide by, and
+/// whether the clock is doubted.
+pub const META: [&str; 4] = ["store", "doubt", "window-lag", "clock"];
 
 /// One row of a table of [`TABLES`], its values in the order of its columns and of their kinds.
 #[derive(Clone, Debug, PartialEq)]

@@ -53,6 +53,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::audit::heads;
+use crate::clock::kept::Kept;
 use crate::correlate::history::IdentityKey;
 use crate::model::audit::ChainedEvent;
 use crate::model::change::Cause;
@@ -78,6 +79,7 @@ use crate::store::AccountFilter;
 use crate::store::CauseKey;
 use crate::store::EndDate;
 use crate::store::Fence;
+use crate::store::Permit;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Token;
@@ -359,6 +361,18 @@ impl Store for PostgresStore {
     async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError> {
         let records = records.clone();
         self.read(async move |_, db| windows::end_dates(db, &records).await).await
+    }
+
+    async fn mass_ends(&self) -> Result<BTreeSet<EndDate>, StoreError> {
+        self.read(async move |_, db| windows::mass_ends(db).await).await
+    }
+
+    async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
+        self.read(async move |_, db| windows::permits(db).await).await
+    }
+
+    async fn kept_clock(&self) -> Result<Kept, StoreError> {
+        self.read(async move |_, db| windows::kept_clock(db).await).await
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {

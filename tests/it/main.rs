@@ -48,6 +48,8 @@ mod partial;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
+mod releases;
+#[cfg(test)]
 mod revoke;
 #[cfg(test)]
 mod seeds;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::DateTime;
 use chrono::Utc;
+use rosterd::clock::kept::Kept;
 use rosterd::correlate::history::IdentityKey;
 use rosterd::model::audit::ChainedEvent;
 use rosterd::model::change::Cause;
@@ -32,6 +33,7 @@ use rosterd::store::AccountFilter;
 use rosterd::store::CauseKey;
 use rosterd::store::EndDate;
 use rosterd::store::Fence;
+use rosterd::store::Permit;
 use rosterd::store::Store;
 use rosterd::store::StoreError;
 use rosterd::store::Token;
@@ -193,6 +195,21 @@ impl Store for Keeper {
     async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError> {
         self.readable().await?;
         self.kept.end_dates(records).await
+    }
+
+    async fn mass_ends(&self) -> Result<BTreeSet<EndDate>, StoreError> {
+        self.readable().await?;
+        self.kept.mass_ends().await
+    }
+
+    async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
+        self.readable().await?;
+        self.kept.permits().await
+    }
+
+    async fn kept_clock(&self) -> Result<Kept, StoreError> {
+        self.readable().await?;
+        self.kept.kept_clock().await
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {

@@ -163,6 +163,9 @@ impl Worker {
         self.note_accounts(&plan, in_view, accepted);
         // What happened meanwhile is newer than the listing: those users are looked at again.
         let newer = self.newer_than_listing();
+        if only.is_none() && newer.is_empty() {
+            self.keep_permits(&plan);
+        }
         plan.changes.retain(|change| !newer.contains(&change.record));
         self.take_notes(notes, &newer);
         if let Some(place) = self.place.as_mut() {

@@ -23,6 +23,7 @@ use crate::model::history::Counting;
 use crate::model::history::Intent;
 use crate::model::history::Trigger;
 use crate::model::ids::RecordId;
+use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::tally;
 use crate::plan::canonical::essence;
@@ -82,6 +83,14 @@ impl Worker {
         let around = Around { dated: Cow::Owned(dated), ..self.around(&plan, stay) };
         let guarded = guardrail.guard(&shared, &target, plan, &around).await;
         self.note(guarded)
+    }
+
+    /// A word about something that nobody asks for any more is used up: where it is asked for again
+    /// one day, that is another matter.
+    pub(super) fn keep_permits(&mut self, plan: &Plan) {
+        let now = self.shared.window_now();
+        let Some(place) = self.place.as_mut().filter(|_| plan.coverage == Coverage::Complete) else { return };
+        self.writes.extend(place.guardrail.permits.keep_only(&plan.space, &plan.changes, now));
     }
 
     fn around(&self, plan: &Plan, stay: Option<&BTreeSet<RecordId>>) -> Around<'static> {
@@ -147,6 +156,7 @@ impl Worker {
     /// Notes for the store what windows are judged by, where that changed.
     pub(super) fn note_windows(&mut self) {
         self.writes.extend(self.shared.new_window_lag().map(Write::WindowLag));
+        self.writes.extend(self.shared.new_kept_clock().map(Write::Clock));
         let now = self.shared.window_now();
         let Some(place) = self.place.as_mut() else { return };
         if let Some(active) = place.newly_owned_active() {

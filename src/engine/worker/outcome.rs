@@ -187,6 +187,7 @@ impl Worker {
             Write::Seen(space, vec![seen]),
             Write::Audit(outcome_event(intent, &OutcomeResult::Done, now)),
         ]);
+        self.writes.extend(place.guardrail.permits.use_up(&intent.space, change));
         self.note_ended(&owner, action);
         if new {
             self.note_identity(&owner, &account.id);

@@ -8,7 +8,9 @@ use chrono::TimeDelta;
 use chrono::Utc;
 use sqlx::PgConnection;
 
+use crate::clock::kept::Kept;
 use crate::model::history::Intent;
+use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Space;
@@ -17,6 +19,7 @@ use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
 use crate::store::EndDate;
+use crate::store::Permit;
 use crate::store::WindowTime;
 use crate::store::batch::WindowWrite;
 use crate::store::rows::nanos;
@@ -53,6 +56,17 @@ pub(super) async fn write(db: &mut PgConnection, writes: &[WindowWrite]) -> Resu
                 sqlx::query(sql).bind(lag.num_milliseconds().to_string()).execute(&mut *db).await?;
             }
             WindowWrite::End(end, since) => set_end(db, end, *since).await?,
+            WindowWrite::Mass(end) => {
+                let sql = "UPDATE end_date SET mass = 1 WHERE record = $1 AND role = $2 AND until = $3";
+                let query = sqlx::query(sql).bind(end.record.as_str()).bind(role_word(end));
+                query.bind(nanos(end.until)).execute(&mut *db).await?;
+            }
+            WindowWrite::Permit(permit, at) => set_permit(db, permit, *at).await?,
+            WindowWrite::Clock(kept) => {
+                let sql = "INSERT INTO meta (key, value) VALUES ('clock', $1)
+                    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+                sqlx::query(sql).bind(serde_json::to_string(kept)?).execute(&mut *db).await?;
+            }
         }
     }
     Ok(())
@@ -73,8 +87,29 @@ async fn set_owned(db: &mut PgConnection, space: &Space, at: DateTime<Utc>, acti
     Ok(())
 }
 
+/// The word of a role; of the user as a whole there is none.
+fn role_word(end: &EndDate) -> &str {
+    end.role.as_ref().map_or("", |role| role.as_str())
+}
+
+async fn set_permit(db: &mut PgConnection, permit: &Permit, at: Option<DateTime<Utc>>) -> Result<(), Fault> {
+    let Permit { target, digest, change } = permit;
+    let target = target.as_ref().map_or("", |target| target.as_str());
+    let change = change.as_ref().map_or("", |change| change.as_str());
+    let sql = if at.is_some() {
+        "INSERT INTO permit (target, digest, change, at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (target, digest, change) DO UPDATE SET at = excluded.at"
+    } else {
+        "DELETE FROM permit WHERE target = $1 AND digest = $2 AND change = $3"
+    };
+    let query = sqlx::query(sql).bind(target).bind(digest.as_str()).bind(change);
+    let query = if let Some(at) = at { query.bind(nanos(at)) } else { query };
+    query.execute(db).await?;
+    Ok(())
+}
+
 async fn set_end(db: &mut PgConnection, end: &EndDate, since: Option<DateTime<Utc>>) -> Result<(), Fault> {
-    let role = end.role.as_ref().map_or("", |role| role.as_str());
+    let role = role_word(end);
     let query = if let Some(since) = since {
         let sql = "INSERT INTO end_date (record, role, until, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
         sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until)).bind(nanos(since))
@@ -139,4 +174,31 @@ pub(super) async fn end_dates(
         (EndDate { record: record.into(), role, until }, DateTime::from_timestamp_nanos(since))
     };
     Ok(rows.into_iter().map(read).collect())
+}
+
+pub(super) async fn mass_ends(db: &mut PgConnection) -> Result<BTreeSet<EndDate>, Fault> {
+    let sql = "SELECT record, role, until FROM end_date WHERE mass <> 0";
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(sql).fetch_all(db).await?;
+    let read = |(record, role, until): (String, String, i64)| {
+        let role = (!role.is_empty()).then(|| role.into());
+        EndDate { record: record.into(), role, until: DateTime::from_timestamp_nanos(until) }
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+pub(super) async fn permits(db: &mut PgConnection) -> Result<BTreeMap<Permit, DateTime<Utc>>, Fault> {
+    let rows: Vec<(String, String, String, i64)> =
+        sqlx::query_as("SELECT target, digest, change, at FROM permit").fetch_all(db).await?;
+    let read = |(target, digest, change, at): (String, String, String, i64)| {
+        let target = (!target.is_empty()).then(|| target.into());
+        let change = (!change.is_empty()).then(|| Digest::new(change));
+        (Permit { target, digest: Digest::new(digest), change }, DateTime::from_timestamp_nanos(at))
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+pub(super) async fn kept_clock(db: &mut PgConnection) -> Result<Kept, Fault> {
+    let sql = "SELECT value FROM meta WHERE key = 'clock'";
+    let text: Option<String> = sqlx::query_scalar(sql).fetch_optional(db).await?;
+    text.map_or_else(|| Ok(Kept::default()), |text| Ok(serde_json::from_str(&text)?))
 }

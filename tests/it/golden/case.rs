@@ -568,7 +568,7 @@ impl World {
         let guards = Guards {
             first_contact: case.first_contact,
             enforced: &BTreeSet::new(),
-            released: &BTreeMap::new(),
+            released: &[],
             tally: &tally,
             waiting: &BTreeSet::new(),
             admitted: &|_| false,

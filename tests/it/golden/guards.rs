@@ -57,7 +57,7 @@ pub(super) struct Given {
     pub(super) owned: u64,
     pub(super) tally: Tally,
     pub(super) waiting: BTreeSet<(Counter, Thing)>,
-    pub(super) released: BTreeMap<Digest, DateTime<Utc>>,
+    pub(super) released: Vec<BTreeSet<Digest>>,
     pub(super) dated: BTreeSet<RecordId>,
     pub(super) seats_taken: u64,
     pub(super) frozen: Option<DateTime<Utc>>,
@@ -72,7 +72,7 @@ impl Given {
             owned,
             tally: Tally::default(),
             waiting: BTreeSet::new(),
-            released: BTreeMap::new(),
+            released: Vec::new(),
             dated: BTreeSet::new(),
             seats_taken: 0,
             frozen: None,
@@ -111,6 +111,12 @@ impl Given {
         let plan = self.judge(plan(inferred, explicit));
         plan.holds.iter().map(|hold| (hold.limit, hold.changes.len())).collect()
     }
+}
+
+/// A person's word for each hold of a plan.
+pub(super) fn words(plan: &Plan) -> Vec<BTreeSet<Digest>> {
+    let of = |change| rosterd::plan::render::digest(&plan.space, std::slice::from_ref(change));
+    plan.holds.iter().map(|hold| hold.changes.iter().map(of).collect()).collect()
 }
 
 #[test]
@@ -162,10 +168,11 @@ fn what_is_over_is_held_whole_and_the_rest_goes_on() {
 #[test]
 fn a_release_lets_exactly_the_shown_changes_through() {
     let held = Given::owned(100).judge(plan(6, 0));
-    let digest = held.holds[0].digest.clone();
-    let released = Given { released: [(digest, now())].into(), ..Given::owned(100) };
+    let mut released = Given { released: words(&held), ..Given::owned(100) };
     assert!(released.held(6, 0).is_empty());
     assert_eq!(released.held(7, 0), [(HoldKind::NarrowInferred, 7)].into());
+    released.released[0].pop_first();
+    assert_eq!(released.held(6, 0), [(HoldKind::NarrowInferred, 6)].into(), "one of them had its turn");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
+use rosterd::clock::kept::Doubted;
+use rosterd::clock::kept::Kept;
 use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
 use rosterd::model::audit::AuditEvent;
@@ -56,6 +58,7 @@ use rosterd::store::AccountFilter;
 use rosterd::store::CauseKey;
 use rosterd::store::EndDate;
 use rosterd::store::Fence;
+use rosterd::store::Permit;
 use rosterd::store::Store;
 use rosterd::store::StoreError;
 use rosterd::store::Token;
@@ -78,6 +81,9 @@ macro_rules! store_suite {
             an_intent_that_follows_from_a_known_end_date_is_counted_apart,
             owned_accounts_are_remembered_as_they_were_at_each_second,
             what_limits_are_judged_by_is_remembered,
+            what_people_let_through_stands_until_it_is_used_up,
+            what_is_known_of_the_clock_is_remembered,
+            end_dates_given_to_many_at_once_are_told_apart,
             what_we_disabled_is_not_counted_as_owned_and_active,
             a_snapshot_comes_back_as_it_went_in,
             the_highest_level_includes_the_one_that_stood_when_the_window_began,
@@ -435,6 +441,47 @@ pub(crate) async fn what_limits_are_judged_by_is_remembered(store: &impl Store) 
     commit(store, vec![Write::EndDate(end(None), None)]).await;
     assert_eq!(store.end_dates(&BTreeSet::from(["u-1".into()])).await.unwrap().len(), 1);
     assert_eq!(store.end_dates(&BTreeSet::from(["u-2".into()])).await.unwrap().len(), 0);
+}
+
+pub(crate) async fn what_people_let_through_stands_until_it_is_used_up(store: &impl Store) {
+    assert_eq!(store.permits().await.unwrap(), BTreeMap::new());
+    let permit = |target: Option<&str>, change: Option<&str>| Permit {
+        target: target.map(Into::into),
+        digest: "d-1".into(),
+        change: change.map(Into::into),
+    };
+    let (load, one, two) = (permit(None, None), permit(Some("crm"), Some("c-1")), permit(Some("crm"), Some("c-2")));
+    let given = [(&load, 1), (&one, 2), (&two, 3), (&two, 4)];
+    commit(store, given.map(|(permit, second)| Write::Permit(permit.clone(), Some(at(second)))).to_vec()).await;
+    let all = BTreeMap::from([(load, at(1)), (one.clone(), at(2)), (two.clone(), at(4))]);
+    assert_eq!(store.permits().await.unwrap(), all, "a later word takes the place of an earlier one");
+    commit(store, vec![Write::Permit(one, None), Write::Permit(permit(Some("erp"), Some("c-2")), None)]).await;
+    assert_eq!(store.permits().await.unwrap().keys().cloned().collect::<Vec<_>>(), [permit(None, None), two]);
+}
+
+pub(crate) async fn what_is_known_of_the_clock_is_remembered(store: &impl Store) {
+    assert_eq!(store.kept_clock().await.unwrap(), Kept::default());
+    let doubted = Doubted { since: at(7), ahead: -3_600_000, lag: 12 };
+    let kept = Kept { doubted: Some(doubted), excused: vec![7_200_000] };
+    commit(store, vec![Write::Clock(kept.clone())]).await;
+    assert_eq!(store.kept_clock().await.unwrap(), kept);
+    commit(store, vec![Write::Clock(Kept::default())]).await;
+    assert_eq!(store.kept_clock().await.unwrap(), Kept::default());
+}
+
+pub(crate) async fn end_dates_given_to_many_at_once_are_told_apart(store: &impl Store) {
+    let end =
+        |record: &str, role: Option<&str>| EndDate { record: record.into(), role: role.map(Into::into), until: at(50) };
+    let known = [end("u-1", None), end("u-1", Some("agent")), end("u-2", None)];
+    commit(store, known.iter().map(|end| Write::EndDate(end.clone(), Some(at(1)))).collect()).await;
+    assert_eq!(store.mass_ends().await.unwrap(), BTreeSet::new());
+    let mass = [end("u-1", Some("agent")), end("u-2", None), end("u-3", None)];
+    commit(store, mass.into_iter().map(Write::MassEnd).collect()).await;
+    let told = BTreeSet::from([end("u-1", Some("agent")), end("u-2", None)]);
+    assert_eq!(store.mass_ends().await.unwrap(), told, "only what is known");
+    commit(store, vec![Write::EndDate(end("u-2", None), None)]).await;
+    commit(store, vec![Write::EndDate(end("u-2", None), Some(at(2)))]).await;
+    assert_eq!(store.mass_ends().await.unwrap(), BTreeSet::from([end("u-1", Some("agent"))]), "known anew");
 }
 
 pub(crate) async fn what_we_disabled_is_not_counted_as_owned_and_active(store: &impl Store) {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
+use rosterd::clock::kept::Kept;
 use rosterd::correlate::history::IdentityKey;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::audit::ChainedEvent;
@@ -39,6 +40,7 @@ use rosterd::store::AccountFilter;
 use rosterd::store::CauseKey;
 use rosterd::store::EndDate;
 use rosterd::store::Fence;
+use rosterd::store::Permit;
 use rosterd::store::Store;
 use rosterd::store::StoreError;
 use rosterd::store::Token;
@@ -75,6 +77,9 @@ pub(crate) struct Inside {
     pub(crate) targets: BTreeMap<TargetName, KnownTarget>,
     lag: TimeDelta,
     ends: BTreeMap<EndDate, DateTime<Utc>>,
+    mass: BTreeSet<EndDate>,
+    permits: BTreeMap<Permit, DateTime<Utc>>,
+    pub(crate) clock: Kept,
 }
 
 #[derive(Default)]
@@ -117,10 +122,21 @@ impl Inside {
             Write::Target(name, known) => drop(self.targets.insert(name, known)),
             Write::WindowLag(lag) => self.lag = lag,
             Write::EndDate(end, Some(since)) => drop(self.ends.entry(end).or_insert(since)),
-            Write::EndDate(end, None) => drop(self.ends.remove(&end)),
+            Write::EndDate(end, None) => {
+                self.ends.remove(&end);
+                self.mass.remove(&end);
+            }
+            Write::MassEnd(end) => {
+                if self.ends.contains_key(&end) {
+                    self.mass.insert(end);
+                }
+            }
+            Write::Permit(permit, Some(at)) => drop(self.permits.insert(permit, at)),
+            Write::Permit(permit, None) => drop(self.permits.remove(&permit)),
+            Write::Clock(kept) => self.clock = kept,
             Write::Outcome(id, outcome, _) => drop(self.outcomes.insert(id, outcome)),
             Write::Snapshot(snapshot) => self.snapshots.push(snapshot),
-            Write::Cause(key, Some(cause)) => drop(self.causes.insert(key, cause)),
+            Write::Cause(key, Some(cause)) => drop(self.causes.entry(key).or_insert(cause)),
             Write::Cause(key, None) => drop(self.causes.remove(&key)),
             Write::Decision(decision) => self.decisions.push(decision),
             Write::Standing(space, standing) => drop(self.standings.insert(space, standing)),
@@ -250,6 +266,20 @@ impl Store for MemoryStore {
         let inside = self.open();
         let mine = inside.ends.iter().filter(|(end, _)| records.contains(&end.record));
         Ok(mine.map(|(end, since)| (end.clone(), *since)).collect())
+    }
+
+    async fn mass_ends(&self) -> Result<BTreeSet<EndDate>, StoreError> {
+        Ok(self.open().mass.clone())
+    }
+
+    async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
+        let inside = self.open();
+        inside.readable()?;
+        Ok(inside.permits.clone())
+    }
+
+    async fn kept_clock(&self) -> Result<Kept, StoreError> {
+        Ok(self.open().clock.clone())
     }
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {

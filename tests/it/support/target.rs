@@ -176,7 +176,10 @@ impl MemoryTarget {
         self.enter(what).await?;
         let mut inside = self.inside();
         if let Some((name, class)) = &inside.bad_user
-            && matches!(operation, Operation::Create { values, .. } if text(values, &AttributePath::user_name()) == *name)
+            && match operation {
+                Operation::Create { values, .. } => text(values, &AttributePath::user_name()) == *name,
+                Operation::Update { seen, .. } => seen.user_name() == Some(name.as_str()),
+            }
         {
             return Err(Self::error(*class, "the target does not like this user"));
         }
