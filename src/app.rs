@@ -272,11 +272,6 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Waits for the first SIGINT or SIGTERM.
-    pub async fn until_stopped(&self) {
-        stop_signal().await;
-    }
-
     /// Lets answers under way out.
     pub async fn close(self) {
         self.cancel.cancel();
@@ -284,28 +279,56 @@ impl Serving {
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
+/// SIGINT and SIGTERM: from the moment this is made they no longer end the process by themselves.
 #[cfg(unix)]
-pub async fn stop_signal() {
-    use tokio::signal::unix::SignalKind;
-    use tokio::signal::unix::signal;
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+pub struct StopSignals([Option<tokio::signal::unix::Signal>; 2]);
+
+#[cfg(unix)]
+impl StopSignals {
+    /// Listens from now on.
+    pub fn listen() -> Self {
+        use tokio::signal::unix::SignalKind;
+        use tokio::signal::unix::signal;
         // Without handlers the signals end the process by themselves.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        Self([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok()))
+    }
+
+    /// Waits for the first one since this was made.
+    pub async fn first(&mut self) {
+        let [interrupt, terminate] = &mut self.0;
+        let received = async |signal: &mut Option<tokio::signal::unix::Signal>| match signal {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        };
+        tokio::select! {
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
+        }
     }
 }
 
-/// Waits for Ctrl-C.
+/// Ctrl-C.
 #[cfg(not(unix))]
-pub async fn stop_signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+pub struct StopSignals;
+
+#[cfg(not(unix))]
+impl StopSignals {
+    /// Listens from now on.
+    pub fn listen() -> Self {
+        Self
     }
+
+    /// Waits for the first one.
+    pub async fn first(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub async fn stop_signal() {
+    StopSignals::listen().first().await;
 }
 
 /// A store that is open.

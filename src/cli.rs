@@ -145,7 +145,11 @@ async fn healthcheck(global: &Global) -> Result<Exit, Failure> {
         output::print("ready")?;
         return Ok(Exit::Done);
     }
-    let why = if ready.store { "no manifests were accepted yet" } else { "its store does not answer" };
+    let why = match ready.error {
+        Some(error) => error,
+        None if ready.store => "no manifests were accepted yet".to_owned(),
+        None => "its store does not answer".to_owned(),
+    };
     Err(Failure::new(format!("the daemon is not ready: {why}")).hint("`rosterd status` tells more"))
 }
 

@@ -159,7 +159,13 @@ impl Engine {
         let stopped = said::stopped(&self.shared);
         let revoked = said::revoked(&self.shared);
         let clock = self.shared.clock_doubt();
-        Status { stopped, revoked, source: self.source(), targets: self.shared.target_statuses(), clock }
+        let (targets, store) = (self.shared.target_statuses(), self.store_away());
+        Status { stopped, revoked, source: self.source(), targets, clock, store }
+    }
+
+    /// Why the store does not answer, as far as anybody here asked it; `None` where it does.
+    pub fn store_away(&self) -> Option<String> {
+        self.shared.store_away()
     }
 
     /// The accepted snapshot.

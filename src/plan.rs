@@ -19,6 +19,7 @@ pub mod planner;
 pub mod render;
 pub mod states;
 pub mod unlinked;
+pub mod why;
 
 pub use crate::plan::guard::Guards;
 pub use crate::plan::guard::guard;

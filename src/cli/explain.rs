@@ -10,9 +10,13 @@ use crate::cli::output::plain;
 use crate::cli::output::styled;
 use crate::cli::words;
 use crate::engine::status::Explanation;
+use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
 use crate::model::projection::NoAccessReason;
 use crate::model::projection::Projection;
+use crate::plan::why::About;
+use crate::plan::why::Why;
+use crate::plan::why::why_not;
 
 /// One user in every target, for people. Targets that have nothing to do with the user are named
 /// together at the end.
@@ -135,13 +139,22 @@ fn there_is(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
     }
 }
 
+fn nothing(out: &mut String, explanation: &Explanation, reason: &SkipReason) -> std::fmt::Result {
+    let Explanation { record, target, account, link, .. } = explanation;
+    let account = account.as_ref().map(|account| &account.id).or(link.as_ref().map(|link| &link.account));
+    let Why { code, what, hint } = why_not(About { target, record, account, show_personal: true }, reason);
+    let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+    line(out, "next", &format!("nothing: {}{code}", plain(&what)))?;
+    hint.map_or(Ok(()), |hint| line(out, "", &format!("hint: {}", plain(&hint))))
+}
+
 fn happens(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
     for change in &explanation.changes {
         let text = format!("{} ({}): {}", change.action.as_str(), change.effect.as_str(), plain(&change.reason));
         line(out, "next", &text)?;
     }
-    if let Some(skip) = &explanation.skip {
-        line(out, "next", &format!("nothing: {}", plain(&words::skip(skip))))?;
+    if let Some(reason) = &explanation.skip {
+        nothing(out, explanation, reason)?;
     }
     if let Some(hold) = &explanation.held {
         line(out, "held", &styled(WAITS, format!("{}: {}", hold.limit.as_str(), plain(&hold.reason))))?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::app::AppError;
 use crate::app::Purpose;
+use crate::app::StopSignals;
 use crate::cli::args::Folder;
 use crate::cli::args::Global;
 use crate::cli::failure::Exit;
@@ -33,6 +34,8 @@ pub async fn run(global: &Global, arguments: &Folder) -> Result<Exit, Failure> {
         return Err(Failure::new("there is no folder of manifests to keep to")
             .hint("write `rosterd run -f DIR`; the samples are in `manifests`"));
     }
+    // From here on: who stops a daemon that has only just begun waits for its calls, too.
+    let mut stop = StopSignals::listen();
     let app = App::open(settings, Purpose::Daemon).await.map_err(|error| {
         if let AppError::Held { server } = &error {
             return Failure::new(format!("a daemon holds this store already; it answers at {server}"))
@@ -41,9 +44,13 @@ pub async fn run(global: &Global, arguments: &Folder) -> Result<Exit, Failure> {
         session::failed(&error)
     })?;
     let serving = app.serve().await.map_err(|error| session::failed(&error))?;
-    let status = settled(&app).await;
-    output::print(&greeting(&status, &serving.address, &app))?;
-    serving.until_stopped().await;
+    tokio::select! {
+        status = settled(&app) => {
+            output::print(&greeting(&status, &serving.address, &app))?;
+            stop.first().await;
+        }
+        () = stop.first() => {}
+    }
     output::note("stopping: calls in flight end first");
     serving.close().await;
     app.stop().await;

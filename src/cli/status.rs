@@ -28,6 +28,7 @@ pub fn text(status: &Status) -> String {
     if let Some(doubt) = &status.clock {
         put(&mut out, format_args!("{} {}\n", styled(BAD, "clock:"), plain(doubt)));
     }
+    out.push_str(&store(status));
     out.push('\n');
     out.push_str(&table(&status.targets).text());
     for target in &status.targets {
@@ -38,8 +39,17 @@ pub fn text(status: &Status) -> String {
 
 /// Everything, for pull requests.
 pub fn markdown(status: &Status) -> String {
-    let head = words_that_stand(status) + &source(&status.source);
+    let head = words_that_stand(status) + &source(&status.source) + &store(status);
     format!("{}\n{}", anstream::adapter::strip_str(&head), table(&status.targets).markdown())
+}
+
+/// What is wrong with the store, where anything is.
+fn store(status: &Status) -> String {
+    let mut out = String::new();
+    if let Some(error) = &status.store {
+        put(&mut out, format_args!("{} {}\n", styled(BAD, "store:"), plain(error)));
+    }
+    out
 }
 
 /// What people said that holds for every target.

@@ -11,10 +11,8 @@ use chrono::Utc;
 use crate::model::account::Membership;
 use crate::model::ids::TargetName;
 use crate::model::origin::Origin;
-use crate::model::path::AttributePath;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
-use crate::model::plan::SkipReason;
 
 /// Adds to a text.
 pub fn put(out: &mut String, what: fmt::Arguments<'_>) {
@@ -72,30 +70,6 @@ pub fn membership(membership: &Membership) -> String {
     match membership {
         Membership::Group(id) => format!("group {id}"),
         Membership::Role(name) => format!("role {name}"),
-    }
-}
-
-/// Why nothing is done, as a sentence.
-pub fn skip(reason: &SkipReason) -> String {
-    match reason {
-        SkipReason::InSync => "the account equals what is declared".to_owned(),
-        SkipReason::NotEntitled(why) => format!("no account is wanted: {why}"),
-        SkipReason::Conflict(conflict) => format!("{} ({}); {}", conflict.message, conflict.code, conflict.hint),
-        SkipReason::Proposal { user_name, key } => {
-            let name = user_name.as_deref().unwrap_or("without a user name");
-            format!("the account {name} matches by {key}; accept it with `rosterd link USER ACCOUNT`")
-        }
-        SkipReason::LookUpFirst => "the listing was not complete: a look-up comes first".to_owned(),
-        SkipReason::OtherHand(state) => {
-            format!("another hand left the account {}; rosterd does not undo that", state.as_str())
-        }
-        SkipReason::Vanished => "the linked account is no longer there".to_owned(),
-        SkipReason::Protected => "the account's name is protected".to_owned(),
-        SkipReason::Drift(paths) => {
-            let paths: Vec<_> = paths.iter().map(AttributePath::as_str).collect();
-            format!("{} differs in the target and is left so (drift: report)", paths.join(", "))
-        }
-        SkipReason::Kept(why) => format!("the account is left as it is: {why}"),
     }
 }
 

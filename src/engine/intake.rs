@@ -121,7 +121,10 @@ async fn load(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError>
         }
     };
     lock(&shared.source_status).error = None;
-    judge(shared, &documents, running).await
+    let judged = judge(shared, &documents, running).await;
+    let error = if let Err(EngineError::Store(error)) = &judged { Some(error) } else { None };
+    shared.store_answered(None, error);
+    judged
 }
 
 /// Judges one load, remembers what it changes, and tells the workers.
@@ -301,9 +304,7 @@ async fn remember(
     writes.extend(carried);
     let previous = before.as_ref().map(|current| &*current.snapshot);
     writes.extend(ends::noted(previous, &snapshot, shared.window_now()));
-    let committed = shared.store.commit(writes, shared.store.fence()).await;
-    shared.metrics.store_away.set(i64::from(committed.is_err()));
-    committed?;
+    shared.store.commit(writes, shared.store.fence()).await?;
     if anew {
         said::hear(shared).await?;
     }

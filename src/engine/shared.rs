@@ -41,6 +41,7 @@ use crate::model::target::Target;
 use crate::project::Projector;
 use crate::source::Source;
 use crate::store::Store;
+use crate::store::StoreError;
 use crate::store::WindowTime;
 use crate::store::journal::Journal;
 
@@ -144,6 +145,8 @@ pub struct Shared {
     pub(crate) windows: Mutex<WindowClock>,
     /// Loads are judged one after another.
     pub(crate) intake: tokio::sync::Mutex<()>,
+    /// Whom the store did not answer last, and why: workers by target, and loads.
+    store_away: Mutex<BTreeMap<Option<TargetName>, String>>,
 }
 
 /// A lock whose holder panicked is taken all the same: what it guards is replaced as a whole.
@@ -180,7 +183,23 @@ impl Shared {
             running: OnceLock::new(),
             windows,
             intake: tokio::sync::Mutex::new(()),
+            store_away: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// Notes whether the store did what a worker, or else a load, asked of it last.
+    pub(crate) fn store_answered(&self, who: Option<&TargetName>, error: Option<&StoreError>) {
+        let mut away = lock(&self.store_away);
+        match error {
+            Some(error) => drop(away.insert(who.cloned(), error.to_string())),
+            None => drop(away.remove(&who.cloned())),
+        }
+        self.metrics.store_away.set(i64::from(!away.is_empty()));
+    }
+
+    /// Why the store does not answer somebody, with what to do; `None` where it answers everybody.
+    pub(crate) fn store_away(&self) -> Option<String> {
+        lock(&self.store_away).values().next().cloned()
     }
 
     /// The snapshot that plans start from.

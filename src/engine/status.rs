@@ -45,6 +45,9 @@ pub struct Status {
     /// Why the machine's clock is not believed, with what to do; `None` where it is.
     #[serde(default)]
     pub clock: Option<String>,
+    /// Why the store does not answer, with what to do; `None` where it does.
+    #[serde(default)]
+    pub store: Option<String>,
 }
 
 /// Calls are halted everywhere, until `rosterd start`.

@@ -576,11 +576,15 @@ impl Worker {
                 self.store_error = None;
                 self.store_failures = 0;
                 self.away.is_now = false;
+                // That it can be read says nothing of what it did not take yet.
+                if self.writes.is_empty() {
+                    self.shared.store_answered(Some(&self.handle.target.name), None);
+                }
                 Some(value)
             }
             Err(error) => {
                 tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
-                self.shared.metrics.store_away.set(1);
+                self.shared.store_answered(Some(&self.handle.target.name), Some(&error));
                 self.away.is_now = error.is_away();
                 self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
                 self.store_failures = self.store_failures.saturating_add(1);
@@ -601,7 +605,7 @@ impl Worker {
         let committed = self.shared.store.commit(writes, self.shared.store.fence()).await;
         if self.note(committed).is_some() {
             self.writes.clear();
-            self.shared.metrics.store_away.set(0);
+            self.shared.store_answered(Some(&self.handle.target.name), None);
             self.committed_all().await;
         }
     }
@@ -628,6 +632,7 @@ impl Worker {
         self.store_error = None;
         self.keep_owed();
         self.commit_rest().await;
+        self.shared.store_answered(Some(&self.handle.target.name), None);
         self.reply();
         self.publish();
         if self.shared.sender(&self.handle.target.name).is_none() {

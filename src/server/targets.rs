@@ -22,6 +22,7 @@ use crate::model::link::Space;
 use crate::server::Api;
 use crate::server::access::Caller;
 use crate::server::access::Reach;
+use crate::server::health;
 use crate::server::input::At;
 use crate::server::input::Body;
 use crate::server::input::Params;
@@ -57,7 +58,11 @@ fn status_of(api: &Api, name: &TargetName) -> Result<TargetStatus, Refusal> {
 
 /// `GET /api/v1/status`
 pub(crate) async fn status(State(api): State<Arc<Api>>, caller: Caller) -> Json<Status> {
-    Json(seen_by(&api, &caller))
+    let mut status = seen_by(&api, &caller);
+    if status.store.is_none() {
+        status.store = health::store_error(&api).await;
+    }
+    Json(status)
 }
 
 /// `GET /api/v1/targets`

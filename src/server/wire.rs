@@ -111,6 +111,9 @@ pub struct Ready {
     pub snapshot: bool,
     /// Whether the store answers.
     pub store: bool,
+    /// Why it does not, with what to do.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// `POST /api/v1/targets/{target}/sync`; an empty body is a full cycle.

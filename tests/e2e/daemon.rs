@@ -57,6 +57,21 @@ impl Daemon {
         self.process.kill().await.expect("it is killed");
     }
 
+    /// Asks it to end, as a service manager does; it ends well.
+    pub(crate) async fn is_stopped(mut self) {
+        let id = self.process.id().expect("it runs").to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().await.expect("told");
+        assert!(told.success(), "{told}");
+        let ended = tokio::time::timeout(LIMIT, self.process.wait()).await.expect("it ends").expect("a process");
+        assert!(ended.success(), "{ended}");
+    }
+
+    /// How many loads were accepted.
+    pub(crate) async fn generation(&self) -> u64 {
+        let status: Value = serde_json::from_str(&self.text("/api/v1/status").await).expect("JSON");
+        status["source"]["generation"].as_u64().expect("a number")
+    }
+
     async fn text(&self, path: &str) -> String {
         let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
         let status = answer.status();

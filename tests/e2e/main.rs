@@ -23,6 +23,8 @@ mod kinds;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod other_hands;
+#[cfg(test)]
 mod revocation;
 #[cfg(test)]
 mod servers;

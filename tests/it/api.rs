@@ -71,7 +71,10 @@ async fn health_readiness_and_metrics_need_no_token() {
     let rig = Rig::new().await;
     assert_eq!(rig.get("/healthz").await.status, 200);
     let ready = rig.get("/readyz").await;
-    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true, "snapshot": true, "store": true })));
+    assert_eq!(
+        (ready.status, ready.json()),
+        (200, json!({ "ready": true, "snapshot": true, "store": true, "error": null }))
+    );
     let metrics = rig.get("/metrics").await;
     assert!(metrics.text.contains("rosterd_build_info"), "{}", metrics.text);
     assert!(metrics.header("content-type").starts_with("text/plain"));

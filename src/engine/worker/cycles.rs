@@ -13,7 +13,6 @@ use crate::engine::status::SyncReport;
 use crate::engine::worker::Reply;
 use crate::engine::worker::Worker;
 use crate::metrics::OwedReason;
-use crate::model::account::AccountState;
 use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::history::CycleRecord;
@@ -22,10 +21,14 @@ use crate::model::history::Standing;
 use crate::model::history::Trigger;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
 use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
+use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
+use crate::plan::why::About;
+use crate::plan::why::why_not;
 use crate::store::Write;
 
 /// A cycle that runs.
@@ -246,7 +249,7 @@ impl Worker {
 
     /// Tells status and metrics what a plan left undone.
     pub(super) fn publish_standing(&mut self) {
-        let conflicts = conflicts(&self.standing);
+        let conflicts = conflicts(&self.handle.target.name, &self.standing);
         self.metrics.set_conflicts(conflicts.len() as u64);
         for kind in crate::model::plan::HoldKind::ALL {
             let held = self.standing.holds.iter().filter(|hold| hold.limit == kind);
@@ -262,8 +265,9 @@ impl Worker {
 }
 
 /// What a person must settle, by user.
-pub(super) fn conflicts(standing: &Standing) -> BTreeMap<RecordId, String> {
-    standing.skips.iter().filter_map(conflict_words).collect()
+pub(super) fn conflicts(target: &TargetName, standing: &Standing) -> BTreeMap<RecordId, String> {
+    let words = |skip: &Skip| Some((skip.record.clone(), conflict_words(target, skip)?));
+    standing.skips.iter().filter_map(words).collect()
 }
 
 /// What differs and is left so, by user.
@@ -275,30 +279,20 @@ pub(super) fn drifted(standing: &Standing) -> BTreeMap<RecordId, Vec<AttributePa
     drift.collect()
 }
 
-fn conflict_words(skip: &crate::model::plan::Skip) -> Option<(RecordId, String)> {
-    let words = match &skip.reason {
-        SkipReason::Conflict(conflict) => conflict.message.clone(),
-        SkipReason::Proposal { user_name, key } => format!(
-            "account `{}` (`{}`) fits by `{key}` and waits for `rosterd link {}`",
-            skip.account.as_ref().map_or("?", |account| account.as_str()),
-            user_name.as_deref().unwrap_or("?"),
-            skip.record
-        ),
-        SkipReason::Vanished => {
-            format!("the linked account is no longer there; `rosterd regain {}` lets it be made anew", skip.record)
-        }
-        SkipReason::OtherHand(AccountState::Locked) => "the target locked the account: unlock it there".to_owned(),
-        SkipReason::OtherHand(state) => {
-            format!("another hand made the account {}; `rosterd regain {}` gives it back", state.as_str(), skip.record)
-        }
-        SkipReason::Protected => "the account's name is protected".to_owned(),
+/// The words for what a person must settle; `None` where there is nothing to settle.
+fn conflict_words(target: &TargetName, skip: &Skip) -> Option<String> {
+    match &skip.reason {
+        SkipReason::Conflict(_)
+        | SkipReason::Proposal { .. }
+        | SkipReason::Vanished
+        | SkipReason::OtherHand(_)
+        | SkipReason::Protected => Some(why_not(About::skip(target, skip, true), &skip.reason).line()),
         SkipReason::InSync
         | SkipReason::NotEntitled(_)
         | SkipReason::LookUpFirst
         | SkipReason::Kept(_)
-        | SkipReason::Drift(_) => return None,
-    };
-    Some((skip.record.clone(), words))
+        | SkipReason::Drift(_) => None,
+    }
 }
 
 fn empty_plan(record: &CycleRecord, mode: crate::model::target::Mode) -> Plan {

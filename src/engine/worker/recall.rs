@@ -75,7 +75,7 @@ async fn recalled(shared: &Shared, target: &Target) -> Result<TargetStatus, Stor
     }
     if let Some((space, standing)) = shared.store.standings(&target.name).await?.into_iter().next() {
         status.space = Some(space);
-        status.conflicts = cycles::conflicts(&standing);
+        status.conflicts = cycles::conflicts(&target.name, &standing);
         status.drifted = cycles::drifted(&standing);
         status.owed = held(&standing);
         status.holds = standing.holds;

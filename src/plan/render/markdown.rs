@@ -23,7 +23,7 @@ pub fn markdown(plan: &Plan, show_personal: bool) -> String {
     }
     for skip in skips {
         let account = skip.account.as_ref().map(|account| format!("`{account}`")).unwrap_or_default();
-        let (why, hint) = words::skip(skip, show_personal);
+        let (why, hint) = words::skip(plan, skip, show_personal);
         let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
         lines.push(row(&[&format!("`{}`", skip.record), &account, &format!("{why}{hint}")]));
     }

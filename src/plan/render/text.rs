@@ -16,7 +16,7 @@ pub fn text(plan: &Plan) -> String {
     }
     let skips = plan.skips.iter().filter(|skip| words::is_told(skip)).flat_map(|skip| {
         let account = skip.account.as_ref().map(|account| format!(" account `{account}`")).unwrap_or_default();
-        let (why, hint) = words::skip(skip, true);
+        let (why, hint) = words::skip(plan, skip, true);
         let line = format!("  ! `{}`{account}: {why}", skip.record);
         std::iter::once(line).chain(hint.map(|hint| format!("      hint: {hint}")))
     });

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::model::account::AccountState;
 use crate::model::account::Membership;
 use crate::model::change::Action;
 use crate::model::change::Cause;
@@ -18,6 +17,9 @@ use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::model::target::Mode;
 use crate::plan::canonical::MASK;
+use crate::plan::why::About;
+use crate::plan::why::Why;
+use crate::plan::why::why_not;
 
 /// The sign of an action: something comes, goes, or changes.
 pub(super) fn sign(action: Action) -> char {
@@ -99,51 +101,13 @@ pub(super) fn is_told(skip: &Skip) -> bool {
 }
 
 /// Why nothing is done, with what a person can do about it.
-pub(super) fn skip(skip: &Skip, show_personal: bool) -> (String, Option<String>) {
-    match &skip.reason {
-        SkipReason::InSync => ("the account equals its projection".to_owned(), None),
-        SkipReason::NotEntitled(why) | SkipReason::Kept(why) => (why.clone(), None),
-        SkipReason::Conflict(conflict) => {
-            (format!("conflict `{}`: {}", conflict.code, conflict.message), Some(conflict.hint.clone()))
-        }
-        SkipReason::Proposal { user_name, key } => {
-            let named = user_name.as_ref().filter(|_| show_personal).map(|name| format!(" ({name})"));
-            let account = skip.account.as_ref().map(ToString::to_string).unwrap_or_default();
-            (
-                format!("account{} matches by `{key}` and waits for a person", named.unwrap_or_default()),
-                Some(format!("`rosterd link {} {account}` accepts it", skip.record)),
-            )
-        }
-        SkipReason::LookUpFirst => ("the listing proves nothing about this user: looked up first".to_owned(), None),
-        SkipReason::OtherHand(state) => (
-            format!("the account is {}, and it was not rosterd that made it so", state.as_str()),
-            Some(opened(skip, *state)),
-        ),
-        SkipReason::Vanished => (
-            "the linked account is no longer there".to_owned(),
-            Some(format!(
-                "it stays so until `rosterd regain {} --target TARGET` or `foreignDelete: recreate` lets it be made anew",
-                skip.record
-            )),
-        ),
-        SkipReason::Protected => ("the name is protected and is never written".to_owned(), None),
-        SkipReason::Drift(paths) => {
-            let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
-            (format!("{} differs and is left so (`drift: report`)", paths.join(", ")), None)
-        }
-    }
-}
-
-/// What undoes another hand's doing.
-fn opened(skip: &Skip, state: AccountState) -> String {
-    if state == AccountState::Locked {
-        return "it stays so until the target opens it".to_owned();
-    }
-    format!(
-        "it stays so until a person opens it in the target; a linked one is given back by `rosterd regain {} --target \
-         TARGET`",
-        skip.record
-    )
+pub(super) fn skip(plan: &Plan, skip: &Skip, show_personal: bool) -> (String, Option<String>) {
+    let Why { code, what, hint } = why_not(About::skip(&plan.space.target, skip, show_personal), &skip.reason);
+    let what = match code {
+        Some(code) => format!("conflict `{code}`: {what}"),
+        None => what,
+    };
+    (what, hint)
 }
 
 /// Lines without anything that a terminal or a reader could be misled by: names come from targets.
