@@ -630,6 +630,8 @@ async fn what_waited_without_a_store_in_one_realm_is_nothing_in_another() {
     rig.target("app").inside().faults.clear();
     rig.target("app").inside().shut = false;
     rig.target("app").inside().realm = Some("other".to_owned());
+    let theirs = rig.target("app").by_name("u-0000@acme.example").unwrap().id;
+    rig.target("app").inside().accounts.get_mut(&theirs).unwrap().state = AccountState::Disabled;
     rig.store.open().full = false;
     rig.target("app").inside().calls.clear();
     rig.pass(Duration::from_mins(10)).await;

@@ -252,7 +252,7 @@ impl Worker {
         let looked = Looked { accounts: made, proven: true };
         for record in std::mem::take(&mut self.left_to_listing) {
             let creates = |intent: &Intent| intent.change.action == Action::Create;
-            if !self.open.get(&record).is_some_and(creates) {
+            if !self.open.get(&record).is_some_and(creates) || self.link_of(&record).is_some() {
                 continue;
             }
             let known = self.dirty.get(&record).cloned();
