@@ -1,7 +1,12 @@
 //! The journal as a file beside the store, of a fixed size that is set aside when it is made.
 //!
-//! One line an intent: sealed with the store's key, which authenticates it, and in base64. The first
-//! line that does not open ends the journal.
+//! One line an intent: sealed with the store's key, which authenticates it, and in base64. Whatever
+//! else stands in the file is no line and counts for nothing.
+//!
+//! The file has two halves. Lines are added to the one in use; when it has no room, or most of it is
+//! settled, what still counts is copied to the other, and only then wiped here. So the file never
+//! grows, and a crash at any moment leaves every line that counts in one half or in both. A line
+//! that was let go of may come back that way, which does no harm: whoever reads compares with the store.
 //!
 //! # Caveats
 //! On file systems that never write in place (btrfs, zfs), a full disk may stop the journal, too;
@@ -31,8 +36,9 @@ use crate::secrets::keys::Keys;
 use crate::store::journal::Journal;
 use crate::store::journal::JournalError;
 
-/// Room for some thousand removals: an outage in which more fall due is one that people look at.
-const SIZE: u64 = 4 * 1024 * 1024;
+/// Room for some thousand removals in either half: an outage in which more fall due is one that
+/// people look at.
+const SIZE: u64 = 8 * 1024 * 1024;
 /// What was sealed for the journal opens nowhere else.
 const CONTEXT: &str = "journal";
 
@@ -45,10 +51,15 @@ pub struct FileJournal {
 struct Inside {
     file: File,
     keys: Arc<Keys>,
-    size: u64,
+    /// How long either half is.
+    half: u64,
+    /// Where the half in use begins.
+    start: u64,
     /// Where the next line goes.
     end: u64,
     live: Vec<Intent>,
+    /// Whether lines that count stand in both halves: neither may be written over.
+    split: bool,
 }
 
 impl FileJournal {
@@ -104,39 +115,102 @@ impl Inside {
             fill(&mut file, size - known)?;
             file.sync_all()?;
         }
-        let (live, end) = read(&mut file, &keys)?;
-        Ok(Self { file, keys, size: size.max(known), end, live })
+        let half = size.max(known) / 2;
+        let (mut first, mut second) = (read(&mut file, &keys, 0, half)?, read(&mut file, &keys, half, half)?);
+        let into_second = second.intents.len() > first.intents.len();
+        let (mine, other) = if into_second { (&mut second, &mut first) } else { (&mut first, &mut second) };
+        let known: BTreeSet<_> = mine.intents.iter().map(|intent| intent.id.clone()).collect();
+        let only_there: Vec<_> =
+            std::mem::take(&mut other.intents).into_iter().filter(|intent| !known.contains(&intent.id)).collect();
+        let start = if into_second { half } else { 0 };
+        let (live, end) = (std::mem::take(&mut mine.intents), mine.end);
+        let mut inside = Self { file, keys, half, start, end, live, split: false };
+        if !only_there.is_empty() {
+            // A crash came between the copying and the wiping.
+            let lines = inside.lines(&only_there)?;
+            inside.split = !inside.has_room(&lines) || inside.write(inside.end, &lines).is_err();
+            inside.end += if inside.split { 0 } else { length(&lines) };
+            inside.live.extend(only_there);
+        }
+        Ok(inside)
+    }
+
+    fn has_room(&self, lines: &str) -> bool {
+        self.end + length(lines) <= self.start + self.half
     }
 
     fn append(&mut self, intents: Vec<Intent>) -> io::Result<()> {
-        let mut lines = String::new();
-        for intent in &intents {
-            let sealed = self.keys.seal(CONTEXT, &serde_json::to_vec(intent)?).map_err(io::Error::other)?;
-            STANDARD.encode_string(sealed, &mut lines);
-            lines.push('\n');
+        let lines = self.lines(&intents)?;
+        if self.has_room(&lines) {
+            self.write(self.end, &lines)?;
+            self.end += length(&lines);
+        } else {
+            self.move_over(&lines)?;
         }
-        let after = self.end + u64::try_from(lines.len()).unwrap_or(u64::MAX);
-        if after > self.size {
-            return Err(io::Error::other("it is full until the store is back"));
-        }
-        self.file.seek(SeekFrom::Start(self.end))?;
-        self.file.write_all(lines.as_bytes())?;
-        self.file.sync_data()?;
-        self.end = after;
         self.live.extend(intents);
         Ok(())
     }
 
     fn forget(&mut self, intents: &BTreeSet<IntentId>) -> io::Result<()> {
         self.live.retain(|intent| !intents.contains(&intent.id));
-        if self.live.is_empty() && self.end > 0 {
-            self.file.seek(SeekFrom::Start(0))?;
-            fill(&mut self.file, self.end)?;
-            self.file.sync_data()?;
-            self.end = 0;
+        let used = self.end - self.start;
+        if self.live.is_empty() && used > 0 {
+            (self.end, self.split) = (self.start, false);
+            return self.wipe(self.start).and_then(|()| self.wipe(self.other()));
+        }
+        // Half of what was written would fit twice: most of it is settled.
+        if !self.split && used > self.half / 2 && length(&self.lines(&self.live)?) < used / 2 {
+            return self.move_over("");
         }
         Ok(())
     }
+
+    fn other(&self) -> u64 {
+        self.half - self.start
+    }
+
+    /// Copies what counts to the other half, with `lines` behind it, and goes on there.
+    fn move_over(&mut self, lines: &str) -> io::Result<()> {
+        // What stood there before must not run into the first line.
+        let copied = format!("\n{}{lines}", self.lines(&self.live)?);
+        if self.split || length(&copied) > self.half {
+            return Err(io::Error::other("it is full until the store is back"));
+        }
+        let (from, to) = (self.start, self.other());
+        self.write(to, &copied)?;
+        (self.start, self.end) = (to, to + length(&copied));
+        // What is left there is a copy or settled: to wipe it is tidy, not needed.
+        if let Err(error) = self.wipe(from) {
+            tracing::warn!(%error, "what is settled could not be wiped from the journal");
+        }
+        Ok(())
+    }
+
+    fn lines(&self, intents: &[Intent]) -> io::Result<String> {
+        let mut lines = String::new();
+        for intent in intents {
+            let sealed = self.keys.seal(CONTEXT, &serde_json::to_vec(intent)?).map_err(io::Error::other)?;
+            STANDARD.encode_string(sealed, &mut lines);
+            lines.push('\n');
+        }
+        Ok(lines)
+    }
+
+    fn write(&mut self, at: u64, lines: &str) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(at))?;
+        self.file.write_all(lines.as_bytes())?;
+        self.file.sync_data()
+    }
+
+    fn wipe(&mut self, start: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(start))?;
+        fill(&mut self.file, self.half)?;
+        self.file.sync_data()
+    }
+}
+
+fn length(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
 fn fill(file: &mut File, mut length: u64) -> io::Result<()> {
@@ -149,22 +223,34 @@ fn fill(file: &mut File, mut length: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The intents of a journal, and where they end.
-fn read(file: &mut File, keys: &Keys) -> io::Result<(Vec<Intent>, u64)> {
+/// What stands in one half.
+struct Half {
+    intents: Vec<Intent>,
+    /// Where the last line ends.
+    end: u64,
+}
+
+fn read(file: &mut File, keys: &Keys, start: u64, half: u64) -> io::Result<Half> {
     let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.read_to_end(&mut bytes)?;
-    let (mut intents, mut end) = (Vec::new(), 0);
+    file.seek(SeekFrom::Start(start))?;
+    Read::by_ref(file).take(half).read_to_end(&mut bytes)?;
+    let (mut intents, mut known) = (Vec::new(), BTreeSet::new());
+    let (mut at, mut end) = (start, start);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let Some(intent) = parse(line, keys) else { break };
-        intents.push(intent);
-        end += u64::try_from(line.len()).unwrap_or_default();
+        at += u64::try_from(line.len()).unwrap_or_default();
+        let Some(intent) = parse(line, keys) else { continue };
+        end = at;
+        if known.insert(intent.id.clone()) {
+            intents.push(intent);
+        }
     }
-    Ok((intents, end))
+    Ok(Half { intents, end })
 }
 
 fn parse(line: &[u8], keys: &Keys) -> Option<Intent> {
-    let sealed = STANDARD.decode(line.strip_suffix(b"\n")?).ok()?;
+    // A line may stand behind what was wiped.
+    let from = line.iter().position(|byte| *byte != 0)?;
+    let sealed = STANDARD.decode(line.get(from..)?.strip_suffix(b"\n")?).ok()?;
     serde_json::from_slice(&keys.open(CONTEXT, &sealed).ok()?).ok()
 }
 
@@ -220,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_cut_off_or_changed_ends_the_journal_and_is_written_over() {
+    fn a_line_that_was_cut_off_or_changed_counts_for_nothing_and_is_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = journal(&folder);
         let mut bytes = std::fs::read(&path).unwrap();
@@ -237,11 +323,60 @@ mod tests {
     fn a_full_journal_says_so_and_keeps_what_it_has() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("small.journal");
-        let mut inside = Inside::open(&path, keys(), 1_500).unwrap();
+        let mut inside = Inside::open(&path, keys(), 3_000).unwrap();
         let fits = (0..10).take_while(|number| inside.append(vec![intent(&format!("i{number}"))]).is_ok()).count();
         assert!((1..=4).contains(&fits), "{fits}");
         assert!(inside.append(vec![intent("z")]).unwrap_err().to_string().contains("full"));
-        assert_eq!(Inside::open(&path, keys(), 1_500).unwrap().live.len(), fits);
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 1_500);
+        assert_eq!(Inside::open(&path, keys(), 3_000).unwrap().live.len(), fits);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 3_000);
+    }
+
+    #[test]
+    fn a_journal_in_which_one_intent_is_never_settled_does_not_fill_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("small.journal");
+        let mut inside = Inside::open(&path, keys(), 20_000).unwrap();
+        inside.append(vec![intent("stays")]).unwrap();
+        for number in 0..500 {
+            let id = format!("i{number}");
+            inside.append(vec![intent(&id)]).unwrap();
+            inside.forget(&BTreeSet::from([id.as_str().into()])).unwrap();
+            if number % 7 == 0 {
+                // A crash at any moment.
+                inside = Inside::open(&path, keys(), 20_000).unwrap();
+                assert!(ids(&inside).contains(&"stays"), "{number}: {:?}", ids(&inside));
+                // What came back is found in the store, and let go of again.
+                let settled = inside.live.iter().map(|intent| intent.id.clone()).filter(|id| id.as_str() != "stays");
+                inside.forget(&settled.collect()).unwrap();
+            }
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 20_000);
+    }
+
+    #[test]
+    fn a_crash_anywhere_in_a_compaction_loses_nothing_that_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("small.journal");
+        let mut inside = Inside::open(&path, keys(), 20_000).unwrap();
+        let names: Vec<_> = (0..12).map(|number| format!("i{number}")).collect();
+        names.iter().for_each(|name| inside.append(vec![intent(name)]).unwrap());
+        let before = std::fs::read(&path).unwrap();
+        inside.forget(&names[..11].iter().map(|name| name.as_str().into()).collect()).unwrap();
+        let after = std::fs::read(&path).unwrap();
+        assert_ne!(inside.start, 0, "it moved over");
+        let half = 10_000;
+        // First the other half is written, then this one is wiped: each may stop at any byte.
+        for cut in (0..half).step_by(97) {
+            let copied = [&before[..half], &after[half..half + cut], &before[half + cut..]].concat();
+            let wiped = [&after[..cut], &before[cut..half], &after[half..]].concat();
+            for bytes in [copied, wiped] {
+                std::fs::write(&path, &bytes).unwrap();
+                let mut inside = Inside::open(&path, keys(), 20_000).unwrap();
+                assert!(ids(&inside).contains(&"i11"), "{cut}");
+                inside.append(vec![intent("next")]).unwrap();
+                let again = Inside::open(&path, keys(), 20_000).unwrap();
+                assert!(ids(&again).contains(&"i11") && ids(&again).contains(&"next"), "{cut}: {:?}", ids(&again));
+            }
+        }
     }
 }
