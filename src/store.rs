@@ -313,6 +313,12 @@ pub trait Store: Send + Sync {
         record: &RecordId,
         limit: usize,
     ) -> Result<Vec<(Intent, Option<OutcomeResult>)>, StoreError>;
+    /// When the calls of one record ended, by intent; those whose end is known.
+    async fn ended_calls(
+        &self,
+        space: &Space,
+        record: &RecordId,
+    ) -> Result<BTreeMap<IntentId, DateTime<Utc>>, StoreError>;
     /// Events of one chain from `from` on, in order; `None` is the chain of the installation.
     async fn audit(
         &self,

@@ -28,6 +28,7 @@ use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
 use crate::model::identity::Identity;
 use crate::model::ids::CycleId;
+use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
@@ -245,6 +246,14 @@ impl Store for Scratch {
         limit: usize,
     ) -> Result<Vec<(Intent, Option<OutcomeResult>)>, StoreError> {
         self.inner.intents_of(space, record, limit).await
+    }
+
+    async fn ended_calls(
+        &self,
+        space: &Space,
+        record: &RecordId,
+    ) -> Result<BTreeMap<IntentId, DateTime<Utc>>, StoreError> {
+        self.inner.ended_calls(space, record).await
     }
 
     async fn audit(

@@ -114,16 +114,17 @@ fn text(signed: &SignedReceipt) -> String {
 }
 
 fn call_words(call: &Call) -> String {
-    let Call { intent: _, at, action, effect: _, reason, outcome } = call;
-    format!("{} {}: {} ({})", moment(*at), action.as_str(), plain(reason), outcome_words(outcome.as_ref()))
+    let Call { intent: _, at, action, effect: _, reason, outcome: _, ended: _ } = call;
+    format!("{} {}: {} ({})", moment(*at), action.as_str(), plain(reason), outcome_words(call))
 }
 
-fn outcome_words(outcome: Option<&OutcomeResult>) -> String {
-    match outcome {
+fn outcome_words(call: &Call) -> String {
+    let ended = call.ended.map(|ended| format!(" at {}", moment(ended))).unwrap_or_default();
+    match &call.outcome {
         None => "no answer yet".to_owned(),
-        Some(OutcomeResult::Done) => "confirmed".to_owned(),
-        Some(OutcomeResult::Refused(why)) => format!("refused: {}", plain(why)),
-        Some(OutcomeResult::Nothing(why)) => format!("left nothing: {}", plain(why)),
+        Some(OutcomeResult::Done) => format!("confirmed{ended}"),
+        Some(OutcomeResult::Refused(why)) => format!("refused{ended}: {}", plain(why)),
+        Some(OutcomeResult::Nothing(why)) => format!("left nothing{ended}: {}", plain(why)),
     }
 }
 
@@ -141,7 +142,7 @@ fn markdown(signed: &SignedReceipt) -> String {
                 moment(call.at),
                 call.action.as_str().to_owned(),
                 plain(&call.reason),
-                outcome_words(call.outcome.as_ref()),
+                outcome_words(call),
             ]);
         }
     }

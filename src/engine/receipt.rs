@@ -25,6 +25,7 @@ use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::Owed;
 use crate::model::account::AccountState;
+use crate::model::account::Membership;
 use crate::model::change::Action;
 use crate::model::change::Effect;
 use crate::model::history::OutcomeResult;
@@ -38,6 +39,7 @@ use crate::model::projection::Desired;
 use crate::model::target::Ending;
 use crate::model::user::User;
 use crate::model::user::Validity;
+use crate::plan::diff;
 use crate::project::Revocation;
 
 /// How long one target may take to show an account: a receipt says who did not answer.
@@ -95,6 +97,10 @@ pub struct TargetReceipt {
     pub looked: DateTime<Utc>,
     /// Every call, oldest first.
     pub calls: Vec<Call>,
+    /// Entitlements that rosterd granted, that the user is to have no longer, and that the account
+    /// still showed.
+    #[serde(default)]
+    pub still_holds: BTreeSet<Membership>,
     /// What is due there and not confirmed.
     pub owed: Option<Owed>,
 }
@@ -130,6 +136,9 @@ pub struct Call {
     pub reason: String,
     /// How it ended; `None`: nobody knows yet.
     pub outcome: Option<OutcomeResult>,
+    /// When that was known.
+    #[serde(default)]
+    pub ended: Option<DateTime<Utc>>,
 }
 
 impl Shows {
@@ -177,10 +186,15 @@ pub async fn receipt(shared: &Shared, record: &RecordId) -> Result<Receipt, Engi
 
 /// Why a target keeps the receipt from saying that the user is out; `None`: it does not.
 fn open_words(target: &TargetReceipt) -> Option<String> {
-    let TargetReceipt { target: name, shows, owed, access_is_meant, .. } = target;
+    let TargetReceipt { target: name, shows, owed, access_is_meant, still_holds, .. } = target;
     if let Some(Owed { since, reason, .. }) = owed {
         let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         return Some(format!("`{name}` owes the end of access since {since} ({})", reason.as_str()));
+    }
+    if !still_holds.is_empty() {
+        let named = |(Membership::Group(held) | Membership::Role(held)): &Membership| format!("`{held}`");
+        let held: Vec<_> = still_holds.iter().map(named).collect();
+        return Some(format!("`{name}` shows an account that still holds {}", held.join(", ")));
     }
     match shows {
         Shows::NoAccount | Shows::NoAccess(_) => None,
@@ -204,6 +218,7 @@ async fn in_target(shared: &Shared, name: &TargetName, ids: &BTreeSet<RecordId>)
         shows: Shows::Nothing("the target did not answer in time".to_owned()),
         looked: shared.now(),
         calls: Vec::new(),
+        still_holds: BTreeSet::new(),
         owed,
     };
     let looked = tokio::time::timeout(PATIENCE, look_at(shared, &handle, ids)).await;
@@ -212,10 +227,11 @@ async fn in_target(shared: &Shared, name: &TargetName, ids: &BTreeSet<RecordId>)
         Err(_) => {}
         Ok(Err(LookError::Store(error))) => return Err(error.into()),
         Ok(Err(LookError::Target(error))) => receipt.shows = Shows::Nothing(error.to_string()),
-        Ok(Ok((space, account, shows))) => {
-            receipt.space = Some(space);
-            receipt.account = account;
-            receipt.shows = shows;
+        Ok(Ok(seen)) => {
+            receipt.space = Some(seen.space);
+            receipt.account = seen.account;
+            receipt.shows = seen.shows;
+            receipt.still_holds = seen.still_holds;
         }
     }
     if let Some(space) = &receipt.space {
@@ -228,21 +244,38 @@ async fn in_target(shared: &Shared, name: &TargetName, ids: &BTreeSet<RecordId>)
 fn meant(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> (bool, String) {
     let desired = look::desired_of(shared, handle, ids);
     let Some(desired) = desired else {
-        let kept = handle.target.account.on_gone != Ending::Disable;
-        return (kept, "the user is no longer declared".to_owned());
+        return left_by(handle.target.account.on_gone, "the user is no longer declared");
     };
     match desired {
         Desired::Account(_) => (true, "the user's roles give access".to_owned()),
         Desired::Conflict(conflict) => (true, format!("a conflict must be settled first: {}", conflict.message)),
-        Desired::None(no) => (no.ending != Ending::Disable, no.reason.as_str().to_owned()),
+        Desired::None(no) => left_by(no.ending, no.reason.as_str()),
     }
 }
 
-async fn look_at(
-    shared: &Shared,
-    handle: &Handle,
-    ids: &BTreeSet<RecordId>,
-) -> Result<(Space, Option<AccountId>, Shows), LookError> {
+/// Whether the account of a user without access is left as it is by this rule, and why.
+fn left_by(ending: Ending, why: &str) -> (bool, String) {
+    let leaves = match ending {
+        Ending::Disable | Ending::Suspend => return (false, why.to_owned()),
+        Ending::Delete => {
+            return (false, format!("{why}; `delete` ends access at once, and the account once a person says so"));
+        }
+        Ending::Strip => "`strip` takes what was granted and leaves the account active",
+        Ending::List => "`list` leaves the account to people",
+        Ending::Keep => "`keep` leaves the account as it is",
+    };
+    (true, format!("{why}; {leaves}"))
+}
+
+/// What a look at one target showed.
+struct Seen {
+    space: Space,
+    account: Option<AccountId>,
+    shows: Shows,
+    still_holds: BTreeSet<Membership>,
+}
+
+async fn look_at(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> Result<Seen, LookError> {
     let view = look::view(shared, handle, &shared.snapshot().unwrap_or_default(), BTreeMap::new()).await?;
     let link = ids.iter().find_map(|id| view.links.get(id));
     // Without a link, an account under the name that the user would have is access all the same.
@@ -251,7 +284,31 @@ async fn look_at(
     let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await?;
     let taken = |account: &AccountId| view.links.values().any(|link| link.account == *account);
     let shows = shown(link, &looked, taken);
-    Ok((view.space.clone(), link.map(|link| link.account.clone()), shows))
+    let held = link.and_then(|link| looked.accounts.get(&link.account)).map(|account| &account.memberships);
+    Ok(Seen {
+        space: view.space.clone(),
+        account: link.map(|link| link.account.clone()),
+        shows,
+        still_holds: link.zip(held).map(|(link, held)| surplus(shared, handle, ids, link, held)).unwrap_or_default(),
+    })
+}
+
+/// What rosterd granted and is to take away, of what the account holds. An account that gives no
+/// access may keep it, and so may one that a rule leaves as it is.
+fn surplus(
+    shared: &Shared,
+    handle: &Handle,
+    ids: &BTreeSet<RecordId>,
+    link: &Link,
+    held: &BTreeSet<Membership>,
+) -> BTreeSet<Membership> {
+    let wanted = match look::desired_of(shared, handle, ids) {
+        Some(Desired::Account(projection)) => diff::memberships(&projection),
+        Some(Desired::None(no)) if no.ending == Ending::Strip => BTreeSet::new(),
+        None if handle.target.account.on_gone == Ending::Strip => BTreeSet::new(),
+        Some(Desired::None(_) | Desired::Conflict(_)) | None => return BTreeSet::new(),
+    };
+    link.granted.intersection(held).filter(|membership| !wanted.contains(membership)).cloned().collect()
 }
 
 fn shown(link: Option<&Link>, looked: &Looked, taken: impl Fn(&AccountId) -> bool) -> Shows {
@@ -284,8 +341,10 @@ fn as_if_active(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> O
 async fn calls(shared: &Shared, space: &Space, ids: &BTreeSet<RecordId>) -> Result<Vec<Call>, EngineError> {
     let mut calls = Vec::new();
     for id in ids {
+        let mut ended = shared.store.ended_calls(space, id).await?;
         for (intent, outcome) in shared.store.intents_of(space, id, CALLS).await? {
             calls.push(Call {
+                ended: ended.remove(&intent.id),
                 intent: intent.id,
                 at: intent.at,
                 action: intent.change.action,
@@ -336,6 +395,7 @@ async fn left_there(
         shows: Shows::Nothing(why),
         looked: shared.now(),
         calls: calls(shared, space, ids).await?,
+        still_holds: BTreeSet::new(),
         owed: None,
     })
 }

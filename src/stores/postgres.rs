@@ -66,6 +66,7 @@ use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
 use crate::model::identity::Identity;
 use crate::model::ids::CycleId;
+use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
@@ -440,6 +441,15 @@ impl Store for PostgresStore {
     ) -> Result<Vec<(Intent, Option<OutcomeResult>)>, StoreError> {
         let (space, record) = (space.clone(), record.clone());
         self.read(async move |inner, db| read::intents_of(db, &inner.keys, (&space, &record), limit).await).await
+    }
+
+    async fn ended_calls(
+        &self,
+        space: &Space,
+        record: &RecordId,
+    ) -> Result<BTreeMap<IntentId, DateTime<Utc>>, StoreError> {
+        let (space, record) = (space.clone(), record.clone());
+        self.read(async move |_, db| read::ended_calls(db, &space, &record).await).await
     }
 
     async fn audit(

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
 use rosterd::engine::EngineError;
 use rosterd::engine::Running;
+use rosterd::engine::receipt::Verdict;
 use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
 use rosterd::model::decision::Decision;
@@ -264,7 +268,7 @@ async fn a_clock_set_forward_lets_nobody_revoke_more() {
     for number in 0..20 {
         revoke(&rig, &format!("u-{number:04}")).await;
     }
-    rig.clock.step(chrono::TimeDelta::days(2));
+    rig.clock.step(TimeDelta::days(2));
     rig.pass(Duration::from_secs(10)).await;
     let refused = rig.engine.decide(word(&rig, DecisionKind::Revoke, "u-0020")).await;
     assert!(matches!(refused, Err(EngineError::TooMany(_))), "{refused:?}");
@@ -282,4 +286,62 @@ async fn a_misspelt_user_is_refused_and_a_linked_one_who_is_gone_is_not() {
     rig.declare(documents(users(9), [keeping("app")])).await;
     revoke(&rig, "a").await;
     assert_eq!(state(&rig, "a"), AccountState::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_says_what_each_rule_means_for_who_left() {
+    let cases = [
+        (Ending::Disable, Verdict::OutEverywhere, false),
+        (Ending::Suspend, Verdict::OutEverywhere, false),
+        (Ending::Delete, Verdict::OutEverywhere, false),
+        (Ending::Strip, Verdict::HasAccess, true),
+        (Ending::List, Verdict::HasAccess, true),
+        (Ending::Keep, Verdict::HasAccess, true),
+    ];
+    for (ending, verdict, meant) in cases {
+        for gone in [false, true] {
+            let mut app = target("app");
+            app.account.on_out_of_scope = ending;
+            app.account.on_gone = ending;
+            let rig = Rig::started(documents([user("a"), user("b")], [app.clone()])).await;
+            let out = User { roles: Vec::new(), ..user("a") };
+            let left = if gone { vec![user("b")] } else { vec![out, user("b")] };
+            rig.declare(documents(left, [app])).await;
+            let receipt = rig.engine.receipt(&"a".into()).await.unwrap();
+            let told = format!("{ending:?}, gone: {gone}: {receipt:?}");
+            assert_eq!((receipt.verdict, receipt.targets[0].access_is_meant), (verdict, meant), "{told}");
+            let because = &receipt.targets[0].because;
+            assert_eq!(because.contains("leaves the account"), meant, "{told}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_names_the_entitlements_that_a_stripped_account_still_holds() {
+    let mut app = target("app");
+    app.account.on_out_of_scope = Ending::Strip;
+    let admin = User { roles: vec![held("staff"), held("admin")], ..user("a") };
+    let rig = Rig::started(documents([admin], [app.clone()])).await;
+    rig.target("app").inside().deaf_to_groups = true;
+    rig.declare(documents([User { roles: Vec::new(), ..user("a") }], [app])).await;
+    let before = rig.engine.receipt(&"a".into()).await.unwrap();
+    assert_eq!(before.verdict, Verdict::NotConfirmed);
+    rig.target("app").inside().deaf_to_groups = false;
+    rig.pass(Duration::from_mins(5)).await;
+    let after = rig.engine.receipt(&"a".into()).await.unwrap();
+    assert_eq!((after.verdict, after.open.len()), (Verdict::HasAccess, 0), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_tells_when_each_call_ended() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    rig.target("app").inside().latency = Duration::from_secs(7);
+    let asked = rig.now();
+    rig.source.set(Ok(documents([inactive("a")], [target("app")])));
+    rig.pass(Duration::from_mins(1)).await;
+    let receipt = rig.engine.receipt(&"a".into()).await.unwrap();
+    let page = serde_json::to_value(&receipt.targets[0].calls).unwrap();
+    let ended: DateTime<Utc> = page[1]["ended"].as_str().expect("a time").parse().unwrap();
+    assert!(ended - receipt.targets[0].calls[1].at >= TimeDelta::seconds(7), "{page}");
+    assert!(ended > asked && ended < rig.now(), "{page}");
 }

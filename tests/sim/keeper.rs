@@ -21,6 +21,7 @@ use rosterd::model::history::SeenAccount;
 use rosterd::model::history::Standing;
 use rosterd::model::identity::Identity;
 use rosterd::model::ids::CycleId;
+use rosterd::model::ids::IntentId;
 use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
 use rosterd::model::link::Link;
@@ -275,6 +276,15 @@ impl Store for Keeper {
     ) -> Result<Vec<(Intent, Option<OutcomeResult>)>, StoreError> {
         self.readable().await?;
         self.kept.intents_of(space, record, limit).await
+    }
+
+    async fn ended_calls(
+        &self,
+        space: &Space,
+        record: &RecordId,
+    ) -> Result<BTreeMap<IntentId, DateTime<Utc>>, StoreError> {
+        self.readable().await?;
+        self.kept.ended_calls(space, record).await
     }
 
     async fn audit(

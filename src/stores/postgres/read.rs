@@ -15,6 +15,7 @@ use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
 use crate::model::ids::CycleId;
+use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
@@ -103,6 +104,17 @@ pub(super) async fn intents_of(
         Ok((intent, outcome))
     };
     rows.into_iter().map(read).collect()
+}
+
+pub(super) async fn ended_calls(
+    db: &mut PgConnection,
+    space: &Space,
+    record: &RecordId,
+) -> Result<BTreeMap<IntentId, DateTime<Utc>>, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(BTreeMap::new()) };
+    let sql = "SELECT id, outcome_at FROM intent WHERE space = $1 AND record = $2 AND outcome_at IS NOT NULL";
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(space).bind(record.as_str()).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(id, at)| (id.into(), DateTime::from_timestamp_nanos(at))).collect())
 }
 
 pub(super) async fn owned_active(db: &mut PgConnection, space: &Space) -> Result<u64, Fault> {

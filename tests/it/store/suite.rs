@@ -360,6 +360,9 @@ pub(crate) async fn intents_stay_open_until_their_outcome(store: &impl Store) {
     let history = store.intents_of(&space(), &"u-1".into(), 2).await.unwrap();
     assert_eq!(history, vec![(intents[2].clone(), Some(refused)), (intents[1].clone(), None)]);
     assert_eq!(store.intents_of(&space(), &"u-2".into(), 2).await.unwrap(), Vec::new());
+    let ended = store.ended_calls(&space(), &"u-1".into()).await.unwrap();
+    assert_eq!(ended, BTreeMap::from([("i-1".into(), at(9)), ("i-3".into(), at(9))]));
+    assert_eq!(store.ended_calls(&space(), &"u-2".into()).await.unwrap(), BTreeMap::new());
 }
 
 pub(crate) async fn intents_are_counted_by_thing_and_time_whatever_became_of_them(store: &impl Store) {

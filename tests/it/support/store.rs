@@ -54,6 +54,7 @@ pub(crate) struct Inside {
     pub(crate) identities: Vec<(Space, Identity)>,
     pub(crate) intents: Vec<Intent>,
     pub(crate) outcomes: BTreeMap<IntentId, OutcomeResult>,
+    ended: BTreeMap<IntentId, DateTime<Utc>>,
     pub(crate) events: Vec<AuditEvent>,
     pub(crate) cycles: BTreeMap<CycleId, CycleRecord>,
     /// Intents, outcomes and decisions that were committed without an audit event (L8).
@@ -134,7 +135,10 @@ impl Inside {
             Write::Permit(permit, Some(at)) => drop(self.permits.insert(permit, at)),
             Write::Permit(permit, None) => drop(self.permits.remove(&permit)),
             Write::Clock(kept) => self.clock = kept,
-            Write::Outcome(id, outcome, _) => drop(self.outcomes.insert(id, outcome)),
+            Write::Outcome(id, outcome, at) => {
+                self.ended.insert(id.clone(), at);
+                self.outcomes.insert(id, outcome);
+            }
             Write::Snapshot(snapshot) => self.snapshots.push(snapshot),
             Write::Cause(key, Some(cause)) => drop(self.causes.entry(key).or_insert(cause)),
             Write::Cause(key, None) => drop(self.causes.remove(&key)),
@@ -357,6 +361,16 @@ impl Store for MemoryStore {
         let mine =
             inside.intents.iter().rev().filter(|intent| intent.space == *space && intent.change.record == *record);
         Ok(mine.take(limit).map(|intent| (intent.clone(), inside.outcomes.get(&intent.id).cloned())).collect())
+    }
+
+    async fn ended_calls(
+        &self,
+        space: &Space,
+        record: &RecordId,
+    ) -> Result<BTreeMap<IntentId, DateTime<Utc>>, StoreError> {
+        let inside = self.open();
+        let mine = inside.intents.iter().filter(|intent| intent.space == *space && intent.change.record == *record);
+        Ok(mine.filter_map(|intent| Some((intent.id.clone(), *inside.ended.get(&intent.id)?))).collect())
     }
 
     async fn audit(&self, _: Option<&TargetName>, _: u64, _: usize) -> Result<Vec<ChainedEvent>, StoreError> {
