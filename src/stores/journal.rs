@@ -359,7 +359,9 @@ mod tests {
         let path = folder.path().join("small.journal");
         let mut inside = Inside::open(&path, keys(), 20_000).unwrap();
         let names: Vec<_> = (0..12).map(|number| format!("i{number}")).collect();
-        names.iter().for_each(|name| inside.append(vec![intent(name)]).unwrap());
+        for name in &names {
+            inside.append(vec![intent(name)]).unwrap();
+        }
         let before = std::fs::read(&path).unwrap();
         inside.forget(&names[..11].iter().map(|name| name.as_str().into()).collect()).unwrap();
         let after = std::fs::read(&path).unwrap();

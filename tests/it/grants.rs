@@ -79,6 +79,32 @@ fn account(rig: &Rig) -> AccountId {
     rig.target("app").by_name("a@acme.example").unwrap().id
 }
 
+fn over_scim(source: &Arc<MemorySource>) -> Engine {
+    Engine::new(Parts {
+        store: Arc::new(MemoryStore::default()),
+        clock: Arc::new(SystemClock),
+        metrics: Arc::new(Metrics::new()),
+        source: Arc::<MemorySource>::clone(source),
+        connectors: Arc::new(|target| {
+            let bearer = Some(Secret::new(TOKEN.to_owned()));
+            let wiring = scim::Wiring { bearer, observer: Arc::new(|_, _, _| {}), clock: Arc::new(SystemClock) };
+            scim::build(&target.settings, &target.endpoint, wiring).map_err(|error| error.to_string())
+        }),
+        max_shrink_percent: 20,
+    })
+}
+
+/// Cycles until nobody is in the group, or for ten seconds.
+async fn until_empty(engine: &Engine, server: &FakeScim, group: &str) {
+    for _ in 0..100 {
+        engine.sync(&"app".into(), SyncRequest::default()).await.unwrap();
+        if server.members(group).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_group_given_by_a_call_that_failed_at_the_next_group_is_taken_from_a_leaver() {
     rosterd::http::install_crypto();
@@ -90,18 +116,7 @@ async fn a_group_given_by_a_call_that_failed_at_the_next_group_is_taken_from_a_l
         let endpoint = json!({"url": server.url, "auth": {"bearer": {"secret": "token"}}});
         app.endpoint = Node { value: endpoint, ..Node::default() };
         let source = Arc::new(MemorySource::new(declared([user("a")], &app)));
-        let engine = Engine::new(Parts {
-            store: Arc::new(MemoryStore::default()),
-            clock: Arc::new(SystemClock),
-            metrics: Arc::new(Metrics::new()),
-            source: Arc::<MemorySource>::clone(&source),
-            connectors: Arc::new(|target| {
-                let bearer = Some(Secret::new(TOKEN.to_owned()));
-                let wiring = scim::Wiring { bearer, observer: Arc::new(|_, _, _| {}), clock: Arc::new(SystemClock) };
-                scim::build(&target.settings, &target.endpoint, wiring).map_err(|error| error.to_string())
-            }),
-            max_shrink_percent: 20,
-        });
+        let engine = over_scim(&source);
         engine.start(Running::Once).await.unwrap();
         drop(engine.sync(&"app".into(), SyncRequest::default()).await.unwrap());
         // The first group is given; from then on nothing is, not even when it is tried again.
@@ -117,13 +132,7 @@ async fn a_group_given_by_a_call_that_failed_at_the_next_group_is_taken_from_a_l
         assert_eq!((server.members("g-admin").len(), server.members("g-second").len()), (1, 0), "{status}");
         source.set(Ok(declared([user("a")], &app)));
         engine.reload().await.unwrap();
-        for _ in 0..100 {
-            engine.sync(&"app".into(), all()).await.unwrap();
-            if server.members("g-admin").is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        until_empty(&engine, &server, "g-admin").await;
         assert_eq!(server.members("g-admin"), Vec::<String>::new(), "{status}: what was given is known as ours");
         engine.stop().await;
     }

@@ -108,7 +108,7 @@ impl Scim {
     ) -> Result<Account, ConnectorError> {
         let mut gave = false;
         let updated = self.update_in_steps(shape, edit, (add, remove), &mut gave).await;
-        updated.map_err(|error| if gave { partly(error) } else { error })
+        updated.map_err(|error| after(gave, error))
     }
 
     /// The calls of one change, one after the other. `gave` tells whether any gave something that the
@@ -182,8 +182,8 @@ impl Scim {
             } else if fault::refuses_path(&answer) {
                 return Ok(Patched::SendWhole);
             } else {
-                let error = fault::of_write(&answer);
-                return Err(if written && !edit.add_roles.is_empty() { partly(error) } else { error });
+                let gave = written && !edit.add_roles.is_empty();
+                return Err(after(gave, fault::of_write(&answer)));
             }
         }
         Ok(Patched::Done(resource))
@@ -283,9 +283,12 @@ fn groups(memberships: &BTreeSet<Membership>) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A change that gave something before it failed: only a look tells what it gave, however clear the
-/// error of the later call is.
-fn partly(error: ConnectorError) -> ConnectorError {
+/// What the error of a later call means for a change that `gave` something before: only a look tells
+/// what, however clear the error is.
+fn after(gave: bool, error: ConnectorError) -> ConnectorError {
+    if !gave {
+        return error;
+    }
     ConnectorError { class: ErrorClass::Uncertain, message: format!("made in part: {}", error.message), ..error }
 }
 

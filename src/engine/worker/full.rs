@@ -62,7 +62,15 @@ pub(super) struct FullDone {
     elsewhere: bool,
     /// When the listing began.
     begun: Instant,
-    result: Result<(Planned, Vec<String>, BTreeMap<AccountId, Account>), ConnectorError>,
+    result: Result<Listed, ConnectorError>,
+}
+
+/// What a listing gave.
+struct Listed {
+    planned: Planned,
+    violations: Vec<String>,
+    /// Accounts that a creation of unknown end may have made.
+    made: BTreeMap<AccountId, Account>,
 }
 
 impl Worker {
@@ -95,7 +103,7 @@ impl Worker {
                 other?.map_or(Ok(()), Err)?;
                 let (planned, made) = view.observe_seeking(None, &creations).await?;
                 let violations = view.violations(&planned);
-                Ok((planned, violations, made))
+                Ok(Listed { planned, violations, made })
             };
             let result = contained(ErrorClass::Transient, planning).await;
             FullDone { cycle, trigger, only, elsewhere, begun, result }
@@ -121,14 +129,14 @@ impl Worker {
         }
         match result {
             Err(error) => self.not_listed(&cycle, trigger, &error),
-            Ok((_, violations, _)) if !violations.is_empty() => {
+            Ok(Listed { violations, .. }) if !violations.is_empty() => {
                 let words = violations.join("; ");
                 tracing::error!(target = %self.handle.target.name, %words, "a plan broke its own laws and is not applied");
                 let report =
                     format!("the plan broke a law of its own and was not applied ({words}); please report this");
                 self.end_cycle(&cycle, Some(report));
             }
-            Ok((planned, _, made)) => {
+            Ok(Listed { planned, made, .. }) => {
                 self.resolve_by_listing(&planned.plan, made, begun);
                 self.take_plan(&cycle, planned, only.as_deref()).await;
             }

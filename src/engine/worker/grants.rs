@@ -88,7 +88,9 @@ impl Worker {
     /// The commit took them.
     pub(super) fn keep_booked(&mut self, links: Vec<Link>) {
         if let Some(place) = self.place.as_mut() {
-            links.into_iter().for_each(|link| place.put_link(link));
+            for link in links {
+                place.put_link(link);
+            }
         }
     }
 

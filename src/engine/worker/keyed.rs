@@ -308,8 +308,8 @@ impl Worker {
             let link = links.get(&record).cloned();
             let desired = self.table.desired().get(&record).cloned();
             self.looking.insert(record.clone(), Looking { lane, dirty });
-            let late = link.as_ref().and_then(|link| self.late.creation(&link.account));
-            let open = self.open.get(&record).map(|intent| &intent.change).or(late).cloned();
+            let creation = link.as_ref().and_then(|link| self.late.creation(&link.account));
+            let open = self.open.get(&record).map(|intent| &intent.change).or(creation).cloned();
             subjects.push(Subject { record, link, desired, open });
         }
         self.looking_lanes.insert(lane);
