@@ -305,7 +305,7 @@ async fn a_receipt_says_what_each_rule_means_for_who_left() {
             app.account.on_gone = ending;
             let rig = Rig::started(documents([user("a"), user("b")], [app.clone()])).await;
             let out = User { roles: Vec::new(), ..user("a") };
-            let left = if gone { vec![user("b")] } else { vec![out, user("b")] };
+            let left = (!gone).then_some(out).into_iter().chain([user("b")]);
             rig.declare(documents(left, [app])).await;
             let receipt = rig.engine.receipt(&"a".into()).await.unwrap();
             let told = format!("{ending:?}, gone: {gone}: {receipt:?}");
