@@ -287,7 +287,7 @@ impl Worker {
         records.retain(|record| {
             // Only a look tells what became of an open call, and listings wait for it.
             let asked = self.dirty.get(record).is_some_and(|dirty| dirty.cycle.is_some());
-            let stays = asked || self.open.contains_key(record);
+            let stays = asked || self.has_open_call(record);
             if !stays {
                 self.dirty.remove(record);
             }
