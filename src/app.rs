@@ -173,6 +173,7 @@ pub struct App {
     pub fresh: bool,
     /// Who holds it may do everything.
     pub token: Secret,
+    store: Arc<dyn Store>,
     api: Arc<Api>,
     beside: Beside,
     /// Ends with the command that only looked.
@@ -200,8 +201,9 @@ impl App {
         let view: Arc<dyn DirectoryView> = Arc::clone(&directory) as _;
         let makers = connectors::Makers { vault, directory, metrics: Arc::clone(&metrics), clock: Arc::clone(&clock) };
         let source = sources::of(&settings)?;
+        let store = Arc::clone(&opened.store);
         let parts = Parts {
-            store: Arc::clone(&opened.store),
+            store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             source: Arc::clone(&source),
@@ -229,7 +231,7 @@ impl App {
         }
         let token = Secret::new(minted.secret.expose_secret());
         let api = Arc::new(Api::new(api).signing(opened.keys));
-        Ok(Self { settings, engine, source, fresh, token, api, beside, _nowhere: opened.nowhere })
+        Ok(Self { settings, engine, source, fresh, token, store, api, beside, _nowhere: opened.nowhere })
     }
 
     /// The routes, for asking inside this process.
@@ -256,9 +258,10 @@ impl App {
         Ok(Serving { address: format!("http://{address}"), cancel, tasks })
     }
 
-    /// Lets calls in flight end and records what came of them.
+    /// Lets calls in flight end, records what came of them, and leaves a store whose copy is whole.
     pub async fn stop(self) {
         self.engine.stop().await;
+        self.store.close().await;
         self.beside.leave();
     }
 }

@@ -335,4 +335,7 @@ pub trait Store: Send + Sync {
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError>;
     /// Every token, by name.
     async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+    /// Waits for work that is under way and gives the store up, with nothing left beside it: a copy
+    /// that is made now is whole. A store that leaves nothing anyway may do without.
+    async fn close(&self) {}
 }

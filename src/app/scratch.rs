@@ -265,6 +265,10 @@ impl Store for Scratch {
         self.inner.audit(target, from, limit).await
     }
 
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     async fn chains(&self) -> Result<Vec<Option<TargetName>>, StoreError> {
         self.inner.chains().await
     }

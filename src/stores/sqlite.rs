@@ -195,6 +195,10 @@ impl SqliteStore {
                 let reader = reader.as_mut().ok_or_else(closed)?;
                 let told = |fault: Fault| fault.into_error(&inner.path);
                 inner.present.check().map_err(told)?;
+                // While something of ours writes, the file changes by that.
+                if let Ok(_still) = inner.writer.try_lock() {
+                    inner.present.untouched().map_err(told)?;
+                }
                 job(&inner, reader).await.map_err(told)
             })
         };
@@ -213,9 +217,15 @@ impl SqliteStore {
                 let writer = writer.as_mut().ok_or_else(closed)?;
                 let told = |fault: Fault| fault.into_error(&inner.path);
                 inner.present.check().map_err(told)?;
-                let done = job(&inner, writer).await.map_err(told)?;
+                inner.present.untouched().map_err(told)?;
+                let done = job(&inner, writer).await;
                 // What went to a deleted file while it was written is not kept either.
-                inner.present.check().map_err(told)?;
+                let present = inner.present.check();
+                if present.is_ok() {
+                    inner.present.settle();
+                }
+                let done = done.map_err(told)?;
+                present.map_err(told)?;
                 Ok(done)
             })
         };
@@ -246,6 +256,10 @@ fn stopped(error: &JoinError) -> StoreError {
 impl Store for SqliteStore {
     fn fence(&self) -> Fence {
         self.fence
+    }
+
+    async fn close(&self) {
+        Self::close(self).await;
     }
 
     async fn commit(&self, writes: Vec<Write>, fence: Fence) -> Result<(), StoreError> {

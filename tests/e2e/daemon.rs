@@ -39,11 +39,13 @@ impl Daemon {
         told(&mut command);
         let mut process = command.spawn().expect("it runs");
         let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().expect("a client");
-        let note = world.folder.path().join("state/rosterd.run");
+        // Beside the store, or beside the configuration where the store is a database.
+        let notes = ["state/rosterd.run", "rosterd.run"].map(|note| world.folder.path().join(note));
         let url = eventually("the daemon is ready", async || {
             let log = fs::read_to_string(&log).unwrap_or_default();
             assert!(process.try_wait().expect("a process").is_none(), "the daemon ended: {log}");
-            let note: Value = serde_json::from_str(&fs::read_to_string(&note).ok()?).ok()?;
+            let note = notes.iter().find_map(|note| fs::read_to_string(note).ok())?;
+            let note: Value = serde_json::from_str(&note).ok()?;
             let url = note["server"].as_str()?.to_owned();
             let ready = client.get(format!("{url}/readyz")).send().await.ok()?;
             ready.status().is_success().then_some(url)
@@ -70,6 +72,13 @@ impl Daemon {
     pub(crate) async fn generation(&self) -> u64 {
         let status: Value = serde_json::from_str(&self.text("/api/v1/status").await).expect("JSON");
         status["source"]["generation"].as_u64().expect("a number")
+    }
+
+    /// Whether it is ready, and what it says of it.
+    pub(crate) async fn ready(&self) -> (bool, Value) {
+        let answer = self.client.get(format!("{}/readyz", self.url)).send().await.expect("an answer");
+        let well = answer.status().is_success();
+        (well, serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON"))
     }
 
     async fn text(&self, path: &str) -> String {

@@ -13,6 +13,8 @@ mod chance;
 #[cfg(test)]
 mod daemon;
 #[cfg(test)]
+mod database;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod groups;
@@ -23,7 +25,13 @@ mod kinds;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod lost_store;
+#[cfg(test)]
 mod other_hands;
+#[cfg(test)]
+#[path = "../it/support/postgres.rs"]
+#[expect(dead_code, reason = "shared with the other suite, which also cuts lines to the server")]
+mod postgres;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::stores::sqlite::chains;
 use crate::stores::sqlite::doubt;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::lock::Lease;
+use crate::stores::sqlite::present;
 use crate::stores::sqlite::present::Present;
 use crate::stores::sqlite::present::beside;
 use crate::stores::sqlite::write::Writer;
@@ -57,7 +58,8 @@ pub(super) struct Opened {
 /// Opens the store at `path` or makes it.
 pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<Opened, Fault> {
     look(&path)?;
-    let lease = Lease::take(&path, actor)?;
+    let mut lease = Lease::take(&path, actor)?;
+    present::is_one(&path, lease.former())?;
     make_private(&path)?;
     let mut db = options(&path).connect().await?;
     migrate(&mut db).await?;
@@ -72,9 +74,10 @@ pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<
     for _ in 0..READERS {
         readers.push(options(&path).read_only(true).connect().await?);
     }
+    let present = Present::of(&path);
+    lease.leave(&present.line())?;
     let mut writer = Writer::new(db, lease, ends, audit.export);
     writer.export_heads(&heads);
-    let present = Present::of(&path);
     Ok(Opened { keys, id, heads, present, audit_note: audit.note, writer, readers, fence, warnings: audit.warnings })
 }
 

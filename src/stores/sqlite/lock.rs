@@ -15,7 +15,11 @@ use crate::stores::sqlite::fault::Fault;
 /// Held for the life of a store; the system gives it up when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lease {
-    _file: File,
+    file: File,
+    /// Who holds it.
+    holder: String,
+    /// What the process before left in the second line.
+    former: String,
 }
 
 impl Lease {
@@ -36,11 +40,27 @@ impl Lease {
                 )));
             }
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{} {actor}", std::process::id())?;
-        file.flush()?;
-        Ok(Self { _file: file })
+        let mut text = String::new();
+        // A text that is none is one that nobody left.
+        let former = file.read_to_string(&mut text).ok().and_then(|_| text.lines().nth(1)).unwrap_or_default();
+        let former = former.to_owned();
+        let mut lease = Self { file, holder: format!("{} {actor}", std::process::id()), former: former.clone() };
+        lease.leave(&former)?;
+        Ok(lease)
+    }
+
+    /// What the process that held it last left for this one.
+    pub(super) fn former(&self) -> &str {
+        &self.former
+    }
+
+    /// Leaves a line for whoever holds it next.
+    pub(super) fn leave(&mut self, line: &str) -> Result<(), Fault> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        write!(self.file, "{}\n{line}\n", self.holder)?;
+        self.file.flush()?;
+        Ok(())
     }
 }
 
@@ -55,7 +75,11 @@ fn beside(path: &Path) -> PathBuf {
 fn held(path: &Path, file: &mut File) -> String {
     let mut text = String::new();
     let holder = match file.read_to_string(&mut text) {
-        Ok(_) => text.trim().split_once(' ').map(|(pid, actor)| format!("process {pid} ({actor})")),
+        Ok(_) => text
+            .lines()
+            .next()
+            .and_then(|line| line.split_once(' '))
+            .map(|(pid, actor)| format!("process {pid} ({actor})")),
         Err(_) => None,
     };
     format!(

@@ -20,7 +20,6 @@ use crate::store::sqlite::five_events;
 use crate::store::sqlite::fresh;
 use crate::store::sqlite::open;
 use crate::store::sqlite::refusal;
-use crate::store::sqlite::tamper;
 use crate::store::suite::event;
 use crate::store::suite::link;
 use crate::store::suite::space;
@@ -95,18 +94,50 @@ fn overwrite(path: &Path) {
 }
 
 #[tokio::test]
-async fn bytes_overwritten_in_mid_file_get_a_clear_word_from_reads_and_commits() {
+async fn bytes_overwritten_in_mid_file_get_a_clear_word() {
     let (store, folder) = fresh().await;
     commit(&store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
     store.close().await;
-    let store = open(folder.path()).await.unwrap();
-    tamper(folder.path(), "PRAGMA wal_checkpoint(TRUNCATE)").await;
     overwrite(&folder.path().join("rosterd.db"));
+    let text = refusal(folder.path()).await;
+    assert!(text.contains("is damaged") && text.contains("put back a copy"), "{text}");
+}
+
+#[tokio::test]
+async fn bytes_put_into_the_file_in_mid_run_are_not_believed_by_reads_or_commits() {
+    let (store, folder) = fresh().await;
+    commit(&store, vec![Write::Link(space(), link("u-1", "a-1"))]).await;
+    store.close().await;
+    let (file, copy) = (folder.path().join("rosterd.db"), folder.path().join("copy"));
+    fs::copy(&file, &copy).unwrap();
+    let store = open(folder.path()).await.unwrap();
+    commit(&store, vec![Write::Link(space(), link("u-2", "a-2"))]).await;
+    // As `cp` does: the very file, with other bytes.
+    fs::copy(&copy, &file).unwrap();
     let read = store.tokens().await.unwrap_err();
-    assert!(read.to_string().contains("is damaged") && read.to_string().contains("put back a copy"), "{read}");
-    assert!(away(&store).await.contains("is damaged"));
+    assert!(read.is_away() && read.to_string().contains("was written by another program"), "{read}");
+    let text = away(&store).await;
+    assert!(text.contains("put back the newest copy") && text.contains("rosterd enforce TARGET"), "{text}");
     let verdict = store.verify_audit().await.unwrap_err();
     assert!(verdict.is_away(), "{verdict}");
+}
+
+#[tokio::test]
+async fn moving_the_log_into_the_file_is_no_other_programs_doing() {
+    let (store, folder) = fresh().await;
+    let file = folder.path().join("rosterd.db");
+    let before = fs::metadata(&file).unwrap().len();
+    // Until SQLite has done it several times, within our own commits.
+    let mut round = 0;
+    while fs::metadata(&file).unwrap().len() < before + 4_000_000 {
+        let account = |number: usize| format!("{}-{round}-{number}", "a".repeat(200));
+        let links = (0..500).map(|number| link(&format!("u-{round}-{number}"), &account(number)));
+        let links = links.map(|link| Write::Link(space(), link));
+        commit(&store, links.collect()).await;
+        assert_eq!(store.tokens().await.unwrap().len(), 0);
+        round += 1;
+        assert!(round < 500, "the log is never moved");
+    }
 }
 
 #[tokio::test]
