@@ -5,6 +5,7 @@
 //! snapshot that stays in force act by themselves, because projecting reads the time.
 
 mod cause;
+pub mod ends;
 mod narrow;
 pub mod policy;
 mod triples;
@@ -26,6 +27,8 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::snapshot::Snapshot;
 use crate::project::Projector;
+
+pub use crate::accept::cause::explicit_words;
 
 /// Fewer lost accounts and entitlements than this are no shrinking: a small list must stay
 /// editable, and one person leaving a team of four is 25 %.
@@ -103,7 +106,7 @@ pub fn judge(
     let next = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
     let comparison = measure(&next);
     let base = comparison.before.level().max(highest_level.unwrap_or_default());
-    let lost = comparison.lost(projectors, previous, base, now);
+    let lost = comparison.lost(projectors, previous, &next, base, now);
     let shrinks = lost >= SHRINK_FROM && u128::from(lost) * 100 > u128::from(base) * u128::from(max_shrink_percent);
     if shrinks && !shrink_accepted.contains(&documents.digest) {
         let narrowed = narrow::narrowed(previous, documents);
@@ -161,11 +164,18 @@ impl Comparison {
         Self { before, after }
     }
 
-    /// How much the load takes away: what it drops itself, or, where it drops anything, what is
-    /// missing from the highest level of the day. What ended by its own date in that day is not
-    /// the load's doing.
-    fn lost(&self, projectors: &[Arc<Projector>], previous: &Snapshot, base: u64, now: DateTime<Utc>) -> u64 {
-        let dropped = self.before.without(&self.after);
+    /// How much the load takes away: what it drops itself, at once or by end dates that it sets, or,
+    /// where it drops anything, what is missing from the highest level of the day. What ended by its
+    /// own date in that day is not the load's doing.
+    fn lost(
+        &self,
+        projectors: &[Arc<Projector>],
+        previous: &Snapshot,
+        next: &Snapshot,
+        base: u64,
+        now: DateTime<Utc>,
+    ) -> u64 {
+        let dropped = self.before.without(&self.after) + ends::lost_later(projectors, previous, next, now);
         let missing = base.saturating_sub(self.after.level());
         if dropped == 0 || missing <= dropped {
             return dropped;

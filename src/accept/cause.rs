@@ -20,15 +20,18 @@ use crate::project::Projector;
 
 /// From so many users on, one kind of edit is somebody's script, not somebody's leaving
 /// (`bulkFrom`).
-const BULK_FROM: usize = 10;
+pub(crate) const BULK_FROM: usize = 10;
 
 /// The edits of a user's own document that end access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Edit {
     Deactivated,
     EndsEarlier,
+    StartsLater,
     RoleTakenOut,
     TeamTakenOut,
+    /// Any other by which access is lost.
+    Other,
 }
 
 /// What a load does to one user.
@@ -92,7 +95,12 @@ fn losses<'a>(
                 let edited = own_edits_only(old, new);
                 let (kept, undecided) = triples::of_user(projectors, &edited, &previous.roles, now);
                 let own = |triple: &&(_, _)| !kept.contains(*triple) && !undecided.contains(&triple.0);
-                (lost.iter().filter(own).cloned().collect(), edits(old, new))
+                let own: Granted = lost.iter().filter(own).cloned().collect();
+                let mut edits = edits(old, new);
+                if !own.is_empty() && edits.is_empty() {
+                    edits.insert(Edit::Other);
+                }
+                (own, edits)
             }
             // The document is gone: nobody said anything about this user.
             _ => (Granted::new(), BTreeSet::new()),
@@ -117,13 +125,36 @@ fn edits(old: &User, new: &User) -> BTreeSet<Edit> {
         let same = new.roles.iter().filter(|other| other.name == role.name);
         same.clone().next().is_some() && same.clone().all(|other| earlier(role.valid.until, other.valid.until))
     });
+    let later = |before: Option<DateTime<Utc>>, after: Option<DateTime<Utc>>| {
+        after.is_some_and(|after| before.is_none_or(|before| after > before))
+    };
+    let role_starts = old.roles.iter().any(|role| {
+        let same = new.roles.iter().filter(|other| other.name == role.name);
+        same.clone().next().is_some() && same.clone().all(|other| later(role.valid.from, other.valid.from))
+    });
     let found = [
         (Edit::Deactivated, old.active && !new.active),
         (Edit::EndsEarlier, role_ends || earlier(old.valid.until, new.valid.until)),
+        (Edit::StartsLater, role_starts || later(old.valid.from, new.valid.from)),
         (Edit::RoleTakenOut, !held(old).is_subset(&held(new))),
         (Edit::TeamTakenOut, !old.teams.is_subset(&new.teams)),
     ];
     found.into_iter().filter_map(|(edit, happened)| happened.then_some(edit)).collect()
+}
+
+/// Users whose own document says with this load that they are out, and did not before: where a rule or
+/// a missing document took access away earlier and nobody has acted on it yet, this is the clearer word.
+/// Nobody, where a load says so of as many users as a script does.
+pub fn explicit_words(previous: &Snapshot, next: &Snapshot, now: DateTime<Utc>) -> BTreeSet<RecordId> {
+    let renamed: BTreeMap<RecordId, RecordId> =
+        renames(previous, next).into_iter().map(|(old, new)| (new, old)).collect();
+    let says = |(record, user): &(&RecordId, &Arc<User>)| {
+        let before = previous.users.get(renamed.get(*record).unwrap_or(*record));
+        let newly = |out: &dyn Fn(&User) -> bool| out(user) && !before.is_some_and(|before| out(before));
+        newly(&|user| !user.active) || newly(&|user| !user.valid.contains(now))
+    };
+    let words: BTreeSet<RecordId> = next.users.iter().filter(says).map(|(record, _)| record.clone()).collect();
+    if words.len() < BULK_FROM { words } else { BTreeSet::new() }
 }
 
 /// The edits by which so many users lose something that they count as inferred.

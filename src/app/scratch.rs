@@ -58,6 +58,7 @@ pub struct Scratch {
 struct Noted {
     snapshot: Option<AcceptedSnapshot>,
     causes: BTreeMap<CauseKey, Option<Cause>>,
+    mass: BTreeSet<EndDate>,
 }
 
 impl Scratch {
@@ -87,6 +88,7 @@ impl Store for Scratch {
             match write {
                 Write::Snapshot(snapshot) => noted.snapshot = Some(snapshot),
                 Write::Cause(key, cause) => drop(noted.causes.insert(key, cause)),
+                Write::MassEnd(end) => drop(noted.mass.insert(end)),
                 Write::Link(..)
                 | Write::Unlink(..)
                 | Write::Hand(..)
@@ -106,7 +108,6 @@ impl Store for Scratch {
                 | Write::Target(..)
                 | Write::WindowLag(_)
                 | Write::EndDate(..)
-                | Write::MassEnd(_)
                 | Write::Permit(..)
                 | Write::Clock(_)
                 | Write::Audit(_) => {}
@@ -168,7 +169,9 @@ impl Store for Scratch {
     }
 
     async fn mass_ends(&self) -> Result<BTreeSet<EndDate>, StoreError> {
-        self.inner.mass_ends().await
+        let mut mass = self.inner.mass_ends().await?;
+        mass.extend(self.noted().mass.iter().cloned());
+        Ok(mass)
     }
 
     async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {

@@ -7,6 +7,7 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::accept;
 use crate::engine::look::Causes;
 use crate::engine::shared::Shared;
 use crate::model::change::Action;
@@ -17,6 +18,7 @@ use crate::model::projection::NoAccessReason;
 use crate::model::snapshot::Snapshot;
 use crate::model::user::User;
 use crate::store::EndDate;
+use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Write;
 
@@ -55,6 +57,25 @@ pub(crate) fn noted(previous: Option<&Snapshot>, next: &Snapshot, now: DateTime<
     let gone = gone.filter(|(record, _)| !next.users.contains_key(*record)).flat_map(|(_, user)| of_user(user));
     writes.extend(gone.map(|end| Write::EndDate(end, None)));
     writes
+}
+
+/// End dates that one load gave to many users.
+pub(crate) async fn mass(store: &dyn Store) -> Result<BTreeSet<accept::ends::End>, StoreError> {
+    let known = store.mass_ends().await?;
+    Ok(known.into_iter().map(|EndDate { record, role, until }| (record, role, until)).collect())
+}
+
+/// What to remember of end dates that `next` gives to many users at once.
+pub(crate) async fn noted_mass(
+    shared: &Shared,
+    previous: Option<&Snapshot>,
+    next: &Snapshot,
+) -> Result<Vec<Write>, StoreError> {
+    let Some(previous) = previous else { return Ok(Vec::new()) };
+    let known = mass(&*shared.store).await?;
+    let mass = accept::ends::mass(previous, next, &known, shared.judged());
+    let new = mass.difference(&known).cloned();
+    Ok(new.map(|(record, role, until)| Write::MassEnd(EndDate { record, role, until })).collect())
 }
 
 /// Users whose narrowing in `changes` follows from nothing but an end date that was known for a day.

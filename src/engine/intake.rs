@@ -130,6 +130,7 @@ async fn load(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError>
 /// Judges one load, remembers what it changes, and tells the workers.
 async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) -> Result<(), EngineError> {
     let (projectors, broken) = projectors(&documents.targets);
+    forget_stale_causes(shared, &acting(shared)).await?;
     let blocking = documents.problems.iter().filter(|problem| problem.conflict_of.is_none()).count() + broken.len();
     let current = shared.current.load_full();
     let now = shared.judged();
@@ -208,7 +209,39 @@ fn retargeted(shared: &Shared, projectors: &[Arc<Projector>]) -> bool {
     !projectors.iter().all(same)
 }
 
-/// Forgets causes of losses that a changed target made good.
+/// The targets as they act until this load is judged.
+fn acting(shared: &Shared) -> Vec<Arc<Projector>> {
+    lock(&shared.handles).values().map(|handle| Arc::clone(&handle.projector)).collect()
+}
+
+/// The causes that users' own documents make clearer than what was remembered when access was lost.
+async fn clearer(shared: &Shared, previous: Option<&Snapshot>, next: &Snapshot) -> Result<Vec<Write>, EngineError> {
+    let words = previous.map(|previous| accept::explicit_words(previous, next, shared.judged())).unwrap_or_default();
+    let mut writes = Vec::new();
+    if words.is_empty() {
+        return Ok(writes);
+    }
+    for target in shared.store.known_targets().await?.into_keys() {
+        let causes = shared.store.causes(&target).await?;
+        let inferred =
+            causes.into_iter().filter(|(key, cause)| words.contains(&key.record) && *cause == Cause::Inferred);
+        for (key, _) in inferred {
+            writes.extend([Write::Cause(key.clone(), None), Write::Cause(key, Some(Cause::Explicit))]);
+        }
+    }
+    let mut mass = ends::mass(&*shared.store).await?;
+    mass.retain(|(record, ..)| words.contains(record));
+    let Some(previous) = previous else { return Ok(writes) };
+    for projector in acting(shared) {
+        for (record, entitlement) in accept::ends::taken_by(&projector, previous, &mass) {
+            let key = CauseKey { record, target: projector.target().name.clone(), entitlement };
+            writes.extend([Write::Cause(key.clone(), None), Write::Cause(key, Some(Cause::Explicit))]);
+        }
+    }
+    Ok(writes)
+}
+
+/// Forgets causes of losses that were made good, by a changed target or because a validity began.
 async fn forget_stale_causes(shared: &Shared, projectors: &[Arc<Projector>]) -> Result<(), EngineError> {
     let Some(snapshot) = shared.snapshot() else { return Ok(()) };
     let mut remembered = BTreeSet::new();
@@ -294,16 +327,19 @@ async fn remember(
         AuditEvent { at: now, target: None, kind: "snapshot".to_owned(), actor, record: None, cycle: None, details };
     let mut writes = vec![Write::Snapshot(accepted), Write::Audit(event)];
     writes.extend(used);
-    writes.extend(
-        causes.into_iter().map(|((record, target, entitlement), cause)| {
-            Write::Cause(CauseKey { record, target, entitlement }, cause)
-        }),
-    );
+    for ((record, target, entitlement), cause) in causes {
+        let key = CauseKey { record, target, entitlement };
+        // What this load takes was there before it: whatever is remembered is about an earlier loss.
+        writes.push(Write::Cause(key.clone(), None));
+        writes.extend(cause.map(|cause| Write::Cause(key, Some(cause))));
+    }
     let carried = said::carried(shared, &snapshot);
     let anew = !carried.is_empty();
     writes.extend(carried);
     let previous = before.as_ref().map(|current| &*current.snapshot);
+    writes.extend(clearer(shared, previous, &snapshot).await?);
     writes.extend(ends::noted(previous, &snapshot, shared.window_now()));
+    writes.extend(ends::noted_mass(shared, previous, &snapshot).await?);
     shared.store.commit(writes, shared.store.fence()).await?;
     if anew {
         said::hear(shared).await?;

@@ -9,6 +9,7 @@ use chrono::DateTime;
 use chrono::Utc;
 use tokio::sync::mpsc;
 
+use crate::accept;
 use crate::connector::Connector;
 use crate::connector::ConnectorError;
 use crate::connector::Look;
@@ -283,7 +284,7 @@ pub async fn view(
     let target = Arc::clone(&handle.target);
     let space = Space { target: target.name.clone(), environment: target.environment.clone(), realm: probe.realm };
     let links = shared.store.links(&space).await?;
-    let causes = causes(&*shared.store, &target).await?;
+    let causes = causes(&*shared.store, &handle.projector, Some(snapshot)).await?;
     let hands = shared.store.hands(&space).await?;
     let shape = Arc::new(shape(&handle.projector, &links));
     let known = known(shared, &space, &links, (snapshot, &desired)).await?;
@@ -315,9 +316,24 @@ async fn known(
 }
 
 /// Remembered causes of a target, as the planner takes them.
-pub async fn causes(store: &dyn Store, target: &Target) -> Result<Causes, StoreError> {
-    let remembered = store.causes(&target.name).await?;
-    Ok(remembered.into_iter().map(|(key, cause)| ((key.record, key.entitlement), cause)).collect())
+///
+/// What an end date takes that one load gave to many is inferred, unless something clearer was
+/// remembered.
+pub async fn causes(
+    store: &dyn Store,
+    projector: &Arc<Projector>,
+    snapshot: Option<&Snapshot>,
+) -> Result<Causes, StoreError> {
+    let remembered = store.causes(&projector.target().name).await?;
+    let mut causes: Causes =
+        remembered.into_iter().map(|(key, cause)| ((key.record, key.entitlement), cause)).collect();
+    let mass = ends::mass(store).await?;
+    if let Some(snapshot) = snapshot.filter(|_| !mass.is_empty()) {
+        for key in accept::ends::taken_by(projector, snapshot, &mass) {
+            causes.entry(key).or_insert(Cause::Inferred);
+        }
+    }
+    Ok(causes)
 }
 
 /// What users of `snapshot` should have at `now` in the target of `handle`.

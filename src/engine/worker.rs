@@ -519,7 +519,8 @@ impl Worker {
         let (store, target) = (Arc::clone(&self.shared.store), Arc::clone(&self.handle.target));
         let read = async {
             guardrail.decided(&*store, &target.name).await?;
-            Ok((guardrail, look::causes(&*store, &target).await?))
+            let snapshot = self.shared.snapshot();
+            Ok((guardrail, look::causes(&*store, &self.handle.projector, snapshot.as_deref()).await?))
         };
         let read = read.await;
         let read = self.note(read);

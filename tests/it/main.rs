@@ -40,6 +40,8 @@ mod limits;
 #[cfg(test)]
 mod manifest;
 #[cfg(test)]
+mod mass;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod owed;

@@ -262,7 +262,8 @@ impl Worker {
         self.recover(space).await?;
         let store = &*self.shared.store;
         let links = store.links(space).await?;
-        let causes = look::causes(store, &self.handle.target).await?;
+        let snapshot = self.shared.snapshot();
+        let causes = look::causes(store, &self.handle.projector, snapshot.as_deref()).await?;
         let guardrail = Guardrail::of(&self.shared, space, &links).await?;
         let open = store.open_intents(space).await?;
         let standings = store.standings(&self.handle.target.name).await?;

@@ -1,0 +1,142 @@
+//! End dates to come: a date that many users get at once is a removal, though it acts later.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::accept::cause::BULK_FROM;
+use crate::accept::renames;
+use crate::accept::triples;
+use crate::accept::triples::Granted;
+use crate::model::ids::EntitlementName;
+use crate::model::ids::RecordId;
+use crate::model::ids::RoleName;
+use crate::model::snapshot::Snapshot;
+use crate::model::user::User;
+use crate::model::user::Validity;
+use crate::project::Projector;
+
+/// A moment at which access ends by itself: of whom, of which role (`None`: of everything), when.
+pub type End = (RecordId, Option<RoleName>, DateTime<Utc>);
+
+/// The end dates of a load that it gives to so many users that they count as inferred (`bulkFrom`): new
+/// or earlier ones, and others in the place of those that counted so before.
+///
+/// `known` are those that counted so until now. A user who is new with the load has nothing to lose.
+pub fn mass(previous: &Snapshot, next: &Snapshot, known: &BTreeSet<End>, now: DateTime<Utc>) -> BTreeSet<End> {
+    let mut mass = BTreeSet::new();
+    let mut users: BTreeSet<&RecordId> = BTreeSet::new();
+    for (old, new) in edited(previous, next) {
+        let was_mass =
+            |role: Option<&RoleName>| known.iter().any(|(record, of, _)| *record == old.id && of.as_ref() == role);
+        for (role, until) in to_come(new, now) {
+            let was = ends_of(old, role);
+            let Some(was) = was.filter(|was| !was.contains(&Some(until))) else { continue };
+            let earlier = was.iter().all(|was| was.is_none_or(|was| until < was));
+            if earlier || was_mass(role) {
+                users.insert(&new.id);
+                mass.insert((new.id.clone(), role.cloned(), until));
+            }
+        }
+    }
+    if users.len() < BULK_FROM {
+        mass.clear();
+    }
+    let stands = |(record, role, until): &&End| {
+        let user = next.users.get(record);
+        user.and_then(|user| ends_of(user, role.as_ref())).is_some_and(|ends| ends.contains(&Some(*until)))
+    };
+    mass.extend(known.iter().filter(stands).cloned());
+    mass
+}
+
+/// What new or earlier end dates of a load will take away when they come.
+pub(crate) fn lost_later(
+    projectors: &[Arc<Projector>],
+    previous: &Snapshot,
+    next: &Snapshot,
+    now: DateTime<Utc>,
+) -> u64 {
+    let mut lost = 0;
+    for (old, new) in edited(previous, next) {
+        let mut later = Granted::new();
+        for (role, until) in to_come(new, now) {
+            let Some(was) = ends_of(old, role) else { continue };
+            if was.iter().all(|was| was.is_none_or(|was| until < was)) {
+                let (before, _) = triples::of_user(projectors, old, &previous.roles, until);
+                let (after, undecided) = triples::of_user(projectors, new, &next.roles, until);
+                let gone = before.difference(&after).filter(|(target, _)| !undecided.contains(target));
+                later.extend(gone.cloned());
+            }
+        }
+        if !later.is_empty() {
+            // What the load takes away at once is counted as that.
+            let (kept, _) = triples::of_user(projectors, new, &next.roles, now);
+            lost += later.intersection(&kept).count() as u64;
+        }
+    }
+    lost
+}
+
+/// What users of one target lose by nothing but these ends, whether they have come or not.
+pub fn taken_by(
+    projector: &Arc<Projector>,
+    snapshot: &Snapshot,
+    ends: &BTreeSet<End>,
+) -> BTreeSet<(RecordId, Option<EntitlementName>)> {
+    let mut by_record: BTreeMap<&RecordId, Vec<&End>> = BTreeMap::new();
+    for end in ends {
+        by_record.entry(&end.0).or_default().push(end);
+    }
+    let projectors = std::slice::from_ref(projector);
+    let mut taken = BTreeSet::new();
+    for (record, ends) in by_record {
+        let Some(user) = snapshot.users.get(record) else { continue };
+        let mut without = User::clone(user);
+        let is_one = |role: Option<&RoleName>, valid: &Validity| {
+            ends.iter().any(|(_, of, until)| of.as_ref() == role && valid.until == Some(*until))
+        };
+        if is_one(None, &without.valid) {
+            without.valid.until = None;
+        }
+        for held in &mut without.roles {
+            if is_one(Some(&held.name), &held.valid) {
+                held.valid.until = None;
+            }
+        }
+        for (_, _, until) in ends {
+            let (had, _) = triples::of_user(projectors, &without, &snapshot.roles, *until);
+            let (has, _) = triples::of_user(projectors, user, &snapshot.roles, *until);
+            taken.extend(had.difference(&has).map(|(_, name)| (record.clone(), name.clone())));
+        }
+    }
+    taken
+}
+
+/// Users of both snapshots whose document differs, declared renames included.
+fn edited<'a>(previous: &'a Snapshot, next: &'a Snapshot) -> Vec<(&'a User, &'a User)> {
+    let renamed: BTreeMap<RecordId, RecordId> =
+        renames(previous, next).into_iter().map(|(old, new)| (new, old)).collect();
+    let pair = |(record, new): (&RecordId, &'a Arc<User>)| {
+        let old = previous.users.get(renamed.get(record).unwrap_or(record))?;
+        (!Arc::ptr_eq(old, new)).then_some((&**old, &**new))
+    };
+    next.users.iter().filter_map(pair).collect()
+}
+
+/// The ends of a document that are still to come.
+fn to_come(user: &User, now: DateTime<Utc>) -> impl Iterator<Item = (Option<&RoleName>, DateTime<Utc>)> {
+    let whole = user.valid.until.map(|until| (None, until));
+    let roles = user.roles.iter().filter_map(|held| Some((Some(&held.name), held.valid.until?)));
+    whole.into_iter().chain(roles).filter(move |(_, until)| *until > now)
+}
+
+/// Every end that a user has for a role, or altogether; `None`: the role is not held at all.
+fn ends_of(user: &User, role: Option<&RoleName>) -> Option<BTreeSet<Option<DateTime<Utc>>>> {
+    let Some(role) = role else { return Some(BTreeSet::from([user.valid.until])) };
+    let held: BTreeSet<_> = user.roles.iter().filter(|held| held.name == *role).map(|held| held.valid.until).collect();
+    (!held.is_empty()).then_some(held)
+}
