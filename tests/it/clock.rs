@@ -15,6 +15,7 @@ use rosterd::model::user::Validity;
 use tokio::time::Instant;
 
 use crate::support::make::documents;
+use crate::support::make::held;
 use crate::support::make::inactive;
 use crate::support::make::target;
 use crate::support::make::user;
@@ -168,4 +169,119 @@ async fn a_clock_behind_what_the_store_recorded_is_doubted_until_a_person_says_o
     next.engine.trust_clock(trust(&next)).await.unwrap();
     next.pass(Duration::from_hours(2)).await;
     assert!(trusted(&next));
+}
+
+/// Another process over what this one leaves behind, `later`, with the clock as it is.
+async fn restarted(rig: Rig, users: impl IntoIterator<Item = User>, later: Duration) -> Rig {
+    let shown = rig.now();
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    rig.pass(later).await;
+    let next = Rig::over(documents(users, [target("app")]), targets, store);
+    next.clock.step(shown + later - noon());
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    next
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_forgets_no_doubt_of_the_clock() {
+    let leavers = || (0..20).map(|number| until(&format!("u-{number:04}"), TimeDelta::hours(6)));
+    let rig = Rig::started(documents(leavers(), [target("app")])).await;
+    rig.clock.step(TimeDelta::days(365));
+    rig.pass(Duration::from_secs(10)).await;
+    assert!(!trusted(&rig));
+    let rig = restarted(rig, leavers(), Duration::from_mins(5)).await;
+    rig.pass(Duration::from_hours(1)).await;
+    assert_eq!((active(&rig), trusted(&rig)), (20, false));
+    assert!(rig.engine.status().clock.unwrap().contains("rosterd trust-clock"));
+    // And once more: what is not believed twice is no truer.
+    let rig = restarted(rig, leavers(), Duration::from_mins(5)).await;
+    rig.pass(Duration::from_hours(1)).await;
+    assert_eq!((active(&rig), trusted(&rig)), (20, false));
+    rig.clock.step(TimeDelta::days(-365));
+    rig.pass(Duration::from_secs(10)).await;
+    assert_eq!((active(&rig), trusted(&rig)), (20, true), "right again by itself");
+    rig.pass(Duration::from_hours(4)).await;
+    assert_eq!(active(&rig), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_is_written_down_though_no_target_works() {
+    let rig = Rig::started(documents([until("a", TimeDelta::hours(6))], [target("app")])).await;
+    rig.target("app").inside().shut = true;
+    rig.store.open().full = true;
+    rig.clock.step(TimeDelta::days(365));
+    rig.pass(Duration::from_mins(1)).await;
+    rig.store.open().full = false;
+    rig.pass(Duration::from_secs(6)).await;
+    assert!(rig.store.open().clock.doubted.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_word_on_the_clock_stands_after_a_restart() {
+    let rig = Rig::started(documents([until("a", TimeDelta::hours(20))], [target("app")])).await;
+    rig.clock.step(TimeDelta::hours(2));
+    rig.target("app").inside().time = Some((noon(), Instant::now()));
+    rig.pass(Duration::from_mins(10)).await;
+    rig.sync("app").await.unwrap();
+    assert!(!trusted(&rig));
+    rig.engine.trust_clock(trust(&rig)).await.unwrap();
+    let rig = restarted(rig, [until("a", TimeDelta::hours(20))], Duration::from_mins(1)).await;
+    rig.sync("app").await.unwrap();
+    rig.pass(Duration::from_mins(1)).await;
+    assert!(trusted(&rig), "{:?}", rig.engine.status().clock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn windows_stand_where_they_stood_over_a_restart_in_doubt_and_go_on_from_there() {
+    let mut app = target("app");
+    app.limits.narrow_inferred = vec![Window { count: Some(5), percent: None, window: Duration::from_hours(24) }];
+    app.schedule = Some(Schedule::Every(Duration::from_hours(1)));
+    let gone = |count: usize| documents(users(40).into_iter().skip(count), [app.clone()]);
+    let rig = Rig::started(gone(0)).await;
+    rig.declare(gone(5)).await;
+    rig.clock.step(TimeDelta::days(400));
+    rig.pass(Duration::from_mins(1)).await;
+    rig.declare(gone(6)).await;
+    let shown = rig.now();
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    let next = Rig::over(gone(6), targets, store);
+    next.clock.step(shown - noon());
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.pass(Duration::from_hours(30)).await;
+    assert_eq!((active(&next), trusted(&next)), (35, false), "they stand still");
+    next.engine.trust_clock(trust(&next)).await.unwrap();
+    next.pass(Duration::from_hours(22)).await;
+    assert_eq!(active(&next), 35);
+    next.pass(Duration::from_hours(4)).await;
+    assert_eq!(active(&next), 34, "a day that was believed is a day");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_by_a_doubted_clock_that_may_have_ended_by_now() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    rig.clock.step(TimeDelta::days(-365));
+    rig.pass(Duration::from_hours(3)).await;
+    assert!(!trusted(&rig));
+    let mut short = held("admin");
+    short.valid.until = Some(noon() + TimeDelta::hours(2));
+    let granted = User { roles: [user("a").roles, vec![short]].concat(), ..user("a") };
+    let over = until("over", TimeDelta::hours(2));
+    rig.declare(documents([granted.clone(), over.clone(), user("new")], [target("app")])).await;
+    rig.pass(Duration::from_mins(5)).await;
+    let names = |rig: &Rig| {
+        let inside = rig.target("app").inside();
+        inside.accounts.values().map(|account| account.memberships.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&rig).len(), 2, "nobody who may be gone by now gets an account; everybody else does");
+    assert!(rig.target("app").by_name("over@acme.example").is_none());
+    let before = names(&rig);
+    assert!(rig.status("app").failures.values().all(|why| why.contains("nobody knows what time it is")));
+    assert_eq!(rig.status("app").failures.len(), 2);
+    rig.clock.step(TimeDelta::days(365));
+    rig.pass(Duration::from_mins(5)).await;
+    assert_eq!((trusted(&rig), names(&rig)), (true, before), "their time was over indeed");
+    rig.assert_settled("app").await;
 }

@@ -1,8 +1,11 @@
 //! Calls: an intent is committed, the call made, its outcome taken in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
+use chrono::Utc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,13 +24,16 @@ use crate::engine::shared::lock;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::away::Starting;
+use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::limits;
 use crate::engine::worker::outcome;
 use crate::model::change::Action;
 use crate::model::change::Change;
+use crate::model::change::Effect;
 use crate::model::history::Intent;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
+use crate::model::projection::Desired;
 use crate::store::Write;
 
 /// A call under way.
@@ -95,7 +101,7 @@ impl Worker {
         self.paced_until = None;
         while let Some((record, entry)) = self.queue.pop(self.free_lanes(), Instant::now()) {
             let Some(lane) = entry.changes.front().map(|change| Lane::of(change.effect)) else { continue };
-            if self.waits_for_the_clock(&entry) {
+            if self.waits_for_the_clock(&record, &entry) {
                 self.queue.put(record, Entry { due: Instant::now() + CLOCK_PAUSE, ..entry });
                 continue;
             }
@@ -116,10 +122,35 @@ impl Worker {
         }
     }
 
-    /// What cannot be had back is not done by a clock that is doubted (L16).
-    fn waits_for_the_clock(&self, entry: &Entry) -> bool {
-        let deletes = entry.changes.front().is_some_and(|change| change.action == Action::Delete);
-        deletes && !self.shared.clock_is_trusted()
+    /// By a clock that is doubted nothing is done that cannot be had back, and nothing is given that
+    /// may have ended since the last moment that was believed (L16).
+    fn waits_for_the_clock(&mut self, record: &RecordId, entry: &Entry) -> bool {
+        if self.shared.clock_is_trusted() {
+            return false;
+        }
+        let Some(change) = entry.changes.front() else { return false };
+        if change.action == Action::Delete {
+            return true;
+        }
+        if change.effect != Effect::Widens || self.follows_at(change, self.shared.now()) {
+            return false;
+        }
+        let doubt = self.shared.clock_doubt().unwrap_or_default();
+        let why = format!("the access may have ended or not begun, and nobody knows what time it is: {doubt}");
+        self.standing.failures.insert(record.clone(), why.clone());
+        self.settle(&entry.cycle, record, Settled::Failed(why));
+        true
+    }
+
+    /// Whether the newest documents give at `now` what a change gives.
+    fn follows_at(&self, change: &Change, now: DateTime<Utc>) -> bool {
+        let Some(snapshot) = &self.snapshot else { return false };
+        let Some(user) = snapshot.users.get(&change.record) else { return false };
+        let Desired::Account(projection) = self.handle.projector.desired(user, &snapshot.roles, now) else {
+            return false;
+        };
+        let given: BTreeSet<_> = projection.entitlements.into_values().map(|grant| grant.membership).collect();
+        change.granted().is_subset(&given)
     }
 
     /// The write of an entry's first change; where it has none, the user is looked at again.

@@ -29,13 +29,6 @@ const SHRINK_PERCENT: usize = 20;
 /// Seconds by which a clock may be off without anybody noticing.
 const CLOCK_TOLERANCE: Second = 61;
 
-/// While its clock is doubted the engine judges ends by the last moment that it believed, also where
-/// a document that is new since then gives something that has ended by now.
-const DOUBTED_CLOCKS_GIVE: bool = true;
-
-/// A process believes the clock that it began with: a doubt of the former one is not written down.
-const RESTARTS_FORGET_A_DOUBT: bool = true;
-
 type Access = Option<BTreeSet<Membership>>;
 
 /// L1, L12, L16, L18: what a call takes away nobody has any more; what it gives somebody wrote down.
@@ -93,7 +86,7 @@ fn takes(facts: &Facts, target: usize, change: &Change, at: u64, skew: i64) -> O
         return None;
     }
     let stepped = second(at) + skew / 1_000;
-    if RESTARTS_FORGET_A_DOUBT && facts.skew_of_life != 0 {
+    if facts.fooled {
         return None;
     }
     if skew != 0 && facts.in_force(at).any(|declared| follows(declared, stepped)) {
@@ -134,7 +127,7 @@ fn gives(facts: &Facts, target: usize, change: &Change, at: u64, skew: i64) -> O
         return broken("L12", format!("{record} gets access to t{target} and nothing says by what"));
     }
     let moments = [second(at), second(at.saturating_sub(GRACE)), second(at) + skew / 1_000];
-    if skew != 0 && DOUBTED_CLOCKS_GIVE {
+    if facts.fooled {
         return None;
     }
     let follows = |declared: &Declared| {

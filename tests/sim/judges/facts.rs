@@ -109,8 +109,13 @@ pub(crate) struct Facts {
     generation: u64,
     /// The first load of the process that runs: its targets get workers even where it is held.
     pub(crate) first_of_life: Option<Arc<Declared>>,
-    /// How far the wall clock was off when that process began.
-    pub(crate) skew_of_life: i64,
+    /// Since when the clock is as far off as it is.
+    stepped: (u64, i64),
+    /// How far off it was when a process last had the time to notice and to write that down.
+    noticed: i64,
+    /// Whether a process began with a clock that was set and that nobody had noticed before: to it that
+    /// looks like time that passed, and it judges by it from then on.
+    pub(crate) fooled: bool,
     /// What the engine last recorded as everybody's documents.
     current_snapshot: Option<Arc<Snapshot>>,
     /// Digest of the last snapshot that was kept.
@@ -124,6 +129,11 @@ pub(crate) struct Facts {
     /// The intent of the entry that is being judged, where it is a call.
     pub(crate) current: Option<usize>,
 }
+
+/// Milliseconds by which a clock may be off without anybody noticing.
+const UNNOTICED: i64 = 61_000;
+/// How soon a process that records anything has noticed that its clock was set.
+const NOTICES: u64 = 10_000;
 
 /// Seconds of the true clock.
 pub(crate) fn second(at: u64) -> Second {
@@ -164,7 +174,9 @@ impl Facts {
             links: BTreeMap::new(),
             generation: 0,
             first_of_life: None,
-            skew_of_life: 0,
+            stepped: (0, 0),
+            noticed: 0,
+            fooled: false,
             current_snapshot: None,
             snapshot: String::new(),
             highest: 0,
@@ -213,8 +225,21 @@ impl Facts {
         self.intents.iter().rposition(fits)
     }
 
+    /// Whether a process that lives has noticed where the clock stands, and could say so in the store.
+    fn watch_the_clock(&mut self, entry: &Entry) {
+        if self.stepped.1 != entry.skew {
+            self.stepped = (entry.at, entry.skew);
+        }
+        let Event::Committed { writes, durable: true, .. } = &entry.event else { return };
+        let works = writes.iter().any(|write| matches!(write, Write::Intent(_) | Write::Outcome(..) | Write::Cycle(_)));
+        if works && entry.at >= self.stepped.0 + NOTICES {
+            self.noticed = entry.skew;
+        }
+    }
+
     /// Takes an entry in.
     pub(crate) fn after(&mut self, entry: &Entry) {
+        self.watch_the_clock(entry);
         match &entry.event {
             Event::Loaded(Load::Gave(declared)) => self.loaded(declared, entry.at),
             Event::Committed { writes, durable: true, told } => {
@@ -251,7 +276,7 @@ impl Facts {
             }
             Event::Life(_) => {
                 self.first_of_life = None;
-                self.skew_of_life = entry.skew;
+                self.fooled |= (entry.skew - self.noticed).abs() > UNNOTICED;
             }
             Event::Turned { .. }
             | Event::Step(_)
