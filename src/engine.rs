@@ -205,8 +205,9 @@ impl Engine {
         look::plan(&self.shared, target, (snapshot, self.shared.judged()), records).await
     }
 
-    /// The same, as it would be at `at`: what begins and ends until then. Writes nothing, and is no
-    /// plan to be applied.
+    /// The same, as it would be at `at`: what begins and ends until then, by the windows, freezes and
+    /// releases that will stand by then if nothing else is counted. Writes nothing, and is no plan to be
+    /// applied.
     ///
     /// # Errors
     /// [`EngineError::Invalid`] where `at` lies in the past.

@@ -78,10 +78,11 @@ pub(crate) async fn noted_mass(
     Ok(new.map(|(record, role, until)| Write::MassEnd(EndDate { record, role, until })).collect())
 }
 
-/// Users whose narrowing in `changes` follows from nothing but an end date that was known for a day.
+/// Users whose narrowing in `changes` follows from nothing but an end date that was known for a day, so
+/// long from now.
 pub(crate) async fn dated(
     shared: &Shared,
-    snapshot: &Snapshot,
+    (snapshot, ahead): (&Snapshot, TimeDelta),
     causes: &Causes,
     changes: impl Iterator<Item = &Change>,
 ) -> Result<BTreeSet<RecordId>, StoreError> {
@@ -91,7 +92,8 @@ pub(crate) async fn dated(
         return Ok(BTreeSet::new());
     }
     let known = shared.store.end_dates(&arrived.keys().map(|record| (*record).clone()).collect()).await?;
-    let (now, latest) = (shared.now(), shared.window_now() - KNOWN_FOR);
+    let later = |at: DateTime<Utc>| at.checked_add_signed(ahead).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let (now, latest) = (later(shared.now()), later(shared.window_now()) - KNOWN_FOR);
     let long_known = |record: &&RecordId, ended: Ended| {
         let Some(user) = snapshot.users.get(*record) else { return false };
         let ends =

@@ -94,7 +94,7 @@ impl Guardrail {
         Ok(())
     }
 
-    /// Moves what is over a limit into holds.
+    /// Moves what is over a limit into holds, as windows will stand `around.ahead` from now.
     pub async fn guard(
         &self,
         shared: &Shared,
@@ -102,7 +102,7 @@ impl Guardrail {
         plan: Plan,
         around: &Around<'_>,
     ) -> Result<Plan, StoreError> {
-        let now = shared.window_now();
+        let now = shared.window_now().checked_add_signed(around.ahead).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let lengths: BTreeSet<Duration> = target
             .limits
             .windows()
@@ -166,6 +166,8 @@ pub struct Around<'a> {
     pub dated: Cow<'a, BTreeSet<RecordId>>,
     /// Seats that are taken, or will be by what waits.
     pub seats_taken: u64,
-    /// When the freeze of this moment ends.
+    /// When the freeze of that moment ends.
     pub frozen: Option<DateTime<Utc>>,
+    /// How far from now the plan is made for.
+    pub ahead: TimeDelta,
 }

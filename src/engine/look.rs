@@ -374,13 +374,16 @@ pub async fn plan(
     let planned = view.observe(records.as_ref()).await.map_err(LookError::from)?;
     let guardrail = Guardrail::of(shared, &view.space, &view.links).await?;
     let plan = planned.plan;
-    let dated = ends::dated(shared, &snapshot, &view.causes, plan.changes.iter()).await?;
+    // What is planned for later is judged by the windows and freezes of then.
+    let ahead = now - shared.judged();
+    let dated = ends::dated(shared, (&snapshot, ahead), &view.causes, plan.changes.iter()).await?;
     let active = plan.accounts.iter().filter(|(state, _)| state.gives_access()).map(|(_, count)| count).sum::<u64>();
     let around = Around {
         populated: plan.accounts.values().sum::<u64>() > 0,
         dated: Cow::Owned(dated),
         seats_taken: active.max(view.links.values().filter(|link| !link.disabled_by_us).count() as u64),
-        frozen: Freezes::new(&view.target.freeze).until(shared.now()),
+        frozen: Freezes::new(&view.target.freeze).until(shared.now().checked_add_signed(ahead).unwrap_or(now)),
+        ahead,
         ..Around::default()
     };
     Ok(guardrail.guard(shared, &view.target, plan, &around).await?)

@@ -372,3 +372,24 @@ async fn a_rules_loss_stays_inferred_where_an_old_edit_once_took_the_same_away()
     rig.declare(without(40, [], &narrower)).await;
     assert_eq!(holds(&rig), [(HoldKind::NarrowInferred, 6)].into(), "a rule did it this time");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_for_later_is_judged_by_the_windows_and_freezes_of_then() {
+    let begins = Schedule::Cron { cron: "0 20 * * *".to_owned(), time_zone: "UTC".to_owned() };
+    let mut app = app(Limits { widen: count(5, HOUR), narrow_explicit: percent(10.0, DAY), ..Limits::none() });
+    app.freeze = vec![Freeze { begins, lasts: 2 * HOUR }];
+    let rig = Rig::started(documents(users(5), [app.clone()])).await;
+    let mut more = users(7);
+    let end = Validity { from: None, until: Some(noon() + TimeDelta::hours(30)) };
+    more[..4].iter_mut().for_each(|user| user.valid = end);
+    rig.declare(documents(more, [app])).await;
+    let at = async |hours| {
+        let plan = rig.engine.plan_at(&"app".into(), None, None, noon() + TimeDelta::hours(hours)).await.unwrap();
+        let held: BTreeMap<_, _> = plan.holds.iter().map(|hold| (hold.limit, hold.changes.len())).collect();
+        (plan.changes.len(), held)
+    };
+    assert_eq!(holds(&rig), [(HoldKind::Widen, 2)].into());
+    assert_eq!(at(3).await, (2, BTreeMap::new()), "the window has slid past");
+    assert_eq!(at(9).await, (0, [(HoldKind::Freeze, 2)].into()), "during the freeze");
+    assert_eq!(at(31).await, (6, BTreeMap::new()), "by then the end dates were known for a day");
+}

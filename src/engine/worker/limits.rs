@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::DateTime;
+use chrono::TimeDelta;
 use chrono::Utc;
 
 use crate::engine::ends;
@@ -75,7 +76,7 @@ impl Worker {
         let (place, snapshot) = (self.place.as_ref()?, self.snapshot.clone()?);
         let (guardrail, causes) = (place.guardrail.clone(), Arc::clone(&place.causes));
         let (shared, target) = (Arc::clone(&self.shared), Arc::clone(&self.handle.target));
-        let dated = ends::dated(&shared, &snapshot, &causes, plan.changes.iter()).await;
+        let dated = ends::dated(&shared, (&snapshot, TimeDelta::zero()), &causes, plan.changes.iter()).await;
         let dated = self.note(dated)?;
         let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
         self.dated.retain(|record| !planned.contains(record));
@@ -117,6 +118,7 @@ impl Worker {
             admitted,
             dated: Cow::Owned(BTreeSet::new()),
             frozen: self.frozen.until,
+            ahead: TimeDelta::zero(),
         }
     }
 
