@@ -25,6 +25,7 @@ use crate::daemon::LIMIT;
 use crate::servers::Knobs;
 use crate::servers::Server;
 use crate::world::DONE;
+use crate::world::ERROR;
 use crate::world::Kind;
 use crate::world::Person;
 use crate::world::TARGET;
@@ -176,11 +177,24 @@ impl Company {
         wrong
     }
 
+    /// A person says that those come back of whom nobody knows whose doing their removal was: a kill
+    /// took the answer, and only that is asked for.
+    async fn gives_back(&self, daemon: &Daemon) {
+        let status = daemon.target(TARGET).await;
+        let asked = |record: &str| status["conflicts"][record].as_str().is_some_and(|it| it.contains("rosterd regain"));
+        for record in self.people.keys().filter(|record| asked(record)) {
+            let said = self.world.rosterd(&["regain", record, "--target", TARGET, "--server", &daemon.url]).await;
+            // Left alone it may have come back, or gone again, in this very moment.
+            assert!([DONE, ERROR].contains(&said.code), "{said:?}");
+        }
+    }
+
     /// Left in peace the program comes to an end of its work, and everything is right.
     async fn is_looked_at(&self) {
         let daemon = Daemon::of(&self.world).await;
         let converged = tokio::time::timeout(LIMIT, async {
             while !self.wrong().await.is_empty() {
+                self.gives_back(&daemon).await;
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         });
