@@ -1,7 +1,8 @@
 //! The command line: parses it, asks, and shows the answer.
 //!
 //! Data goes to standard output, everything else to standard error. Every answer comes from the
-//! routes of `/api/v1`, be it over HTTP from a daemon or inside this process: see [`client`].
+//! routes of `/api/v1`, be it over HTTP from a daemon or inside this process: see [`client`]. Only
+//! `store export` and `import` open the store themselves, and are refused while a daemon has it.
 
 pub mod apply;
 pub mod args;

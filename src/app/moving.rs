@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::BufReader;
 use std::io::BufWriter;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::app::AppError;
@@ -54,18 +55,51 @@ pub async fn export(settings: &Settings, path: &Path) -> Result<u64, AppError> {
     if settings.postgres.is_none() && !settings.store.exists() {
         return Err(AppError::NoStore(settings.store.clone()));
     }
+    if path.exists() {
+        return Err(failed(path, std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let store = open(settings).await?;
+    // Under another name until it is whole: half an export looks like one.
+    let draft = draft_of(path);
+    let written = write_out(&store, &draft).await;
+    match &store {
+        Open::File(store) => store.close().await,
+        Open::Database(store) => store.close().await,
+    }
+    let moved = written.and_then(|rows| {
+        std::fs::rename(&draft, path).map_err(|error| failed(path, error))?;
+        Ok(rows)
+    });
+    if moved.is_err() {
+        // It is as if nothing had been begun.
+        drop(std::fs::remove_file(&draft));
+    }
+    moved
+}
+
+fn draft_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
+
+async fn write_out(store: &Open, draft: &Path) -> Result<u64, AppError> {
+    let told = |error| failed(draft, error);
+    match std::fs::remove_file(draft) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(told(error)),
+        Ok(()) | Err(_) => {}
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let store = open(settings).await?;
-    let file = options.open(path).map_err(|error| failed(path, error))?;
-    let out = BufWriter::new(file.try_clone().map_err(|error| failed(path, error))?);
-    let rows = match &store {
+    let file = options.open(draft).map_err(told)?;
+    let out = BufWriter::new(file.try_clone().map_err(told)?);
+    let rows = match store {
         Open::File(store) => store.export(out).await,
         Open::Database(store) => store.export(out).await,
     }?;
-    file.sync_all().map_err(|error| failed(path, error))?;
+    file.sync_all().map_err(told)?;
     Ok(rows)
 }
 

@@ -104,8 +104,8 @@ pub enum Command {
         /// Only this target
         #[arg(long)]
         target: Option<String>,
-        /// What a change would do: `active=false`, `role+=NAME`, `role-=NAME`, `validUntil=TIME`, `gone`, or a
-        /// whole `User` document
+        /// What a change would do: `active=false`, `role+=NAME`, `role-=NAME`, `validFrom=TIME`,
+        /// `validUntil=TIME` (several with `,` between them), `gone`, or a whole `User` document
         #[arg(long = "if", value_name = "CHANGE")]
         change: Option<String>,
     },
@@ -130,7 +130,7 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Let a suspended target go on
+    /// Let a target go on that is suspended or in quarantine
     Resume {
         /// The target
         target: String,
@@ -341,6 +341,8 @@ pub enum AccountList {
     Active,
     /// Those that do not
     Inactive,
+    /// Those that rosterd owns and whose users nobody declares any more
+    Orphans,
     /// Those that were never rosterd's
     Unmanaged,
 }

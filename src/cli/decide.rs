@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::app::Purpose;
-use crate::cli::args::Form;
+use crate::cli::apply;
 use crate::cli::args::Global;
 use crate::cli::client::Ask;
 use crate::cli::failure::Exit;
@@ -12,9 +12,12 @@ use crate::cli::failure::Failure;
 use crate::cli::lists;
 use crate::cli::lists::List;
 use crate::cli::output;
+use crate::cli::output::plain;
 use crate::cli::session;
 use crate::cli::session::Session;
+use crate::cli::status;
 use crate::cli::words;
+use crate::cli::words::put;
 use crate::engine::status::Status;
 use crate::engine::status::SyncReport;
 use crate::model::history::SeenAccount;
@@ -118,9 +121,7 @@ pub async fn regain(global: &Global, user: &str, target: Option<&str>, reason: O
     session.close().await;
     let report = result?;
     let target = &report.cycle.space.target;
-    let done = words::done(&report.cycle.done);
-    told(global, &report, &format!("`{user}` gets the account in `{target}` back: {done}"))?;
-    Ok(if report.failures.is_empty() { Exit::Done } else { Exit::Error })
+    came_of(global, &report, &format!("`{user}` gets the account in `{target}` back"))
 }
 
 async fn regain_in(
@@ -145,10 +146,7 @@ pub async fn link(global: &Global, user: &str, account: &str, target: Option<&st
     session.close().await;
     let report = result?;
     let target = &report.cycle.space.target;
-    let done = words::done(&report.cycle.done);
-    let next = format!("`{user}` is linked to `{account}` in `{target}`: {done}; `rosterd explain {user}` shows it");
-    told(global, &report, &next)?;
-    Ok(if report.failures.is_empty() { Exit::Done } else { Exit::Error })
+    came_of(global, &report, &format!("`{user}` is linked to `{account}` in `{target}`"))
 }
 
 async fn link_in(session: &Session, user: &str, account: &str, target: Option<&str>) -> Result<SyncReport, Failure> {
@@ -159,6 +157,24 @@ async fn link_in(session: &Session, user: &str, account: &str, target: Option<&s
     let account = account_id(session, &target, account).await?;
     let body = serde_json::to_value(LinkBody { user: user.into(), account })?;
     session.client.post(Ask::of(&["targets", target.as_str(), "link"]), &body).await
+}
+
+/// Tells what a person said and what its cycle did, held or left undone; exits as `apply` does.
+fn came_of(global: &Global, report: &SyncReport, said: &str) -> Result<Exit, Failure> {
+    let SyncReport { cycle, plan, failures, stale: _ } = report;
+    let target = &cycle.space.target;
+    let mut text = format!("{said}: {}", words::done(&cycle.done));
+    for hold in &plan.holds {
+        put(&mut text, format_args!("\n{target} {}", status::hold(target, hold)));
+    }
+    for (record, failure) in failures {
+        put(&mut text, format_args!("\nfailed `{record}` in {target}: {}", plain(failure)));
+    }
+    if let Some(error) = &cycle.error {
+        put(&mut text, format_args!("\n{target}: {}", plain(error)));
+    }
+    told(global, report, &text)?;
+    Ok(apply::verdict(report))
 }
 
 async fn only_target(session: &Session) -> Result<TargetName, Failure> {
@@ -192,10 +208,5 @@ async fn say<T: Serialize>(session: &Session, path: &[&str], body: &T) -> Result
 
 /// Tells what was decided, and what comes of it.
 fn told<T: Serialize>(global: &Global, data: &T, next: &str) -> Result<Exit, Failure> {
-    match global.output {
-        Form::Json => output::print(&serde_json::to_string_pretty(data)?)?,
-        Form::Text | Form::Markdown => output::print(next)?,
-        Form::Github | Form::Gitlab | Form::Sarif => return Err(output::unfit(global.output)),
-    }
-    Ok(Exit::Done)
+    output::told(global.output, data, next).map(|()| Exit::Done)
 }

@@ -142,6 +142,7 @@ pub async fn accounts(global: &Global, arguments: &AccountsArguments) -> Result<
         AccountList::All => &[],
         AccountList::Active => &[("state", "active,pending,unknown")],
         AccountList::Inactive => &[("state", "inactive")],
+        AccountList::Orphans => &[("orphaned", "true")],
         AccountList::Unmanaged => &[("linked", "false")],
     };
     let path = ["targets", &arguments.target, "accounts"];
@@ -206,9 +207,10 @@ pub async fn history(global: &Global, target: Option<&str>, limit: usize) -> Res
 }
 
 fn cycle_rows(cycles: &[CycleRecord]) -> Rows {
-    let mut rows = Rows::new(&["started", "target", "trigger", "kind", "result", "done", "open", "error"]);
+    let mut rows = Rows::new(&["cycle", "started", "target", "trigger", "kind", "result", "done", "open", "error"]);
     for cycle in cycles {
         rows.push(vec![
+            cycle.id.to_string(),
             words::moment(cycle.started),
             cycle.space.target.to_string(),
             cycle.trigger.as_str().to_owned(),

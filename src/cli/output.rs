@@ -97,6 +97,11 @@ pub fn show<T: Serialize>(form: Form, view: &View<'_, T>) -> Result<(), Failure>
     }
 }
 
+/// Tells in one sentence what came of a command; for programs, `data`.
+pub fn told<T: Serialize>(form: Form, data: &T, sentence: &str) -> Result<(), Failure> {
+    show(form, &View { data, text: &|| sentence.to_owned(), markdown: &|| sentence.to_owned() })
+}
+
 /// Refuses a form that only `validate` knows.
 pub fn unfit(form: Form) -> Failure {
     Failure::new(format!("`--output {}` is for `validate` only", form_word(form)))

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::app::Purpose;
+use crate::cli::args::Form;
 use crate::cli::args::Global;
 use crate::cli::client::Ask;
 use crate::cli::failure::Exit;
@@ -53,11 +54,12 @@ pub async fn verify(global: &Global, file: &Path) -> Result<Exit, Failure> {
     let verdict = session.client.post::<ReceiptVerdict>(Ask::of(&["receipts", "verify"]), &body).await;
     session.close().await;
     let verdict = verdict?;
+    let genuine = "genuine: signed by this installation, and not altered since";
+    if verdict.problem.is_none() || global.output == Form::Json {
+        output::told(global.output, &verdict, genuine)?;
+    }
     match verdict.problem {
-        None => {
-            output::print("genuine: signed by this installation, and not altered since")?;
-            Ok(Exit::Done)
-        }
+        None => Ok(Exit::Done),
         Some(problem) => Err(Failure::new(format!("the receipt is not genuine: {problem}"))
             .hint("check it where it was made, over the same key file")),
     }

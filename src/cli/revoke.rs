@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::app;
 use crate::app::Purpose;
-use crate::cli::args::Form;
 use crate::cli::args::Global;
 use crate::cli::client::Ask;
 use crate::cli::failure::Exit;
@@ -48,14 +47,14 @@ pub async fn revoke(global: &Global, user: &str, until: Option<&str>, reason: Op
         until.map_or_else(|| format!("until `rosterd restore {user}`"), |at| format!("until {}", words::moment(at)));
     if owed.is_empty() {
         let next = format!("`{user}` has no access anywhere {stands}; `rosterd receipt {user}` proves it");
-        return told(global, &decision, &next).map(|()| Exit::Done);
+        return output::told(global.output, &decision, &next).map(|()| Exit::Done);
     }
     let places = owed.iter().map(|(target, entry)| format!("`{target}` ({})", entry.reason.as_str()));
     let places = places.collect::<Vec<_>>().join(", ");
     let next = format!(
         "`{user}` is revoked {stands}, and the end of access is still owed in {places}; `rosterd owed` shows how it goes"
     );
-    told(global, &decision, &next).map(|()| Exit::Held)
+    output::told(global.output, &decision, &next).map(|()| Exit::Held)
 }
 
 async fn revoke_in(
@@ -115,7 +114,7 @@ pub async fn restore(global: &Global, user: &str, reason: Option<&str>) -> Resul
     let result = restore_in(&session, user, reason).await;
     session.close().await;
     let next = format!("the documents decide about `{user}` again; what rosterd disabled comes back as they say");
-    told(global, &result?, &next).map(|()| Exit::Done)
+    output::told(global.output, &result?, &next).map(|()| Exit::Done)
 }
 
 async fn restore_in(session: &Session, user: &str, reason: Option<&str>) -> Result<Value, Failure> {
@@ -136,7 +135,7 @@ pub async fn stop(global: &Global, widening: bool, reason: &str) -> Result<Exit,
         }
         Halts::All => "nothing is written anywhere until `rosterd start --reason WHY`; removals that are due are owed",
     };
-    told(global, &decision, next).map(|()| Exit::Done)
+    output::told(global.output, &decision, next).map(|()| Exit::Done)
 }
 
 /// A daemon that does not answer still reads its disk.
@@ -153,7 +152,7 @@ fn by_file(global: &Global, failure: Failure) -> Failure {
 /// `start`
 pub async fn start(global: &Global, reason: &str) -> Result<Exit, Failure> {
     let decision = say_once(global, "start", &StartBody { reason: reason.to_owned() }).await?;
-    told(global, &decision, "rosterd goes on; `rosterd status` shows how it goes").map(|()| Exit::Done)
+    output::told(global.output, &decision, "rosterd goes on; `rosterd status` shows how it goes").map(|()| Exit::Done)
 }
 
 async fn say_once<T: Serialize>(global: &Global, verb: &str, body: &T) -> Result<Value, Failure> {
@@ -179,14 +178,6 @@ fn moment(text: &str) -> Result<DateTime<Utc>, Failure> {
     let lasts = parse_duration(text).map_err(|_| wrong())?;
     let lasts = chrono::Duration::from_std(lasts).map_err(|_| wrong())?;
     SystemClock.now().checked_add_signed(lasts).ok_or_else(wrong)
-}
-
-fn told<T: Serialize>(global: &Global, data: &T, next: &str) -> Result<(), Failure> {
-    match global.output {
-        Form::Json => output::print(&serde_json::to_string_pretty(data)?),
-        Form::Text | Form::Markdown => output::print(next),
-        Form::Github | Form::Gitlab | Form::Sarif => Err(output::unfit(global.output)),
-    }
 }
 
 #[cfg(test)]

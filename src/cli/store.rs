@@ -15,20 +15,25 @@ pub async fn run(global: &Global, command: &StoreCommand) -> Result<Exit, Failur
     let settings = session::settings(global, None)?;
     let told = |error: AppError| {
         let AppError::Held { server } = error else { return session::failed(&error) };
-        Failure::new(format!("a daemon holds the store; it answers at {server}")).hint("stop it for the move")
+        Failure::new(format!("a daemon holds the store; it answers at {server}")).hint(
+            "stop the daemon, run this again, and start it: what it would remember meanwhile would not be in the file",
+        )
     };
     match command {
         StoreCommand::Export { file } => {
             let rows = moving::export(&settings, file).await.map_err(told)?;
-            output::print(&format!(
+            let sentence = format!(
                 "wrote {} to `{}`; it opens with the keys of this installation alone, so move those too",
                 words::count(rows, "row"),
                 file.display()
-            ))?;
+            );
+            output::told(global.output, &serde_json::json!({ "file": file, "rows": rows }), &sentence)?;
         }
         StoreCommand::Import { file } => {
             let moved = moving::import(&settings, file).await.map_err(told)?;
-            output::print(&format!("took {} from `{}`", words::count(moved.rows, "row"), file.display()))?;
+            let sentence = format!("took {} from `{}`", words::count(moved.rows, "row"), file.display());
+            let taken = serde_json::json!({ "file": file, "rows": moved.rows, "findings": moved.findings });
+            output::told(global.output, &taken, &sentence)?;
             if !moved.findings.is_empty() {
                 return Err(Failure::new(format!(
                     "the audit log that came along is not sound: {}",

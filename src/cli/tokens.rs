@@ -43,7 +43,7 @@ pub async fn run(global: &Global, command: &TokensCommand) -> Result<Exit, Failu
             }
         }
         TokensCommand::List => list(&session, global).await,
-        TokensCommand::Revoke { name } => revoke(&session, name).await,
+        TokensCommand::Revoke { name } => revoke(&session, global, name).await,
     };
     session.close().await;
     result
@@ -104,8 +104,9 @@ async fn list(session: &Session, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn revoke(session: &Session, name: &str) -> Result<Exit, Failure> {
+async fn revoke(session: &Session, global: &Global, name: &str) -> Result<Exit, Failure> {
     session.client.delete(Ask::of(&["tokens", name])).await?;
-    output::print(&format!("the token `{name}` is void"))?;
+    let revoked = serde_json::json!({ "name": name, "revoked": true });
+    output::told(global.output, &revoked, &format!("the token `{name}` is void"))?;
     Ok(Exit::Done)
 }

@@ -17,6 +17,7 @@ use crate::engine::status::TargetStatus;
 use crate::model::account::AccountState;
 use crate::model::history::SeenAccount;
 use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Space;
 use crate::server::Api;
@@ -79,7 +80,7 @@ pub(crate) async fn one(State(api): State<Arc<Api>>, At(name): At<TargetName>) -
     status_of(&api, &name).map(Json)
 }
 
-/// `?state=&linked=&after=&limit=`
+/// `?state=&linked=&orphaned=&after=&limit=`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccountParams {
@@ -87,6 +88,8 @@ pub(crate) struct AccountParams {
     state: Option<String>,
     /// `true`: those of users; `false`: the rest.
     linked: Option<bool>,
+    /// `true`: those of users whom nobody declares any more; `false`: the rest.
+    orphaned: Option<bool>,
     /// The id that ended the page before.
     after: Option<String>,
     limit: Option<usize>,
@@ -98,7 +101,7 @@ pub(crate) async fn accounts(
     At(name): At<TargetName>,
     Params(params): Params<AccountParams>,
 ) -> Result<Json<Page<SeenAccount>>, Refusal> {
-    let AccountParams { state, linked, after, limit } = params;
+    let AccountParams { state, linked, orphaned, after, limit } = params;
     let limit = page::limit(limit)?;
     let filter = AccountFilter {
         states: states(state.as_deref())?,
@@ -110,7 +113,14 @@ pub(crate) async fn accounts(
         return Ok(Json(Page { items: Vec::new(), next: None }));
     };
     let seen = api.store.seen(&space, &filter).await?;
-    Ok(Json(page::cut(seen, limit, |account| account.account.to_string())))
+    let mut page = page::cut(seen, limit, |account| account.account.to_string());
+    if let Some(orphaned) = orphaned {
+        // A page may hold fewer than asked for: what follows it is told by its cursor.
+        let snapshot = api.engine.snapshot().unwrap_or_default();
+        let is_orphan = |record: &RecordId| !snapshot.users.contains_key(record);
+        page.items.retain(|account| account.record.as_ref().is_some_and(is_orphan) == orphaned);
+    }
+    Ok(Json(page))
 }
 
 /// Where the target's accounts are kept; before its first answer, where they were kept last time,

@@ -1,5 +1,7 @@
 //! The program as people run it: commands, what they print, and their exit codes.
 
+mod back;
+mod store;
 mod words;
 
 use std::fs;
