@@ -106,7 +106,8 @@ pub fn judge(
     let next = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
     let comparison = measure(&next);
     let base = comparison.before.level().max(highest_level.unwrap_or_default());
-    let lost = comparison.lost(projectors, previous, &next, base, now);
+    let later = ends::lost_later(projectors, previous, &next, now);
+    let lost = comparison.lost(projectors, previous, (base, later), now);
     let shrinks = lost >= SHRINK_FROM && u128::from(lost) * 100 > u128::from(base) * u128::from(max_shrink_percent);
     if shrinks && !shrink_accepted.contains(&documents.digest) {
         let narrowed = narrow::narrowed(previous, documents);
@@ -164,18 +165,17 @@ impl Comparison {
         Self { before, after }
     }
 
-    /// How much the load takes away: what it drops itself, at once or by end dates that it sets, or,
+    /// How much the load takes away: what it drops itself, at once or `later`, by end dates that it sets, or,
     /// where it drops anything, what is missing from the highest level of the day. What ended by its
     /// own date in that day is not the load's doing.
     fn lost(
         &self,
         projectors: &[Arc<Projector>],
         previous: &Snapshot,
-        next: &Snapshot,
-        base: u64,
+        (base, later): (u64, u64),
         now: DateTime<Utc>,
     ) -> u64 {
-        let dropped = self.before.without(&self.after) + ends::lost_later(projectors, previous, next, now);
+        let dropped = self.before.without(&self.after) + later;
         let missing = base.saturating_sub(self.after.level());
         if dropped == 0 || missing <= dropped {
             return dropped;

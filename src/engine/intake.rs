@@ -152,7 +152,7 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let used = if accepted { permits::accepted_shrinks(shared).await? } else { BTreeSet::new() };
     let used: Vec<_> = used.into_iter().map(|permit| Write::Permit(permit, None)).collect();
     if !same && (accepted || current.is_some()) {
-        remember(shared, documents, snapshot, causes, level, used).await?;
+        remember(shared, documents, snapshot, (causes, used), level).await?;
     } else if !used.is_empty() {
         shared.store.commit(used, shared.store.fence()).await?;
     }
@@ -292,9 +292,8 @@ async fn remember(
     shared: &Shared,
     documents: &Documents,
     snapshot: Snapshot,
-    causes: Causes,
+    (causes, used): (Causes, Vec<Write>),
     level: Option<u64>,
-    used: Vec<Write>,
 ) -> Result<(), EngineError> {
     let now = shared.now();
     let before = shared.current.load_full();

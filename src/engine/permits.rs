@@ -95,14 +95,11 @@ impl Permits {
     fn keep(&mut self, keeps: impl Fn(&Digest, DateTime<Utc>) -> bool) -> Vec<Write> {
         let mut used = Vec::new();
         for (digest, changes) in &mut self.releases {
-            changes.retain(|change, at| {
-                let kept = keeps(change, *at);
-                if !kept {
-                    let (target, digest) = (self.target.clone(), digest.clone());
-                    used.push(Write::Permit(Permit { target, digest, change: Some(change.clone()) }, None));
-                }
-                kept
-            });
+            let over: BTreeSet<Digest> =
+                changes.iter().filter(|(change, at)| !keeps(change, **at)).map(|(change, _)| change.clone()).collect();
+            changes.retain(|change, _| !over.contains(change));
+            let permit = |change| Permit { target: self.target.clone(), digest: digest.clone(), change: Some(change) };
+            used.extend(over.into_iter().map(|change| Write::Permit(permit(change), None)));
         }
         self.releases.retain(|_, changes| !changes.is_empty());
         used
