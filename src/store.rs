@@ -255,6 +255,8 @@ pub trait Store: Send + Sync {
     async fn identities(&self, space: &Space) -> Result<Vec<Identity>, StoreError>;
     /// Every space of a target that has links or intents.
     async fn spaces(&self, target: &TargetName) -> Result<Vec<Space>, StoreError>;
+    /// Whether an intent of the space is about more than what a person revoked.
+    async fn acted(&self, space: &Space) -> Result<bool, StoreError>;
     /// Intents without an outcome, oldest first.
     async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError>;
     /// Every thing that intents recorded since `since` (in the time by which windows slide) are

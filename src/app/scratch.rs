@@ -140,6 +140,10 @@ impl Store for Scratch {
         self.inner.spaces(target).await
     }
 
+    async fn acted(&self, space: &Space) -> Result<bool, StoreError> {
+        self.inner.acted(space).await
+    }
+
     async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError> {
         self.inner.open_intents(space).await
     }

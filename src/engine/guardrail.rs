@@ -38,7 +38,8 @@ const LONGEST: TimeDelta = TimeDelta::days(30);
 /// What people decided about one target, what was done there lately, and whether it was ever written.
 #[derive(Clone, Debug, Default)]
 pub struct Guardrail {
-    /// Whether the store has links or intents of the space: without, it is first contact.
+    /// Whether the store has links or intents of the space, save those that follow from a person's
+    /// word about one user: without, it is first contact.
     pub known: bool,
     /// Why the store may be older than what it once knew, until a person enforces the target again.
     doubt: Option<String>,
@@ -57,7 +58,7 @@ impl Guardrail {
         let store = &*shared.store;
         // A link that a person made says nothing about what rosterd may do to the rest.
         let ours = links.values().any(|link| link.by != LinkedBy::Person);
-        let known = ours || (links.is_empty() && store.spaces(&space.target).await?.contains(space));
+        let known = ours || (links.is_empty() && store.acted(space).await?);
         let counted = store.counted(space, shared.window_now() - LONGEST).await?;
         let mut guardrail = Self { known, tally: Arc::new(counted.into_iter().collect()), ..Self::default() };
         guardrail.decided(store, &space.target).await?;

@@ -332,6 +332,11 @@ impl Store for PostgresStore {
         self.read(async move |_, db| read::spaces(db, &target).await).await
     }
 
+    async fn acted(&self, space: &Space) -> Result<bool, StoreError> {
+        let space = space.clone();
+        self.read(async move |inner, db| read::acted(db, &inner.keys, &space).await).await
+    }
+
     async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError> {
         let space = space.clone();
         self.read(async move |inner, db| read::open_intents(db, &inner.keys, &space).await).await

@@ -15,6 +15,7 @@ use rosterd::model::decision::DecisionKind;
 use rosterd::model::history::Intent;
 use rosterd::model::plan::HoldKind;
 use rosterd::model::target::Ending;
+use rosterd::model::target::Existing;
 use rosterd::model::target::Mode;
 use rosterd::model::target::Target;
 use rosterd::model::target::Window;
@@ -344,4 +345,37 @@ async fn a_receipt_tells_when_each_call_ended() {
     let ended: DateTime<Utc> = page[1]["ended"].as_str().expect("a time").parse().unwrap();
     assert!(ended - receipt.targets[0].calls[1].at >= TimeDelta::seconds(7), "{page}");
     assert!(ended > asked && ended < rig.now(), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_a_persons_link_nor_a_revocation_ends_the_first_contact() {
+    let mut app = target("app");
+    app.account.existing = Existing::Ask;
+    let everybody = || documents(users(3), [app.clone()]);
+    let rig = Rig::new(everybody());
+    let id = rig.target("app").put("u-0000@acme.example", AccountState::Active);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.rest().await;
+    let waits = |rig: &Rig| {
+        assert_eq!(rig.target("app").count("create"), 0);
+        assert_eq!(rig.status("app").holds[0].limit, HoldKind::FirstContact);
+    };
+    waits(&rig);
+    rig.engine.link(&"app".into(), &"u-0000".into(), &id, "alice").await.unwrap();
+    revoke(&rig, "u-0000").await;
+    assert_eq!(state(&rig, "u-0000"), AccountState::Disabled, "a person's word passes");
+    rig.sync("app").await.unwrap();
+    rig.rest().await;
+    waits(&rig);
+    for forget in [false, true] {
+        let (targets, store) = rig.remains();
+        if forget {
+            store.open().links.clear();
+        }
+        let next = Rig::over(everybody(), targets, store);
+        next.engine.start(Running::Daemon).await.unwrap();
+        next.rest().await;
+        waits(&next);
+        next.engine.stop().await;
+    }
 }

@@ -164,6 +164,11 @@ impl Store for Keeper {
         self.kept.spaces(target).await
     }
 
+    async fn acted(&self, space: &Space) -> Result<bool, StoreError> {
+        self.readable().await?;
+        self.kept.acted(space).await
+    }
+
     async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError> {
         self.readable().await?;
         self.kept.open_intents(space).await

@@ -209,7 +209,9 @@ impl Worker {
             self.committed_all().await;
         }
         self.note_recorded(&starting);
-        if let Some(place) = self.place.as_mut() {
+        // What a person revoked passes before anybody let the target be written: it proves nothing.
+        let ours = starting.iter().any(|(_, intent, _)| !intent.change.is_revocation());
+        if let Some(place) = self.place.as_mut().filter(|_| ours) {
             place.guardrail.known = true;
         }
         self.count(starting.iter().map(|(_, intent, _)| intent));

@@ -72,6 +72,25 @@ pub(super) async fn spaces(db: &mut SqliteConnection, target: &TargetName) -> Re
     Ok(rows.into_iter().map(space).collect())
 }
 
+pub(super) async fn acted(db: &mut SqliteConnection, keys: &Keys, space: &Space) -> Result<bool, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(false) };
+    let sql = "SELECT seq, id, body FROM intent WHERE space = $1 AND seq > $2 ORDER BY seq LIMIT 100";
+    let mut last = 0;
+    loop {
+        let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(sql).bind(space).bind(last).fetch_all(&mut *db).await?;
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        for (seq, id, body) in rows {
+            last = seq;
+            let intent: Intent = opened(keys, &intent_context(&id), &body)?;
+            if !intent.change.is_revocation() {
+                return Ok(true);
+            }
+        }
+    }
+}
+
 pub(super) async fn open_intents(db: &mut SqliteConnection, keys: &Keys, space: &Space) -> Result<Vec<Intent>, Fault> {
     let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
     let sql = "SELECT id, body FROM intent WHERE space = $1 AND outcome IS NULL ORDER BY seq";

@@ -96,6 +96,7 @@ macro_rules! store_suite {
             a_complete_listing_forgets_the_accounts_outside_it,
             cycles_come_back_newest_first_in_pages,
             every_space_with_links_or_intents_is_known,
+            what_a_person_revoked_is_no_act_of_rosterds_own,
             audit_events_are_chained_by_target_and_verify,
             tokens_end_when_they_are_revoked,
             many_writes_fit_in_one_commit,
@@ -667,6 +668,17 @@ pub(crate) async fn every_space_with_links_or_intents_is_known(store: &impl Stor
     commit(store, vec![Write::Link(elsewhere(), link("u-1", "a-1")), Write::Intent(intent("i-1", "u-1", at(0)))]).await;
     assert_eq!(store.spaces(&"crm".into()).await.unwrap(), vec![space(), elsewhere()]);
     assert_eq!(store.spaces(&"erp".into()).await.unwrap(), Vec::new());
+}
+
+pub(crate) async fn what_a_person_revoked_is_no_act_of_rosterds_own(store: &impl Store) {
+    let mut revoked = disabling("one", Cause::Explicit, at(0));
+    revoked.change.origins = vec![Origin::decision("revocation of u-1 by alice".to_owned())];
+    assert!(revoked.change.is_revocation());
+    commit(store, vec![Write::Intent(revoked)]).await;
+    assert!(!store.acted(&space()).await.unwrap());
+    commit(store, vec![Write::Intent(disabling("two", Cause::Explicit, at(1)))]).await;
+    assert!(store.acted(&space()).await.unwrap());
+    assert!(!store.acted(&elsewhere()).await.unwrap());
 }
 
 pub(crate) async fn audit_events_are_chained_by_target_and_verify(store: &impl Store) {

@@ -230,6 +230,12 @@ impl Store for MemoryStore {
         Ok(spaces.filter(|space| space.target == *target).cloned().collect::<BTreeSet<_>>().into_iter().collect())
     }
 
+    async fn acted(&self, space: &Space) -> Result<bool, StoreError> {
+        let inside = self.open();
+        let mut mine = inside.intents.iter().filter(|intent| intent.space == *space);
+        Ok(mine.any(|intent| !intent.change.is_revocation()))
+    }
+
     async fn open_intents(&self, space: &Space) -> Result<Vec<Intent>, StoreError> {
         let inside = self.open();
         let open = inside.intents.iter().filter(|intent| !inside.outcomes.contains_key(&intent.id));
