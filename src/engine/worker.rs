@@ -7,9 +7,11 @@
 //! - Nothing here waits for the target: calls, look-ups and listings are tasks of their own.
 
 mod away;
+mod batch;
 mod calls;
 mod cycles;
 mod door;
+mod echo;
 mod full;
 mod grants;
 mod hands;
@@ -59,9 +61,11 @@ use crate::engine::status::SyncReport;
 use crate::engine::worker::away::Away;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
+use crate::engine::worker::calls::Paced;
 use crate::engine::worker::cycles::Cycle;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door::Door;
+use crate::engine::worker::echo::Echoes;
 use crate::engine::worker::full::FullDone;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::grants::LateCalls;
@@ -165,8 +169,7 @@ pub(super) struct Worker {
     unprovable: BTreeSet<RecordId>,
     /// Those of `unprovable` whose time limit had passed when the running listing began.
     left_to_listing: BTreeSet<RecordId>,
-    /// When the rate lets the next call leave, where it held one back.
-    paced_until: Option<Instant>,
+    paced: Paced,
     standing: Standing,
     /// Accounts that held changes touch.
     held_seen: BTreeMap<AccountId, Arc<Account>>,
@@ -180,6 +183,7 @@ pub(super) struct Worker {
     /// When accounts of targets that show writes late were last written, by user.
     written: BTreeMap<RecordId, Instant>,
     contradictions: Contradictions,
+    echoes: Echoes,
     /// Waits for the next commit.
     writes: Vec<Write>,
     /// Told after the next commit, so that a caller finds in the store what it was told.
@@ -262,7 +266,7 @@ impl Worker {
             doubtful: BTreeMap::new(),
             unprovable: BTreeSet::new(),
             left_to_listing: BTreeSet::new(),
-            paced_until: None,
+            paced: Paced::default(),
             full_requests: Vec::new(),
             full: JoinSet::new(),
             touched: BTreeSet::new(),
@@ -275,6 +279,7 @@ impl Worker {
             born: Instant::now(),
             written: BTreeMap::new(),
             contradictions: Contradictions::default(),
+            echoes: Echoes::default(),
             writes: Vec::new(),
             replies: Vec::new(),
             store_error: None,

@@ -16,6 +16,8 @@ mod clock;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod coupled;
+#[cfg(test)]
 mod directory;
 #[cfg(test)]
 mod engine;

@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use rosterd::connector::ErrorClass;
 use rosterd::engine::Running;
+use rosterd::engine::SyncRequest;
 use rosterd::engine::status::Owed;
 use rosterd::manifest::Documents;
 use rosterd::metrics::OwedReason;
+use rosterd::model::account::Account;
 use rosterd::model::account::AccountState;
+use rosterd::model::change::Change;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::support::make::documents;
 use crate::support::make::held;
 use crate::support::make::inactive;
+use crate::support::make::path;
 use crate::support::make::target;
 use crate::support::make::user;
 use crate::support::make::users;
@@ -206,4 +211,84 @@ async fn a_removal_is_tried_every_minute_whatever_the_target_answers() {
         rig.pass(Duration::from_secs(61)).await;
         assert_eq!(rig.status("app").owed, [], "{class:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_began_before_a_removal_was_due_makes_it_no_younger() {
+    let rig = Rig::started(documents(users(3), [target("app")])).await;
+    rig.target("app").inside().latency = Duration::from_secs(5);
+    let engine = rig.engine.clone();
+    let mut asked = JoinSet::new();
+    asked.spawn(async move { engine.sync(&"app".into(), SyncRequest::default()).await });
+    rig.pass(Duration::from_secs(6)).await;
+    rig.target("app").inside().latency = Duration::ZERO;
+    rig.target("app").inside().faults.extend((0..1_000).map(|_| Fault::Refuse(ErrorClass::Transient, None)));
+    let mut fewer = users(3);
+    fewer[1].active = false;
+    rig.declare(documents(fewer, [target("app")])).await;
+    let owed = only(&rig);
+    rig.pass(Duration::from_secs(10)).await;
+    assert!(rig.target("app").count("disable") > 1, "it was tried again after the listing");
+    assert_eq!(only(&rig).since, owed.since);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saved_plan_forgets_no_removal_that_waits_whether_it_names_its_user_or_not() {
+    for (named, planned) in [("u-0003", 1), ("u-0002", 2)] {
+        let mut app = target("app");
+        app.limits.concurrency = 1;
+        let rig = Rig::started(documents(users(5), [app.clone()])).await;
+        let drift = |account: &mut Account| drop(account.values.insert(path("name.givenName"), "X".into()));
+        rig.target("app").inside().accounts.get_mut(&"0005".into()).map(drift).unwrap();
+        let mut saved = rig.engine.plan(&"app".into(), None, None).await.unwrap().changes;
+        assert_eq!(saved.len(), 1, "{saved:?}");
+        let stale = Change { record: named.into(), ..saved[0].clone() };
+        saved.push(stale);
+        rig.target("app").inside().latency = Duration::from_secs(8);
+        let mut fewer = users(5);
+        fewer.iter_mut().take(3).for_each(|user| user.active = false);
+        rig.source.set(Ok(documents(fewer, [app])));
+        rig.pass(Duration::from_secs(26)).await;
+        assert_eq!(rig.target("app").count("disable"), 2, "every slot is taken, and one removal waits");
+        rig.target("app").inside().latency = Duration::ZERO;
+        let request = SyncRequest { records: None, only: Some(saved) };
+        let report = rig.engine.sync(&"app".into(), request).await.unwrap();
+        assert_eq!((report.stale.len(), report.plan.changes.len()), (1, planned));
+        assert_eq!(rig.target("app").count("update"), 1);
+        rig.pass(Duration::from_mins(5)).await;
+        assert_eq!(rig.target("app").count("disable"), 3, "{named}");
+        assert_eq!(rig.status("app").owed, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_creation_lets_a_removal_be_tried_again_as_soon_as_the_rate_allows_it() {
+    let mut app = target("app");
+    app.limits.requests_per_second = Some(0.1);
+    let backlog = users(200);
+    let rig = Rig::started(documents(backlog.clone(), [app.clone()])).await;
+    rig.pass(Duration::from_mins(5)).await;
+    assert!(rig.target("app").count("create") > 10);
+    rig.target("app").inside().faults.extend((0..1_000).map(|_| Fault::Refuse(ErrorClass::Transient, None)));
+    let mut fewer = backlog;
+    fewer[0].active = false;
+    rig.declare(documents(fewer, [app])).await;
+    rig.pass(Duration::from_mins(2)).await;
+    let calls = rig.target("app").inside().calls.clone();
+    let tries: Vec<_> = calls.iter().filter(|call| call.what.starts_with("disable")).map(|call| call.at).collect();
+    let apart = tries[1] - tries[0];
+    assert!(apart <= Duration::from_secs(11), "{apart:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_removal_waits_for_no_listing() {
+    let rig = Rig::started(documents(users(6), [target("app")])).await;
+    let mut fewer = users(6);
+    fewer.iter_mut().take(4).for_each(|user| user.active = false);
+    let next = left_with(&rig, documents(fewer, [target("app")])).await;
+    next.target("app").inside().bad_lists = Some(ErrorClass::Transient);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    assert_eq!(next.target("app").count("disable"), 4);
+    assert_eq!(next.status("app").owed, []);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rosterd::connector::ErrorClass;
 use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
+use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
 use rosterd::model::decision::DecisionKind;
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use crate::support::make::target;
 use crate::support::make::user;
 use crate::support::make::users;
 use crate::support::rig::Rig;
+use crate::support::target::Fault;
 
 fn state(rig: &Rig, target: &str, id: &str) -> AccountState {
     rig.target(target).by_name(&format!("{id}@acme.example")).unwrap().state
@@ -157,4 +159,51 @@ async fn a_worker_that_fails_in_itself_begins_anew_and_loses_nothing() {
     assert_eq!(rig.target("app").inside().worker_panics, 0);
     assert_eq!(state(&rig, "app", "u-0001"), AccountState::Disabled);
     rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_opens_its_door_and_lets_nobody_list_is_listed_ever_more_rarely() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    rig.target("app").inside().bad_lists = Some(ErrorClass::Door);
+    rig.target("app").inside().latency = Duration::from_millis(50);
+    rig.engine.decide(rig.decision(DecisionKind::Resume, None)).await.unwrap();
+    rig.pass(Duration::from_hours(2)).await;
+    let lists = rig.target("app").count("list");
+    assert!(lists <= 30, "{lists} in two hours");
+    assert!(quarantined(&rig));
+    rig.declare(documents([user("u-0000"), inactive("u-0001")], [target("app")])).await;
+    rig.pass(Duration::from_secs(2)).await;
+    assert_eq!(state(&rig, "app", "u-0001"), AccountState::Disabled, "who leaves waits for no listing");
+    rig.target("app").inside().bad_lists = None;
+    rig.pass(Duration::from_hours(1)).await;
+    assert!(!quarantined(&rig));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_ends_with_the_first_good_listing_though_nobody_asks_for_one() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    rig.target("app").inside().bad_lists = Some(ErrorClass::Transient);
+    for _ in 0..5 {
+        rig.sync("app").await.unwrap();
+        rig.rest().await;
+    }
+    assert!(quarantined(&rig));
+    let next = rig.status("app").quarantine.unwrap().next_try.expect("it is tried again");
+    assert!(next <= rig.now() + Duration::from_hours(1));
+    rig.target("app").inside().bad_lists = None;
+    rig.pass(Duration::from_hours(1)).await;
+    assert!(!quarantined(&rig));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_the_target_refuses_is_owed_for_that_though_listings_fail() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    rig.target("app").inside().bad_lists = Some(ErrorClass::Transient);
+    for _ in 0..5 {
+        rig.sync("app").await.unwrap();
+    }
+    rig.target("app").inside().faults.extend((0..100).map(|_| Fault::Refuse(ErrorClass::Refused, None)));
+    rig.declare(documents([user("u-0000"), inactive("u-0001")], [target("app")])).await;
+    assert!(quarantined(&rig));
+    assert_eq!(rig.status("app").owed[0].reason, OwedReason::Error);
 }

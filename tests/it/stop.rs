@@ -269,3 +269,26 @@ async fn what_is_owed_leaves_at_a_resume_and_waits_for_no_listing() {
     rig.rest().await;
     assert_eq!(rig.target("app").count("disable"), 1, "although the target does not list");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_comes_while_intents_are_recorded_halts_their_calls() {
+    for halts in [Halts::Widening, Halts::All] {
+        let rig = Rig::started(documents(users(2), [target("app")])).await;
+        rig.store.open().slow_intents = Duration::from_secs(3);
+        rig.source.set(Ok(documents([user("u-0000"), inactive("u-0001"), user("u-0002")], [target("app")])));
+        rig.pass(Duration::from_millis(1_500)).await;
+        stop(&rig, halts).await;
+        rig.pass(Duration::from_secs(15)).await;
+        assert_eq!(rig.target("app").count("create u-0002"), 0, "{halts:?}");
+        assert_eq!(rig.target("app").count("disable"), usize::from(halts == Halts::Widening));
+        {
+            let store = rig.store.open();
+            assert_eq!(store.intents.len(), store.outcomes.len(), "every call's end is known");
+            assert_eq!(store.unaudited, Vec::<String>::new());
+        }
+        rig.store.open().slow_intents = Duration::ZERO;
+        start(&rig).await;
+        assert_eq!((rig.target("app").count("create"), rig.target("app").count("disable")), (3, 1));
+        rig.assert_settled("app").await;
+    }
+}

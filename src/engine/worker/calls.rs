@@ -31,6 +31,7 @@ use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::projection::Desired;
@@ -52,6 +53,27 @@ pub(super) struct CallDone {
     /// When the call began.
     pub(super) begun: Instant,
     pub(super) result: Result<Applied, ConnectorError>,
+}
+
+/// When the rate lets the next call of a lane leave, where it held one back. The rate keeps a permit
+/// for what narrows, so that lane waits by itself.
+#[derive(Debug, Default)]
+pub(super) struct Paced {
+    narrow: Option<Instant>,
+    other: Option<Instant>,
+}
+
+impl Paced {
+    fn hold(&mut self, lane: Lane, until: Instant) {
+        self.other = Some(until);
+        if lane == Lane::Narrow {
+            self.narrow = Some(until);
+        }
+    }
+
+    fn until(&self, lane: Lane) -> Option<Instant> {
+        if lane == Lane::Narrow { self.narrow } else { self.other }
+    }
 }
 
 /// How soon a deletion asks again whether the clock is believed.
@@ -84,8 +106,8 @@ impl Worker {
         if !self.may_call() {
             return None;
         }
-        let due = self.queue.next_due(self.free_lanes())?;
-        Some(self.paced_until.map_or(due, |paced| paced.max(due)))
+        let lanes = self.free_lanes().iter();
+        lanes.filter_map(|lane| Some(self.paced.until(*lane).max(Some(self.queue.next_due(&[*lane])?))?)).min()
     }
 
     fn may_call(&self) -> bool {
@@ -98,7 +120,7 @@ impl Worker {
             return;
         }
         let mut starting = Vec::new();
-        self.paced_until = None;
+        self.paced = Paced::default();
         while let Some((record, entry)) = self.queue.pop(self.free_lanes(), Instant::now()) {
             let Some(lane) = entry.changes.front().map(|change| Lane::of(change.effect)) else { continue };
             if self.waits_for_the_clock(&record, &entry) {
@@ -107,7 +129,8 @@ impl Worker {
             }
             let taken = lock(&self.pace).take(lane, Instant::now());
             if let Err(later) = taken {
-                self.paced_until = Some(later);
+                // Nothing of a later lane leaves before; a removal may, by the permit kept for it.
+                self.paced.hold(lane, later);
                 self.queue.put(record, entry);
                 break;
             }
@@ -215,6 +238,7 @@ impl Worker {
             place.guardrail.known = true;
         }
         self.count(starting.iter().map(|(_, intent, _)| intent));
+        let starting = self.without_halted(starting);
         let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
         let shape = Arc::new(crate::engine::look::shape(&self.handle.projector, &links));
         let limit = self.call_limit();
@@ -227,6 +251,23 @@ impl Worker {
                 CallDone { record: intent.change.record.clone(), intent, rest, begun, result }
             });
         }
+    }
+
+    /// A stop may have come while the intents were recorded: of what it halts no call is made, the
+    /// intent comes to nothing, and the change waits as if it had never been taken up.
+    fn without_halted(&mut self, starting: Vec<Starting>) -> Vec<Starting> {
+        let (free, halted): (Vec<_>, Vec<_>) =
+            starting.into_iter().partition(|(_, intent, _)| self.passes(Lane::of(intent.change.effect)));
+        for (_, intent, _) in &halted {
+            if self.is_known(&intent.id) {
+                // An earlier call of it was made, and its end is told when it is known.
+                continue;
+            }
+            let why = "a stop came before its call; it waits until calls may leave again";
+            self.remember_not_done(intent, OutcomeResult::Nothing(why.to_owned()));
+        }
+        self.put_back(halted);
+        free
     }
 
     fn put_back(&mut self, starting: Vec<Starting>) {

@@ -155,13 +155,14 @@ impl Worker {
 
     /// Begins, keeps or ends the quarantine, as the door and the listings say.
     pub(super) fn quarantine(&mut self) -> Option<Quarantine> {
-        let lists_fail = self.failed_listings >= FULL_FAILURES;
         let (failures, next) = match &self.door {
             Door::Shut { attempt, until, class, .. } if *class == ErrorClass::Door || *attempt >= FULL_FAILURES => {
                 (*attempt, Some(*until))
             }
             Door::Asked { attempt } if self.quarantined.is_some() && *attempt > 0 => (*attempt, None),
-            Door::Open if lists_fail => (self.failed_listings, self.list_after.as_ref().map(|(until, _)| *until)),
+            Door::Open if self.lists_fail() => {
+                (self.failed_listings, self.list_after.as_ref().map(|(until, _)| *until))
+            }
             Door::Unknown | Door::Asked { .. } | Door::Open | Door::Shut { .. } => {
                 self.quarantined = None;
                 return None;
@@ -170,6 +171,11 @@ impl Worker {
         let since = *self.quarantined.get_or_insert(self.shared.now());
         let wait = |at: Instant| self.shared.now() + at.saturating_duration_since(Instant::now());
         Some(Quarantine { since, failures, next_try: next.map(wait) })
+    }
+
+    /// Whether so many listings failed in a row that the target is in quarantine for it.
+    pub(super) fn lists_fail(&self) -> bool {
+        self.failed_listings >= FULL_FAILURES
     }
 
     /// A call found the door shut. Calls that were under way together count as one: the next word
@@ -249,6 +255,7 @@ impl Worker {
         }
         self.move_renamed();
         self.review_identities(None);
+        self.look_at_owed();
         true
     }
 
@@ -281,7 +288,8 @@ impl Worker {
         if self.all_halted().is_some() {
             return Some(OwedReason::Stopped);
         }
-        if self.quarantined.is_some() {
+        // Listings that fail keep no single call back.
+        if self.quarantined.is_some() && !self.door.is_open() {
             return Some(OwedReason::Quarantine);
         }
         self.door.error().map(|_| OwedReason::Error)

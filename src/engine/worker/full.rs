@@ -20,6 +20,7 @@ use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::moved;
+use crate::engine::worker::owed::OwedList;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::change::Action;
@@ -50,6 +51,24 @@ pub(super) struct FullRequest {
 impl FullRequest {
     pub(super) fn of(trigger: Trigger) -> Self {
         Self { trigger, only: None, reply: None }
+    }
+}
+
+/// Of which users a plan tells news.
+#[derive(Clone, Copy)]
+pub(super) enum Speaks<'a> {
+    /// Of these: it was made from look-ups.
+    For(&'a BTreeSet<RecordId>),
+    /// Of all but these: something happened to them since its listing began.
+    ForAllBut(&'a BTreeSet<RecordId>),
+}
+
+impl Speaks<'_> {
+    fn of(self, record: &RecordId) -> bool {
+        match self {
+            Self::For(records) => records.contains(record),
+            Self::ForAllBut(newer) => !newer.contains(record),
+        }
     }
 }
 
@@ -149,19 +168,22 @@ impl Worker {
             self.found_shut(error);
         }
         self.end_cycle(cycle, Some(error.message.clone()));
-        if self.door.is_open() {
-            self.failed_listings = self.failed_listings.saturating_add(1);
-            let seed = door::seed(self.handle.target.name.as_str());
-            let until = Instant::now() + retry::delay(self.failed_listings, error.retry_after, false, seed);
-            if error.class == ErrorClass::RateLimited {
-                lock(&self.pace).pause(until);
-            }
-            // Looks and calls of single users go on meanwhile, removals among them.
-            self.list_after = Some((until, error.message.clone()));
+        // Also where the door is shut by now: one that opens for everything but a listing is listed
+        // ever more rarely, too.
+        self.failed_listings = self.failed_listings.saturating_add(1);
+        let seed = door::seed(self.handle.target.name.as_str());
+        let until = Instant::now() + retry::delay(self.failed_listings, error.retry_after, false, seed);
+        if error.class == ErrorClass::RateLimited {
+            lock(&self.pace).pause(until);
         }
-        // It stays due.
+        // Looks and calls of single users go on meanwhile, removals among them.
+        self.list_after = Some((until, error.message.clone()));
         if trigger != Trigger::Manual {
+            // It stays due.
             self.full_requests.push(FullRequest::of(trigger));
+        } else if self.lists_fail() && self.running == Running::Daemon && self.full_requests.is_empty() {
+            // A quarantine ends with a good listing, and nobody else may ask for one.
+            self.full_requests.push(FullRequest::of(Trigger::Retry));
         }
     }
 
@@ -180,19 +202,21 @@ impl Worker {
             place.listed = true;
             place.populated = plan.accounts.values().sum::<u64>() > 0;
         }
-        let Some(mut plan) = self.guard(plan, Some(&newer)).await else {
+        let stay = self.goes_on_beside(only, &newer);
+        let Some(mut plan) = self.guard(plan, Some(&stay)).await else {
             self.end_cycle(cycle, Some("the store does not answer; rosterd tries again".to_owned()));
             self.full_requests.push(FullRequest::of(Trigger::Retry));
             return;
         };
-        let stale = only.map(|only| keep_only(&mut plan, only)).unwrap_or_default();
-        self.stand(&plan, None, &seen);
+        // Before the plan is cut: what a saved plan does not name is owed all the same.
+        self.stand(&plan, Speaks::ForAllBut(&newer), &seen);
+        let stale = only.map(|only| keep_only(&mut plan, only, &self.owed)).unwrap_or_default();
         let mut remaining = BTreeSet::new();
         if self.may_write() {
             self.follow_missing(&plan);
             self.look_first(cycle, &plan, only.is_some(), &mut remaining);
             self.look_at_newer(&newer);
-            self.review_queue(&plan, &newer);
+            self.review_queue(&plan, &stay);
             remaining.extend(self.enqueue(cycle, &plan.changes, &seen, only.is_some()));
         }
         self.planned_in(cycle, &plan, stale, remaining);
@@ -205,16 +229,31 @@ impl Worker {
         let noted = |record: &&RecordId| self.unprovable.contains(*record) || self.dirty.contains_key(*record);
         let unnoted: Vec<_> = newer.iter().filter(|record| !noted(record)).collect();
         for record in unnoted {
-            self.await_look(record, Dirty::now(Trigger::Manifest, now));
+            // What is owed already is as old as it is.
+            let since = self.owed.since(record).unwrap_or(now);
+            self.await_look(record, Dirty::now(Trigger::Manifest, since));
         }
+    }
+
+    /// Users of whom what waits in the queue goes on beside a plan: those that it may show as they
+    /// were, and those that a saved plan does not name.
+    fn goes_on_beside(&self, only: Option<&[Change]>, newer: &BTreeSet<RecordId>) -> BTreeSet<RecordId> {
+        let mut stay = newer.clone();
+        if let Some(only) = only {
+            let named: BTreeSet<_> = only.iter().map(|change| &change.record).collect();
+            let waiting = self.queue.iter().map(|(record, _)| record);
+            stay.extend(waiting.filter(|record| !named.contains(record)).cloned());
+        }
+        stay
     }
 
     /// Takes back what waits from an earlier plan: the new one speaks for those it saw, and a look
     /// tells whether the rest still follows.
-    fn review_queue(&mut self, plan: &Plan, newer: &BTreeSet<RecordId>) {
+    /// `stay`: of these users it stays as it is.
+    fn review_queue(&mut self, plan: &Plan, stay: &BTreeSet<RecordId>) {
         let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
         let waiting = self.queue.iter().map(|(record, _)| record.clone());
-        for record in waiting.filter(|record| !newer.contains(record)).collect::<Vec<_>>() {
+        for record in waiting.filter(|record| !stay.contains(record)).collect::<Vec<_>>() {
             if plan.coverage == Coverage::Complete || planned.contains(&record) {
                 self.withdraw(&record);
             } else if let Some(Entry { cycle, since, attempt, .. }) = self.queue.remove(&record) {
@@ -280,16 +319,12 @@ impl Worker {
         waiting
     }
 
-    /// Remembers what a plan leaves undone. A keyed plan speaks of `records` only.
-    pub(super) fn stand(
-        &mut self,
-        plan: &Plan,
-        records: Option<&BTreeSet<RecordId>>,
-        seen: &BTreeMap<AccountId, Arc<Account>>,
-    ) {
-        let concerns = |record: &RecordId| records.is_none_or(|records| records.contains(record));
+    /// Remembers what a plan leaves undone, of the users for whom it speaks.
+    pub(super) fn stand(&mut self, plan: &Plan, speaks: Speaks<'_>, seen: &BTreeMap<AccountId, Arc<Account>>) {
+        let concerns = |record: &RecordId| speaks.of(record);
         self.standing.skips.retain(|skip| !concerns(&skip.record));
-        self.standing.skips.extend(plan.skips.iter().filter(|skip| stays_visible(skip)).cloned());
+        let visible = plan.skips.iter().filter(|skip| stays_visible(skip) && concerns(&skip.record));
+        self.standing.skips.extend(visible.cloned());
         self.standing.skips.sort_by(|a, b| a.record.cmp(&b.record));
         self.standing.failures.retain(|record, _| !concerns(record));
         self.standing.failures.extend(self.doubtful.clone());
@@ -298,7 +333,7 @@ impl Worker {
         let held = held_accounts(plan).filter_map(|account| Some((account.clone(), Arc::clone(seen.get(account)?))));
         self.held_seen.extend(held);
         self.owe_what_stands(plan, &concerns);
-        if records.is_none() {
+        if matches!(speaks, Speaks::ForAllBut(_)) {
             self.standing.at = Some(self.shared.now());
         }
         if let Some(place) = &self.place {
@@ -346,11 +381,16 @@ fn held_accounts(plan: &Plan) -> impl Iterator<Item = &AccountId> {
     plan.holds.iter().flat_map(|hold| &hold.changes).filter_map(|change| change.account.as_ref())
 }
 
-/// Keeps the changes of a saved plan that still follow; returns those that do not.
-fn keep_only(plan: &mut Plan, only: &[Change]) -> Vec<Change> {
+/// Keeps the changes of a saved plan that still follow; returns those that do not. What is owed
+/// already of a user whom it names goes along: it must not wait behind the rest, nor be forgotten.
+fn keep_only(plan: &mut Plan, only: &[Change], owed: &OwedList) -> Vec<Change> {
     let essences =
         |changes: &[Change]| changes.iter().map(|change| essence(change).to_string()).collect::<BTreeSet<_>>();
     let (now, asked) = (essences(&plan.changes), essences(only));
-    plan.changes.retain(|change| asked.contains(&essence(change).to_string()));
+    let named: BTreeSet<_> = only.iter().map(|change| &change.record).collect();
+    let due = |change: &Change| {
+        change.takes_access() && named.contains(&change.record) && owed.since(&change.record).is_some()
+    };
+    plan.changes.retain(|change| asked.contains(&essence(change).to_string()) || due(change));
     only.iter().filter(|change| !now.contains(&essence(change).to_string())).cloned().collect()
 }

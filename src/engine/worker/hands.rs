@@ -25,7 +25,7 @@ use crate::plan::notes::Note;
 use crate::store::Write;
 
 /// Read-backs of one written value that contradict it before the attribute is the target's own.
-const CONTRADICTIONS: u32 = 2;
+pub(super) const CONTRADICTIONS: u32 = 2;
 
 /// Attributes that say what an account may do: never left to the target.
 const NEVER_GIVEN_UP: [&str; 4] = ["active", "roles", "groups", "entitlements"];
@@ -136,8 +136,6 @@ impl Worker {
     /// Gives up attributes of which the read-backs of this write contradicted it again. Whether
     /// any was.
     pub(super) fn contradicted(&mut self, change: &Change, account: &AccountId, left: &[Change]) -> bool {
-        let mark = &self.handle.target.account.mark;
-        let is_mark = |path: &AttributePath| matches!(mark, crate::model::target::Mark::At(at) if at == path);
         let wanted = |path: &AttributePath| {
             let mut fields = left.iter().flat_map(|change| &change.fields);
             fields.find(|field| field.path == *path).map(|field| field.after.clone().unwrap_or_default())
@@ -150,20 +148,35 @@ impl Worker {
                 continue;
             }
             let times = self.contradictions.count(&change.record, &field.path, written.clone());
-            if times >= CONTRADICTIONS && may_be_given_up(&field.path) && !is_mark(&field.path) {
+            if times >= CONTRADICTIONS && self.may_give_up(&field.path) {
                 given_up.push((field.path.clone(), written));
             }
         }
-        let Some(place) = self.place.as_ref().filter(|_| !given_up.is_empty()) else { return false };
-        let mut hand = place.hand(account);
+        !given_up.is_empty() && self.leave_to_target(&change.record, account, given_up)
+    }
+
+    /// Whether an attribute may be left to the target at all.
+    pub(super) fn may_give_up(&self, path: &AttributePath) -> bool {
+        let is_mark = matches!(&self.handle.target.account.mark, crate::model::target::Mark::At(at) if at == path);
+        may_be_given_up(path) && !is_mark
+    }
+
+    /// Gives these attributes up until other values are declared. `false`: nobody knows where.
+    pub(super) fn leave_to_target(
+        &mut self,
+        record: &RecordId,
+        account: &AccountId,
+        given_up: Vec<(AttributePath, serde_json::Value)>,
+    ) -> bool {
+        let Some(mut hand) = self.place.as_ref().map(|place| place.hand(account)) else { return false };
         for (path, value) in given_up {
             tracing::warn!(
-                target = %self.handle.target.name, record = %change.record, attribute = %path,
+                target = %self.handle.target.name, record = %record, attribute = %path,
                 "the target keeps this attribute for itself: it is left alone until another value is declared"
             );
-            self.contradictions.forget(&change.record, &path);
+            self.contradictions.forget(record, &path);
             let details = BTreeMap::from([("attribute".to_owned(), path.as_str().into())]);
-            self.tell("given-up", &change.record, details);
+            self.tell("given-up", record, details);
             hand.given_up.insert(path, value);
         }
         self.put_hand(account, hand);

@@ -24,9 +24,11 @@ use crate::engine::shared::lock;
 use crate::engine::worker::Reply;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
+use crate::engine::worker::batch::Batch;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
 use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::full::Speaks;
 use crate::model::account::Account;
 use crate::model::change::Change;
 use crate::model::history::Trigger;
@@ -34,7 +36,6 @@ use crate::model::ids::AccountId;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
-use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
@@ -121,6 +122,7 @@ impl Worker {
                 self.owed.pay(&record);
                 self.forget_recorded(&record);
             }
+            self.echoes.settled(&record);
             self.await_look(&record, Dirty { cycle, ..Dirty::now(trigger, since) });
         }
     }
@@ -194,8 +196,15 @@ impl Worker {
     }
 
     fn may_look(&self) -> bool {
+        let inside = self.door.is_open() && self.place.is_some();
+        inside && !self.suspended() && !self.store_is_away() && self.looks.len() < 2
+    }
+
+    /// In a place that is met for the first time creations wait for a listing; who must lose an
+    /// account that is known to be theirs does not.
+    fn waits_for_listing(&self, record: &RecordId) -> bool {
         let known = self.place.as_ref().is_some_and(|place| place.guardrail.known || place.listed);
-        self.door.is_open() && known && !self.suspended() && !self.store_is_away() && self.looks.len() < 2
+        !known && !self.surely_narrows(record)
     }
 
     pub(super) fn is_busy(&self, record: &RecordId) -> bool {
@@ -207,7 +216,8 @@ impl Worker {
     fn may_be_looked_at(&self, record: &RecordId) -> bool {
         let overtakes =
             self.looking.get(record).is_none_or(|looking| looking.lane != Lane::Narrow && self.may_narrow(record));
-        overtakes && !self.in_flight.contains_key(record) && !self.comes_after_call(record)
+        let free = !self.in_flight.contains_key(record) && !self.comes_after_call(record);
+        overtakes && free && !self.waits_for_listing(record)
     }
 
     /// Whether a call for an earlier record id of this user is under way, or nobody knows its end: the
@@ -353,7 +363,7 @@ impl Worker {
             records.insert(record);
         }
         if !records.is_empty() {
-            self.plan_keyed(&records, accounts, &unproven).await;
+            self.plan_keyed(&Batch { around: &records, accounts: &accounts, unproven: &unproven }, &records).await;
         }
     }
 
@@ -390,24 +400,7 @@ impl Worker {
         self.await_look(record, dirty);
     }
 
-    async fn plan_keyed(
-        &mut self,
-        records: &BTreeSet<RecordId>,
-        accounts: BTreeMap<AccountId, Account>,
-        unproven: &BTreeSet<RecordId>,
-    ) {
-        let Some(view) = self.view_around(records, &accounts) else { return };
-        let planned = view.plan(accounts.into_values(), Coverage::Keyed, Some(records), unproven);
-        let violations = view.violations(&planned);
-        if !violations.is_empty() {
-            let words = violations.join("; ");
-            tracing::error!(target = %self.handle.target.name, %words, "a plan broke its own laws and is not applied");
-            self.give_up(
-                records,
-                &format!("the plan broke a law of its own and was not applied ({words}); please report this"),
-            );
-            return;
-        }
+    pub(super) async fn take_keyed(&mut self, planned: Planned, records: &BTreeSet<RecordId>) {
         let Planned { plan, mut seen, notes, .. } = planned;
         self.take_notes(notes, &BTreeSet::new());
         let plan = self.with_held(plan, records);
@@ -420,7 +413,7 @@ impl Worker {
             waiting.for_each(|(_, dirty)| dirty.due = due);
             return;
         };
-        self.stand(&plan, Some(records), &seen);
+        self.stand(&plan, Speaks::For(records), &seen);
         self.hand_over(&plan, records, &seen);
         if self.may_write() {
             self.follow_missing(&plan);
@@ -429,7 +422,11 @@ impl Worker {
 
     /// What a plan of these users must know. An account that nobody is linked to may be claimed by
     /// anybody, so there everybody's wishes count.
-    fn view_around(&self, records: &BTreeSet<RecordId>, accounts: &BTreeMap<AccountId, Account>) -> Option<View> {
+    pub(super) fn view_around(
+        &self,
+        records: &BTreeSet<RecordId>,
+        accounts: &BTreeMap<AccountId, Account>,
+    ) -> Option<View> {
         let place = self.place.as_ref()?;
         let wishes = self.table.desired();
         if accounts.keys().any(|account| !place.by_account.contains_key(account)) {
@@ -525,16 +522,6 @@ impl Worker {
             .to_owned();
         self.standing.failures.insert(record.clone(), why.clone());
         why
-    }
-
-    /// Ends these users' part of their cycles with an error.
-    fn give_up(&mut self, records: &BTreeSet<RecordId>, why: &str) {
-        for record in records {
-            self.standing.failures.insert(record.clone(), why.to_owned());
-            if let Some(cycle) = self.dirty.remove(record).and_then(|dirty| dirty.cycle) {
-                self.settle(&cycle, record, Settled::Failed(why.to_owned()));
-            }
-        }
     }
 }
 

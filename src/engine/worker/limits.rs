@@ -101,10 +101,11 @@ impl Worker {
             let essences = entry.changes.iter().map(|change| essence(change).to_string());
             admitted.insert(record.clone(), essences.collect());
         }
-        let stays = |record: &RecordId, change: &Change| match admitted.get(record) {
+        let stays = |record: &RecordId, change: &Change| match (stay, admitted.get(record)) {
+            (Some(stay), _) if stay.contains(record) => true,
             // A change that is planned otherwise now takes the place of the one that waits.
-            Some(_) => plan.changes.iter().any(|planned| planned == change),
-            None => stay.is_none_or(|stay| stay.contains(record)),
+            (_, Some(_)) => plan.changes.iter().any(|planned| planned == change),
+            (stay, None) => stay.is_none(),
         };
         let waits =
             self.queue.iter().flat_map(|(record, entry)| entry.changes.iter().map(move |change| (record, change)));
@@ -112,7 +113,8 @@ impl Worker {
             waits.filter(|(record, change)| stays(record, change)).map(|(_, change)| change).collect();
         let place = self.place.as_ref();
         Around {
-            populated: place.is_some_and(|place| place.populated),
+            // What no listing has shown may hold anything.
+            populated: place.is_some_and(|place| place.populated || !place.listed),
             seats_taken: self.active_accounts() + waiting.iter().filter(|change| takes_seat(change)).count() as u64,
             waiting: waiting.into_iter().flat_map(|change| tally::counted(change, self.is_dated(change))).collect(),
             admitted,

@@ -11,6 +11,7 @@ use crate::connector::Probe;
 use crate::engine::queue::Queue;
 use crate::engine::shared::Running;
 use crate::engine::worker::Worker;
+use crate::engine::worker::echo::Echoes;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::hands::Contradictions;
 use crate::model::history::Standing;
@@ -45,6 +46,7 @@ impl Worker {
         let owed = std::mem::take(&mut self.owed).writes(&place.space);
         self.writes.extend(owed);
         self.held_seen.clear();
+        self.echoes = Echoes::default();
         self.standing = Standing::default();
         (self.failed_listings, self.list_after) = (0, None);
         if self.running == Running::Daemon {

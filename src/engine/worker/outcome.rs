@@ -16,6 +16,7 @@ use crate::engine::worker::Worker;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
+use crate::engine::worker::echo;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::PATIENCE;
 use crate::engine::worker::keyed::PATIENCE_WHEN_PACED;
@@ -77,7 +78,8 @@ impl Worker {
             return;
         }
         if self.dirty.contains_key(record) {
-            // Something changed while the call was under way.
+            // Something changed while the call was under way. What it took away is gone all the same.
+            self.proven_done(record, intent, &applied.account);
             self.look_again(record, &rest, 0, Instant::now());
             return;
         }
@@ -122,22 +124,26 @@ impl Worker {
             self.metrics.revoked((self.shared.now() - since).to_std().unwrap_or_default());
         }
         if left.is_empty() {
+            self.echoes.settled(record);
+            self.suspect_echo(record, &intent.change);
             self.settle(&rest.cycle, record, Settled::Through);
             return;
         }
-        if !left.iter().any(|change| repeats(change, &intent.change)) || rest.attempt == 0 {
+        let rounds = self.echoes.unsettled(record);
+        let repeated = left.iter().any(|change| repeats(change, &intent.change));
+        if rounds == 1 || (!repeated && rounds < PATIENCE) {
             // Another change follows, or the first read-back of this one contradicts it.
             self.look_again(record, rest, rest.attempt + 1, Instant::now());
             return;
         }
-        let what = what_was_written(&intent.change);
-        let why = format!("the target answered the write of {what} and did not keep it; see who else writes it there");
+        let why = echo::never_settles(repeated, &intent.change, &left);
         self.standing.failures.insert(record.clone(), why.clone());
         self.settle(&rest.cycle, record, Settled::Failed(why));
         // State, groups and entitlements are never given up, and an attribute only when it was
         // contradicted twice.
         let narrowing = intent.change.effect == Effect::Narrows;
-        let delay = retry::delay(rest.attempt + 1, None, narrowing, door::seed(record.as_str()));
+        let narrowing = narrowing || left.iter().any(Change::takes_access);
+        let delay = retry::delay(rounds, None, narrowing, door::seed(record.as_str()));
         self.look_again(record, rest, rest.attempt + 1, Instant::now() + delay);
     }
 
@@ -350,16 +356,6 @@ fn repeats(planned: &Change, made: &Change) -> bool {
     let same_grants = planned.granted().intersection(&made.granted()).next().is_some();
     let same_revokes = planned.revoked().intersection(&made.revoked()).next().is_some();
     same_state || same_fields || same_grants || same_revokes
-}
-
-fn what_was_written(change: &Change) -> String {
-    let mut words: Vec<_> = change.fields.iter().map(|field| format!("`{}`", field.path)).collect();
-    let names = change.grant.iter().chain(&change.revoke).filter_map(|entry| entry.name.as_ref());
-    words.extend(names.map(|name| format!("`{name}`")));
-    if change.active.is_some() {
-        words.push("the account's state".to_owned());
-    }
-    words.join(", ")
 }
 
 pub(super) fn intent_event(intent: &Intent) -> AuditEvent {

@@ -10,12 +10,15 @@ use std::collections::BTreeSet;
 use chrono::DateTime;
 use chrono::Utc;
 
+use crate::engine::shared::Running;
 use crate::engine::status::Owed;
 use crate::engine::worker::Worker;
+use crate::engine::worker::keyed::Dirty;
 use crate::metrics::OwedReason;
 use crate::model::account::Account;
 use crate::model::change::Change;
 use crate::model::history::Intent;
+use crate::model::history::Trigger;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::Space;
@@ -57,6 +60,11 @@ impl OwedList {
         let since = self.since.remove(record)?;
         self.touched.insert(record.clone());
         Some(since)
+    }
+
+    /// Since when it is owed.
+    pub(super) fn since(&self, record: &RecordId) -> Option<DateTime<Utc>> {
+        self.since.get(record).copied()
     }
 
     /// Moves an entry to another record id.
@@ -159,6 +167,16 @@ impl Worker {
         }
         self.owed.recall(known);
         self.drop_settled();
+    }
+
+    /// The door opened: what is owed needs one look at its account, and waits for no listing.
+    pub(super) fn look_at_owed(&mut self) {
+        if self.running != Running::Daemon {
+            return;
+        }
+        for (record, since) in self.owed.since.clone() {
+            self.await_look(&record, Dirty::now(Trigger::Startup, since));
+        }
     }
 
     /// Access may have come back while nobody looked.

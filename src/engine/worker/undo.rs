@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::engine::EngineError;
 use crate::engine::worker::Reply;
 use crate::engine::worker::Worker;
+use crate::engine::worker::full::Speaks;
 use crate::engine::worker::keyed::Dirty;
 use crate::model::account::Account;
 use crate::model::change::Change;
@@ -64,7 +65,7 @@ impl Worker {
         for record in &records {
             self.await_look(record, Dirty { cycle: Some(cycle.clone()), ..Dirty::now(Trigger::Manual, now) });
         }
-        self.stand(&plan, Some(&records), &seen);
+        self.stand(&plan, Speaks::For(&records), &seen);
         self.hand_over(&plan, &records, &seen);
     }
 }

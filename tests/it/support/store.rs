@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -61,6 +62,8 @@ pub(crate) struct Inside {
     pub(crate) unaudited: Vec<String>,
     /// Every commit fails while this is set.
     pub(crate) full: bool,
+    /// How long a commit takes that holds an intent.
+    pub(crate) slow_intents: Duration,
     /// What guardrails and status read cannot be read while this is set.
     pub(crate) unreadable: bool,
     /// What is known of targets cannot be read while this is set.
@@ -187,6 +190,10 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, writes: Vec<Write>, _: Fence) -> Result<(), StoreError> {
+        let slow = self.open().slow_intents;
+        if !slow.is_zero() && writes.iter().any(|write| matches!(write, Write::Intent(_))) {
+            tokio::time::sleep(slow).await;
+        }
         let mut inside = self.open();
         if inside.full {
             return Err(StoreError::Unavailable("the disk is full; make room".to_owned()));

@@ -90,6 +90,10 @@ pub(crate) struct Inside {
     pub(crate) controlled: BTreeSet<AttributePath>,
     /// Attributes that no write may hold.
     pub(crate) refused: BTreeSet<AttributePath>,
+    /// Attributes that are answered as written and dropped after.
+    pub(crate) echoed: BTreeSet<AttributePath>,
+    /// Two attributes of which a write of the one makes the other from it.
+    pub(crate) coupled: Option<[AttributePath; 2]>,
     /// Memberships are answered and left as they are.
     pub(crate) deaf_to_groups: bool,
     /// What the target says of how late it shows a write.
@@ -243,9 +247,19 @@ impl Inside {
             }
             Operation::Update { seen, set, clear, active, add, remove } => {
                 let (controlled, deaf) = (self.controlled.clone(), self.deaf_to_groups);
+                let (echoed, coupled) = (self.echoed.clone(), self.coupled.clone());
                 let missing = || MemoryTarget::error(ErrorClass::NotFound, "no such account (404)");
                 let account = self.accounts.get_mut(&seen.id).ok_or_else(missing)?;
+                let kept: Vec<_> =
+                    echoed.iter().filter_map(|path| Some((path.clone(), account.values.get(path)?.clone()))).collect();
                 account.values.extend(set.clone().into_iter().filter(|(path, _)| !controlled.contains(path)));
+                if let Some([one, other]) = coupled {
+                    if set.contains_key(&other) {
+                        account.values.insert(one, "made of the other".into());
+                    } else if set.contains_key(&one) {
+                        account.values.insert(other, "made of the one".into());
+                    }
+                }
                 account.values.retain(|path, _| !clear.contains(path) || controlled.contains(path));
                 if !deaf {
                     account.memberships.extend(add.iter().cloned());
@@ -256,7 +270,9 @@ impl Inside {
                     Some(false) => account.state = AccountState::Disabled,
                     None => {}
                 }
-                Ok(Applied { account: account.clone() })
+                let answer = account.clone();
+                account.values.extend(kept);
+                Ok(Applied { account: answer })
             }
         }
     }
