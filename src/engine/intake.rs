@@ -37,7 +37,6 @@ use crate::model::change::Cause;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
-use crate::model::plan::Hold;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Target;
 use crate::project::Projector;
@@ -375,7 +374,8 @@ fn changed(previous: Option<&Snapshot>, next: &Snapshot) -> Changed {
 /// Starts, replaces and ends workers so that there is one for each target of the documents.
 ///
 /// A refused or held load starts workers for targets that have none (the daemon may have started
-/// with it), and touches no other.
+/// with it), and touches no other. One whose document is not as it was accepted last only takes away
+/// until a load is accepted.
 async fn staff(shared: &Arc<Shared>, settled: Vec<Settled>, accepted: bool, running: Running) {
     let names: BTreeSet<_> = settled.iter().map(|settled| settled.projector.target().name.clone()).collect();
     let present = lock(&shared.handles).clone();
@@ -383,9 +383,11 @@ async fn staff(shared: &Arc<Shared>, settled: Vec<Settled>, accepted: bool, runn
         tracing::info!(target = %name, "the target is no longer declared: its links stay, nothing is written");
         dismiss(shared, name);
     }
-    for Settled { projector, loosening } in settled {
+    for Settled { projector, loosening, unaccepted } in settled {
         let target = Arc::clone(projector.target());
-        let same = |existing: &Handle| existing.target == target && existing.loosening == loosening;
+        let same = |existing: &Handle| {
+            existing.target == target && existing.loosening == loosening && existing.unaccepted == unaccepted
+        };
         if present.get(&target.name).is_some_and(|existing| !accepted || same(existing)) {
             continue;
         }
@@ -394,7 +396,7 @@ async fn staff(shared: &Arc<Shared>, settled: Vec<Settled>, accepted: bool, runn
                 let mut status = worker::recalled_status(shared, &target).await;
                 status.holds.extend(loosening.clone());
                 dismiss(shared, &target.name);
-                hire(shared, (projector, loosening), connector, status, running);
+                hire(shared, Settled { projector, loosening, unaccepted }, connector, status, running);
             }
             Err(error) => {
                 tracing::error!(target = %target.name, %error, "the target cannot be reached as configured");
@@ -413,7 +415,7 @@ fn dismiss(shared: &Shared, name: &TargetName) {
 
 fn hire(
     shared: &Arc<Shared>,
-    (projector, loosening): (Arc<Projector>, Option<Hold>),
+    Settled { projector, loosening, unaccepted }: Settled,
     connector: Arc<dyn Connector>,
     status: TargetStatus,
     running: Running,
@@ -424,7 +426,7 @@ fn hire(
     let (sender, commands) = mpsc::unbounded_channel();
     let (cancel, ended) = (shared.cancel.child_token(), CancellationToken::new());
     let status = Arc::new(Mutex::new(status));
-    let handle = Handle { target, projector, connector, loosening, sender, status, cancel, ended };
+    let handle = Handle { target, projector, connector, loosening, unaccepted, sender, status, cancel, ended };
     let after = lock(&shared.leaving).remove(&name);
     worker::spawn(shared, &handle, commands, after, running);
     lock(&shared.handles).insert(name, handle);

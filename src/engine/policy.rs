@@ -29,10 +29,13 @@ pub(crate) struct Settled {
     pub(crate) projector: Arc<Projector>,
     /// What its document loosens and nobody released.
     pub(crate) loosening: Option<Hold>,
+    /// Whether its document is another than the one that was accepted last.
+    pub(crate) unaccepted: bool,
 }
 
 /// Judges the policies of these targets against what was accepted, and remembers what is accepted
-/// now. A load that is not `accepted` changes nothing: its targets act as far as they are known.
+/// now. A load that is not `accepted` changes nothing: its targets act as far as they are known, and
+/// one that it brings or changes is marked.
 pub(crate) async fn settle(
     shared: &Shared,
     projectors: Vec<Arc<Projector>>,
@@ -55,8 +58,9 @@ pub(crate) async fn settle(
     }
     let mut settled = Vec::new();
     for projector in projectors {
-        let (one, next) = settle_one(projector, &known, &released);
+        let (mut one, next) = settle_one(projector, &known, (&released, accepted));
         let name = &one.projector.target().name;
+        one.unaccepted = !accepted && known.get(name).is_none_or(|known| known.parts != next.parts);
         if known.get(name) != Some(&next) {
             writes.extend(changed(shared, name, &next, known.get(name)));
         }
@@ -71,21 +75,29 @@ pub(crate) async fn settle(
 fn settle_one(
     projector: Arc<Projector>,
     known: &BTreeMap<TargetName, KnownTarget>,
-    released: &BTreeSet<Digest>,
+    (released, accepted): (&BTreeSet<Digest>, bool),
 ) -> (Settled, KnownTarget) {
     let target = Arc::clone(projector.target());
     let (wanted, parts) = (policy::of(&target), parts(&target));
     // The first word about a target stands as written.
     let Some(known) = known.get(&target.name) else {
-        return (Settled { projector, loosening: None }, KnownTarget { policy: wanted, serial: 0, parts });
+        return (
+            Settled { projector, loosening: None, unaccepted: false },
+            KnownTarget { policy: wanted, serial: 0, parts },
+        );
     };
     let Judged { acts, looser } = policy::judge(&known.policy, &wanted);
     let serial = known.serial + u64::from(acts != known.policy);
     let digest =
         digest_of(&target.name, &KnownTarget { policy: acts.clone(), serial, parts: BTreeMap::new() }, &wanted);
-    if looser.is_empty() || released.contains(&digest) {
+    // What a person released acts with the document that asks for it, once that is accepted.
+    let is_released = released.contains(&digest);
+    if looser.is_empty() || (is_released && (accepted || known.parts == parts)) {
         let serial = known.serial + u64::from(wanted != known.policy);
-        return (Settled { projector, loosening: None }, KnownTarget { policy: wanted, serial, parts });
+        return (
+            Settled { projector, loosening: None, unaccepted: false },
+            KnownTarget { policy: wanted, serial, parts },
+        );
     }
     let reason = format!(
         "`{}` asks for {}; until a person agrees the stricter acts; `rosterd holds release {digest}` lets it act",
@@ -98,7 +110,8 @@ fn settle_one(
     stricter.account.protected.clone_from(&acts.protected);
     // Templates do not depend on the policy: what compiled once compiles again.
     let projector = Projector::new(Arc::new(stricter)).map_or(projector, Arc::new);
-    (Settled { projector, loosening: Some(hold) }, KnownTarget { policy: acts, serial, parts })
+    let loosening = (!is_released).then_some(hold);
+    (Settled { projector, loosening, unaccepted: false }, KnownTarget { policy: acts, serial, parts })
 }
 
 /// What a person releases: this step of this target, once.

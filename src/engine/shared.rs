@@ -95,6 +95,9 @@ pub struct Handle {
     pub connector: Arc<dyn Connector>,
     /// What its document loosens and nobody released.
     pub loosening: Option<Hold>,
+    /// Whether its document is not as it was accepted last: the daemon started with a load that is
+    /// held or refused.
+    pub unaccepted: bool,
     /// Takes commands.
     pub sender: Sender,
     /// What it last said of itself.

@@ -27,6 +27,7 @@ mod place;
 mod recall;
 mod refusal;
 mod timing;
+mod unaccepted;
 mod undo;
 
 use std::collections::BTreeMap;

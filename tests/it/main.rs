@@ -64,6 +64,8 @@ mod store;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod unaccepted;
+#[cfg(test)]
 mod unanswered;
 #[cfg(test)]
 mod what_if;

@@ -225,6 +225,7 @@ impl Worker {
             Some(journal) => format!("{error}; {journal}"),
             None => error.to_owned(),
         });
+        let error = error.or_else(|| self.unaccepted_words());
         self.metrics.set_quarantined(quarantine.is_some());
         let mut status = lock(&self.handle.status);
         // While the door is being asked, what it said last stands.

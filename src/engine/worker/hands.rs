@@ -199,6 +199,9 @@ impl Worker {
     /// then the account is forgotten where it may be made anew, and the user planned as one
     /// without.
     pub(super) fn follow_missing(&mut self, plan: &Plan) {
+        if self.handle.unaccepted {
+            return;
+        }
         let recreates = self.handle.target.account.foreign_delete == ForeignDelete::Recreate;
         let missing = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
         for (record, account) in missing.filter_map(|skip| Some((&skip.record, skip.account.as_ref()?))) {

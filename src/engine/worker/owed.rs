@@ -219,6 +219,7 @@ impl Worker {
                 None if conflict || skipped.contains(record) => OwedReason::Conflict,
                 None if held.contains(record) => OwedReason::Hold,
                 None if self.standing.failures.contains_key(record) => OwedReason::Error,
+                None if self.handle.unaccepted && !self.is_under_way(record) => OwedReason::Hold,
                 None => OwedReason::Queued,
             }
         };
@@ -228,6 +229,10 @@ impl Worker {
             .collect();
         owed.sort_by(|a, b| (a.since, &a.record).cmp(&(b.since, &b.record)));
         owed
+    }
+
+    fn is_under_way(&self, record: &RecordId) -> bool {
+        self.queue.contains(record) || self.dirty.contains_key(record) || self.is_busy(record)
     }
 
     /// Remembers since when each narrowing of `changes` is due.

@@ -168,8 +168,7 @@ pub(crate) fn what_a_person_decided_stands(facts: &Facts, entry: &Entry) -> Opti
     if all || change.effect == Effect::Widens && facts.stands(stop, halts(Halts::Widening), at) {
         return broken("L11", format!("everything is stopped and t{target} is written for {}", change.record));
     }
-    let first = facts.first_of_life.iter().map(|first| &**first);
-    let enforced = facts.in_force(at).chain(first).any(|declared| declared.papers[target].mode == Mode::Enforce);
+    let enforced = facts.in_force(at).any(|declared| declared.papers[target].mode == Mode::Enforce);
     if enforced {
         None
     } else {

@@ -107,8 +107,6 @@ pub(crate) struct Facts {
     /// Links as the store has them.
     pub(crate) links: BTreeMap<(usize, String), AccountId>,
     generation: u64,
-    /// The first load of the process that runs: its targets get workers even where it is held.
-    pub(crate) first_of_life: Option<Arc<Declared>>,
     /// Since when the clock is as far off as it is.
     stepped: (u64, i64),
     /// How far off it was when a process last had the time to notice and to write that down.
@@ -173,7 +171,6 @@ impl Facts {
             reads: Vec::new(),
             links: BTreeMap::new(),
             generation: 0,
-            first_of_life: None,
             stepped: (0, 0),
             noticed: 0,
             fooled: false,
@@ -274,10 +271,7 @@ impl Facts {
                     (*at, *known) = (entry.at, *taken);
                 }
             }
-            Event::Life(_) => {
-                self.first_of_life = None;
-                self.fooled |= (entry.skew - self.noticed).abs() > UNNOTICED;
-            }
+            Event::Life(_) => self.fooled |= (entry.skew - self.noticed).abs() > UNNOTICED,
             Event::Turned { .. }
             | Event::Step(_)
             | Event::Rest(_)
@@ -293,7 +287,6 @@ impl Facts {
             }
         }
         self.given.push(Arc::clone(declared));
-        self.first_of_life.get_or_insert_with(|| Arc::clone(declared));
         // Where nobody's access is touched nothing is recorded: targets follow at once.
         let same = |current: &Arc<Snapshot>| {
             let policies: Vec<_> = self.places.iter().map(|place| place.policy.clone()).collect();
