@@ -8,6 +8,7 @@
 
 mod away;
 mod batch;
+mod book;
 mod calls;
 mod cycles;
 mod door;
@@ -47,7 +48,6 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::EngineError;
 use crate::engine::SyncRequest;
 use crate::engine::bounded::caught;
-use crate::engine::identity::Identities;
 use crate::engine::intake::Changed;
 use crate::engine::look;
 use crate::engine::look::View;
@@ -64,7 +64,6 @@ use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
 use crate::engine::worker::calls::Paced;
 use crate::engine::worker::cycles::Cycle;
-use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door::Door;
 use crate::engine::worker::echo::Echoes;
 use crate::engine::worker::full::FullDone;
@@ -74,14 +73,12 @@ use crate::engine::worker::hands::Contradictions;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::Looking;
 use crate::engine::worker::keyed::LooksDone;
-use crate::engine::worker::keyed::PATIENCE;
 use crate::engine::worker::limits::Frozen;
 use crate::engine::worker::owed::OwedList;
 use crate::engine::worker::owed::Recalled;
 use crate::engine::worker::place::Place;
 use crate::metrics::TargetMetrics;
 use crate::model::account::Account;
-use crate::model::audit::AuditEvent;
 use crate::model::change::Change;
 use crate::model::decision::Halts;
 use crate::model::history::Intent;
@@ -97,7 +94,6 @@ use crate::model::target::Mode;
 use crate::project::Table;
 use crate::schedule::Freezes;
 use crate::schedule::Timetable;
-use crate::store::StoreError;
 use crate::store::Write;
 
 /// Answers a `sync`.
@@ -409,53 +405,6 @@ impl Worker {
         }
     }
 
-    /// A declared rename moves the link.
-    ///
-    /// An account whose creation is under way, or whose end nobody knows, is moved when it is known.
-    fn move_renamed(&mut self) {
-        self.rename_recalled();
-        let (Some(snapshot), Some(place)) = (self.snapshot.clone(), self.place.as_mut()) else { return };
-        let now = self.shared.now();
-        let mut marked = Vec::new();
-        for (record, user) in snapshot.users.iter().filter(|(_, user)| !user.formerly.is_empty()) {
-            let old = user.formerly.iter().find(|old| {
-                place.links.contains_key(*old)
-                    && !snapshot.users.contains_key(*old)
-                    && !place.links.contains_key(record)
-            });
-            let Some(old) = old else { continue };
-            let Some(mut link) = place.take_link(old) else { continue };
-            self.owed.rename(old, record);
-            link.record = record.clone();
-            place.put_link(link.clone());
-            let event = AuditEvent {
-                at: now,
-                target: Some(place.space.target.clone()),
-                kind: "rename".to_owned(),
-                actor: "engine".to_owned(),
-                record: Some(record.clone()),
-                cycle: None,
-                details: BTreeMap::from([("formerly".to_owned(), old.as_str().into())]),
-            };
-            self.writes.extend([
-                Write::Unlink(place.space.clone(), old.clone()),
-                Write::Link(place.space.clone(), link),
-                Write::Audit(event),
-            ]);
-            marked.push((old.clone(), record.clone()));
-        }
-        for (old, record) in marked {
-            // Whoever waits for the old record id waits for nobody now, save for the end of a call that
-            // was made under it.
-            if !self.open.contains_key(&old)
-                && let Some(cycle) = self.dirty.remove(&old).and_then(|dirty| dirty.cycle)
-            {
-                self.settle(&cycle, &old, Settled::Through);
-            }
-            self.await_look(&record, Dirty::now(Trigger::Manifest, now));
-        }
-    }
-
     /// Whether calls may be made at all.
     fn may_write(&self) -> bool {
         self.handle.target.mode == Mode::Enforce && !self.suspended()
@@ -498,123 +447,6 @@ impl Worker {
             known: Arc::new(self.known()?),
             connector: Arc::clone(&self.handle.connector),
         })
-    }
-
-    /// Reads this target's decisions again, and acts on them.
-    async fn decided(&mut self) {
-        // A person acts: what failed is tried again at once.
-        self.door.retry_now();
-        self.list_after = None;
-        if self.place.is_none() {
-            return;
-        }
-        let before = self.suspended();
-        self.read_again().await;
-        if before && !self.suspended() {
-            self.hurry_owed();
-        }
-        if self.running == Running::Daemon {
-            self.full_requests.push(FullRequest::of(Trigger::Decision));
-        }
-    }
-
-    /// Reads decisions and causes again. While the store does not tell them, no look and no call
-    /// is begun: a person may have said stop.
-    async fn read_again(&mut self) {
-        let Some(mut guardrail) = self.place.as_ref().map(|place| place.guardrail.clone()) else { return };
-        let (store, target) = (Arc::clone(&self.shared.store), Arc::clone(&self.handle.target));
-        let read = async {
-            guardrail.decided(&*store, &target.name).await?;
-            let snapshot = self.shared.snapshot();
-            Ok((guardrail, look::causes(&*store, &self.handle.projector, snapshot.as_deref()).await?))
-        };
-        let read = read.await;
-        let read = self.note(read);
-        self.unread = read.is_none();
-        if let (Some((mut guardrail, causes)), Some(place)) = (read, self.place.as_mut()) {
-            guardrail.permits = guardrail.permits.without(&self.writes);
-            place.guardrail = guardrail;
-            place.causes = Arc::new(causes);
-            self.read_regained().await;
-        }
-        if self.suspended() {
-            self.turn_away(&self.is_suspended());
-        }
-    }
-
-    /// Whether the store is left alone for a moment, or has not told what it must.
-    fn store_is_away(&self) -> bool {
-        self.unread || self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now())
-    }
-
-    /// Takes up what the store did not do.
-    async fn ask_store_again(&mut self) {
-        let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
-        if self.unread && !paused {
-            self.read_again().await;
-        }
-        if self.store_failures >= PATIENCE
-            && let Some((error, _)) = self.store_error.clone()
-        {
-            self.turn_away(&error);
-        }
-    }
-
-    async fn reload_links(&mut self) {
-        let Some(space) = self.place.as_ref().map(|place| place.space.clone()) else { return };
-        let store = Arc::clone(&self.shared.store);
-        let read = async {
-            let links = store.links(&space).await?;
-            let identities = Identities::of(&*store, &space, &links).await?;
-            Ok((links, identities))
-        };
-        let read = read.await;
-        if let (Some((links, identities)), Some(place)) = (self.note(read), self.place.as_mut()) {
-            place.set_links(links);
-            place.identities = identities;
-            self.review_identities(None);
-        }
-    }
-
-    /// Keeps a store error for `status`, and waits a little before the store is asked again.
-    fn note<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.store_error = None;
-                self.store_failures = 0;
-                self.away.is_now = false;
-                // That it can be read says nothing of what it did not take yet.
-                if self.writes.is_empty() {
-                    self.shared.store_answered(Some(&self.handle.target.name), None);
-                }
-                Some(value)
-            }
-            Err(error) => {
-                tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
-                self.shared.store_answered(Some(&self.handle.target.name), Some(&error));
-                self.away.is_now = error.is_away();
-                self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
-                self.store_failures = self.store_failures.saturating_add(1);
-                None
-            }
-        }
-    }
-
-    /// Commits what nothing else carried along. On failure it stays for the next try.
-    async fn commit_rest(&mut self) {
-        self.settle_repeats();
-        self.note_windows();
-        let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
-        if self.writes.is_empty() || paused {
-            return;
-        }
-        let writes = self.writes.clone();
-        let committed = self.shared.store.commit(writes, self.shared.store.fence()).await;
-        if self.note(committed).is_some() {
-            self.writes.clear();
-            self.shared.store_answered(Some(&self.handle.target.name), None);
-            self.committed_all().await;
-        }
     }
 
     /// Answers callers. One that went away needs no answer; a store that did not take the commit is

@@ -195,10 +195,7 @@ impl SqliteStore {
                 let reader = reader.as_mut().ok_or_else(closed)?;
                 let told = |fault: Fault| fault.into_error(&inner.path);
                 inner.present.check().map_err(told)?;
-                // While something of ours writes, the file changes by that.
-                if let Ok(_still) = inner.writer.try_lock() {
-                    inner.present.untouched().map_err(told)?;
-                }
+                inner.untouched_while_still().map_err(told)?;
                 job(&inner, reader).await.map_err(told)
             })
         };
@@ -220,10 +217,7 @@ impl SqliteStore {
                 inner.present.untouched().map_err(told)?;
                 let done = job(&inner, writer).await;
                 // What went to a deleted file while it was written is not kept either.
-                let present = inner.present.check();
-                if present.is_ok() {
-                    inner.present.settle();
-                }
+                let present = inner.present.check().inspect(|()| inner.present.settle());
                 let done = done.map_err(told)?;
                 present.map_err(told)?;
                 Ok(done)
@@ -234,6 +228,15 @@ impl SqliteStore {
 }
 
 impl Inner {
+    /// Nobody else changed the file. While something of ours writes it changes by that, and nothing
+    /// is asked.
+    fn untouched_while_still(&self) -> Result<(), Fault> {
+        match self.writer.try_lock() {
+            Ok(_still) => self.present.untouched(),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// A free reader, or the turn of a busy one.
     async fn reader(&self) -> Result<MutexGuard<'_, Option<SqliteConnection>>, StoreError> {
         if let Some(free) = self.readers.iter().find_map(|reader| reader.try_lock().ok()) {

@@ -60,7 +60,7 @@ impl Daemon {
     }
 
     /// Asks it to end, as a service manager does; it ends well.
-    pub(crate) async fn is_stopped(mut self) {
+    pub(crate) async fn stops(mut self) {
         let id = self.process.id().expect("it runs").to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status().await.expect("told");
         assert!(told.success(), "{told}");

@@ -84,9 +84,8 @@ impl Company {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
-        if converged.await.is_err() {
-            panic!("{:?}: {:#}", self.wrong().await, daemon.target(TARGET).await);
-        }
+        let in_time = converged.await.is_ok();
+        assert!(in_time, "{:?}: {:#}", self.wrong().await, daemon.target(TARGET).await);
         daemon.is_through(TARGET).await;
         assert_eq!(self.wrong().await, [] as [String; 0]);
     }
@@ -118,7 +117,7 @@ async fn with_its_store_in_postgresql_nobody_is_there_twice_and_no_leaver_stays_
         company.is_right(&daemon).await;
     }
     company.world.rosterd(&["audit", "verify", "--server", &daemon.url]).await.ends(DONE);
-    daemon.is_stopped().await;
+    daemon.stops().await;
     company.world.rosterd(&["audit", "verify"]).await.ends(DONE);
     company.world.is_settled().await;
 }
@@ -149,6 +148,6 @@ async fn while_its_database_is_gone_nobody_is_let_in_and_the_daemon_goes_on_when
     company.is_right(&daemon).await;
     eventually("the store is back", async || (daemon.metric("rosterd_store_away", &[]).await == 0).then_some(())).await;
     assert!(daemon.ready().await.0);
-    daemon.is_stopped().await;
+    daemon.stops().await;
     company.world.is_settled().await;
 }

@@ -186,7 +186,7 @@ async fn a_store_deleted_under_a_running_daemon_gives_and_takes_no_access_and_a_
         nothing_was_written(&company.world).await;
         // The way forward without any copy: a fresh store.
         if everything {
-            daemon.is_stopped().await;
+            daemon.stops().await;
         } else {
             daemon.ends().await;
         }
@@ -200,7 +200,7 @@ async fn a_store_deleted_under_a_running_daemon_gives_and_takes_no_access_and_a_
         assert!(unmanaged.out.contains(&leaver.email), "{unmanaged:?}");
         company.world.rosterd(&["link", &leaver.record, &leaver.email]).await.ends(DONE);
         company.is_right(&daemon).await;
-        daemon.is_stopped().await;
+        daemon.stops().await;
         company.world.is_settled().await;
     }
 }
@@ -208,7 +208,7 @@ async fn a_store_deleted_under_a_running_daemon_gives_and_takes_no_access_and_a_
 /// Yesterday's copy, taken while the daemon was ended; then a second day, on which somebody left and
 /// somebody came.
 async fn yesterday(company: &mut Company, daemon: Daemon) -> (PathBuf, Daemon) {
-    daemon.is_stopped().await;
+    daemon.stops().await;
     let copy = company.state("yesterday");
     copy_of(&company.state("rosterd.db"), &copy);
     let daemon = Daemon::of(&company.world).await;
@@ -253,7 +253,7 @@ async fn yesterdays_store_put_back_under_a_running_daemon_gives_and_takes_no_acc
         assert_eq!(company.inside().await, before, "{put:?}");
         nothing_was_written(&company.world).await;
         // What it says: stop, put the newest copy back, without the log of another file.
-        daemon.is_stopped().await;
+        daemon.stops().await;
         company.log_is_moved_away();
         put_back_is_found_and_enforced(&company, (&copy, Put::Into), &before).await;
     }
@@ -265,7 +265,7 @@ async fn yesterdays_store_put_back_between_two_runs_gives_and_takes_no_access_un
         let Some((mut company, daemon)) = Company::of().await else { return };
         let (copy, daemon) = yesterday(&mut company, daemon).await;
         let before = company.inside().await;
-        daemon.is_stopped().await;
+        daemon.stops().await;
         company.is_edited("late");
         put_back_is_found_and_enforced(&company, (&copy, put), &before).await;
     }
@@ -307,7 +307,7 @@ async fn a_killed_daemon_goes_on_from_its_file_and_its_log() {
     company.is_edited("three");
     company.is_right(&daemon).await;
     assert_eq!(daemon.target(TARGET).await["holds"], json!([]));
-    daemon.is_stopped().await;
+    daemon.stops().await;
     assert!(!company.state("rosterd.db-wal").exists(), "a copy of the file alone would not be whole");
     company.world.rosterd(&["audit", "verify"]).await.ends(DONE);
 }
@@ -323,6 +323,6 @@ async fn put_back_is_found_and_enforced(company: &Company, (copy, put): (&Path, 
     nothing_was_written(&company.world).await;
     company.is_enforced(&digest).await;
     company.is_right(&daemon).await;
-    daemon.is_stopped().await;
+    daemon.stops().await;
     company.world.is_settled().await;
 }

@@ -81,9 +81,9 @@ async fn stays_so(kind: Kind) {
     // Restarts: asked to end, and ended without a word.
     for politely in [true, false, true] {
         if politely {
-            daemon.is_stopped().await
+            daemon.stops().await;
         } else {
-            daemon.ends().await
+            daemon.ends().await;
         }
         daemon = Daemon::of(&world).await;
         daemon.is_through(TARGET).await;
@@ -108,7 +108,7 @@ async fn stays_so(kind: Kind) {
     cycle(&world).await;
     is_kept_out(&world, &account, "another hand, a second time").await;
     decided_once(&world).await;
-    daemon.is_stopped().await;
+    daemon.stops().await;
     world.is_settled().await;
 }
 

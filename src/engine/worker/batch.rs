@@ -32,18 +32,14 @@ impl Worker {
         for (record, words) in to_blame {
             self.breaks_a_law(&BTreeSet::from([record]), &words);
         }
-        for (part, mut planned) in sound {
-            if self.dropped_again(&part, &planned.plan) {
-                match self.planned_for(batch, &part) {
-                    Some(Ok(anew)) => planned = anew,
-                    Some(Err(words)) => {
-                        self.breaks_a_law(&part, &words);
-                        continue;
-                    }
-                    None => return,
-                }
+        for (part, planned) in sound {
+            let dropped = self.dropped_again(&part, &planned.plan);
+            let planned = if dropped { self.planned_for(batch, &part) } else { Some(Ok(planned)) };
+            match planned {
+                Some(Ok(planned)) => self.take_keyed(planned, &part).await,
+                Some(Err(words)) => self.breaks_a_law(&part, &words),
+                None => return,
             }
-            self.take_keyed(planned, &part).await;
         }
     }
 
@@ -78,12 +74,15 @@ impl Worker {
     }
 }
 
+/// Parts of a batch with their plans, and users who alone break a law, with its words.
+type Parts<T> = (Vec<(BTreeSet<RecordId>, T)>, Vec<(RecordId, String)>);
+
 /// Divides users until each part has a plan that breaks no law; gives those parts with their plans,
 /// and each user who alone breaks one. A part of which nothing can be planned is in neither.
 fn sound_parts<T>(
     records: BTreeSet<RecordId>,
     plan: impl Fn(&BTreeSet<RecordId>) -> Option<Result<T, String>>,
-) -> (Vec<(BTreeSet<RecordId>, T)>, Vec<(RecordId, String)>) {
+) -> Parts<T> {
     let (mut sound, mut to_blame) = (Vec::new(), Vec::new());
     let mut parts = vec![records];
     while let Some(mut part) = parts.pop() {
@@ -91,7 +90,7 @@ fn sound_parts<T>(
             None => {}
             Some(Ok(planned)) => sound.push((part, planned)),
             Some(Err(words)) if part.len() < 2 => {
-                to_blame.extend(part.into_iter().map(|record| (record, words.clone())))
+                to_blame.extend(part.into_iter().map(|record| (record, words.clone())));
             }
             Some(Err(_)) => {
                 let middle = part.iter().nth(part.len() / 2).cloned();

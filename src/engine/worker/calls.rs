@@ -107,7 +107,7 @@ impl Worker {
             return None;
         }
         let lanes = self.free_lanes().iter();
-        lanes.filter_map(|lane| Some(self.paced.until(*lane).max(Some(self.queue.next_due(&[*lane])?))?)).min()
+        lanes.filter_map(|lane| self.paced.until(*lane).max(Some(self.queue.next_due(&[*lane])?))).min()
     }
 
     fn may_call(&self) -> bool {

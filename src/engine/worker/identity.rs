@@ -1,11 +1,14 @@
 //! Who was who, as the worker keeps it beside its links.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::identity;
 use crate::engine::worker::Worker;
+use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::keyed::Dirty;
+use crate::model::audit::AuditEvent;
 use crate::model::change::Action;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
@@ -67,5 +70,52 @@ impl Worker {
             matches!(self.table.desired().get(record), Some(Desired::Account(_) | Desired::Conflict(_)))
         };
         Some(place.identities.known(snapshot, &place.links, wants))
+    }
+
+    /// A declared rename moves the link.
+    ///
+    /// An account whose creation is under way, or whose end nobody knows, is moved when it is known.
+    pub(super) fn move_renamed(&mut self) {
+        self.rename_recalled();
+        let (Some(snapshot), Some(place)) = (self.snapshot.clone(), self.place.as_mut()) else { return };
+        let now = self.shared.now();
+        let mut marked = Vec::new();
+        for (record, user) in snapshot.users.iter().filter(|(_, user)| !user.formerly.is_empty()) {
+            let old = user.formerly.iter().find(|old| {
+                place.links.contains_key(*old)
+                    && !snapshot.users.contains_key(*old)
+                    && !place.links.contains_key(record)
+            });
+            let Some(old) = old else { continue };
+            let Some(mut link) = place.take_link(old) else { continue };
+            self.owed.rename(old, record);
+            link.record = record.clone();
+            place.put_link(link.clone());
+            let event = AuditEvent {
+                at: now,
+                target: Some(place.space.target.clone()),
+                kind: "rename".to_owned(),
+                actor: "engine".to_owned(),
+                record: Some(record.clone()),
+                cycle: None,
+                details: BTreeMap::from([("formerly".to_owned(), old.as_str().into())]),
+            };
+            self.writes.extend([
+                Write::Unlink(place.space.clone(), old.clone()),
+                Write::Link(place.space.clone(), link),
+                Write::Audit(event),
+            ]);
+            marked.push((old.clone(), record.clone()));
+        }
+        for (old, record) in marked {
+            // Whoever waits for the old record id waits for nobody now, save for the end of a call that
+            // was made under it.
+            if !self.open.contains_key(&old)
+                && let Some(cycle) = self.dirty.remove(&old).and_then(|dirty| dirty.cycle)
+            {
+                self.settle(&cycle, &old, Settled::Through);
+            }
+            self.await_look(&record, Dirty::now(Trigger::Manifest, now));
+        }
     }
 }

@@ -253,12 +253,14 @@ impl Inside {
                 let kept: Vec<_> =
                     echoed.iter().filter_map(|path| Some((path.clone(), account.values.get(path)?.clone()))).collect();
                 account.values.extend(set.clone().into_iter().filter(|(path, _)| !controlled.contains(path)));
-                if let Some([one, other]) = coupled {
-                    if set.contains_key(&other) {
+                match coupled {
+                    Some([one, other]) if set.contains_key(&other) => {
                         account.values.insert(one, "made of the other".into());
-                    } else if set.contains_key(&one) {
+                    }
+                    Some([one, other]) if set.contains_key(&one) => {
                         account.values.insert(other, "made of the one".into());
                     }
+                    Some(_) | None => {}
                 }
                 account.values.retain(|path, _| !clear.contains(path) || controlled.contains(path));
                 if !deaf {

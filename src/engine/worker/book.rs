@@ -1,0 +1,135 @@
+//! What passes between a worker and the store: what it reads again, what it commits, and what it
+//! does while the store does not answer.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::engine::identity::Identities;
+use crate::engine::look;
+use crate::engine::shared::Running;
+use crate::engine::worker::STORE_PAUSE;
+use crate::engine::worker::Worker;
+use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::keyed::PATIENCE;
+use crate::model::history::Trigger;
+use crate::store::StoreError;
+
+impl Worker {
+    /// Reads this target's decisions again, and acts on them.
+    pub(super) async fn decided(&mut self) {
+        // A person acts: what failed is tried again at once.
+        self.door.retry_now();
+        self.list_after = None;
+        if self.place.is_none() {
+            return;
+        }
+        let before = self.suspended();
+        self.read_again().await;
+        if before && !self.suspended() {
+            self.hurry_owed();
+        }
+        if self.running == Running::Daemon {
+            self.full_requests.push(FullRequest::of(Trigger::Decision));
+        }
+    }
+
+    /// Reads decisions and causes again. While the store does not tell them, no look and no call
+    /// is begun: a person may have said stop.
+    pub(super) async fn read_again(&mut self) {
+        let Some(mut guardrail) = self.place.as_ref().map(|place| place.guardrail.clone()) else { return };
+        let (store, target) = (Arc::clone(&self.shared.store), Arc::clone(&self.handle.target));
+        let read = async {
+            guardrail.decided(&*store, &target.name).await?;
+            let snapshot = self.shared.snapshot();
+            Ok((guardrail, look::causes(&*store, &self.handle.projector, snapshot.as_deref()).await?))
+        };
+        let read = read.await;
+        let read = self.note(read);
+        self.unread = read.is_none();
+        if let (Some((mut guardrail, causes)), Some(place)) = (read, self.place.as_mut()) {
+            guardrail.permits = guardrail.permits.without(&self.writes);
+            place.guardrail = guardrail;
+            place.causes = Arc::new(causes);
+            self.read_regained().await;
+        }
+        if self.suspended() {
+            self.turn_away(&self.is_suspended());
+        }
+    }
+
+    /// Whether the store is left alone for a moment, or has not told what it must.
+    pub(super) fn store_is_away(&self) -> bool {
+        self.unread || self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now())
+    }
+
+    /// Takes up what the store did not do.
+    pub(super) async fn ask_store_again(&mut self) {
+        let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
+        if self.unread && !paused {
+            self.read_again().await;
+        }
+        if self.store_failures >= PATIENCE
+            && let Some((error, _)) = self.store_error.clone()
+        {
+            self.turn_away(&error);
+        }
+    }
+
+    pub(super) async fn reload_links(&mut self) {
+        let Some(space) = self.place.as_ref().map(|place| place.space.clone()) else { return };
+        let store = Arc::clone(&self.shared.store);
+        let read = async {
+            let links = store.links(&space).await?;
+            let identities = Identities::of(&*store, &space, &links).await?;
+            Ok((links, identities))
+        };
+        let read = read.await;
+        if let (Some((links, identities)), Some(place)) = (self.note(read), self.place.as_mut()) {
+            place.set_links(links);
+            place.identities = identities;
+            self.review_identities(None);
+        }
+    }
+
+    /// Keeps a store error for `status`, and waits a little before the store is asked again.
+    pub(super) fn note<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.store_error = None;
+                self.store_failures = 0;
+                self.away.is_now = false;
+                // That it can be read says nothing of what it did not take yet.
+                if self.writes.is_empty() {
+                    self.shared.store_answered(Some(&self.handle.target.name), None);
+                }
+                Some(value)
+            }
+            Err(error) => {
+                tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
+                self.shared.store_answered(Some(&self.handle.target.name), Some(&error));
+                self.away.is_now = error.is_away();
+                self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
+                self.store_failures = self.store_failures.saturating_add(1);
+                None
+            }
+        }
+    }
+
+    /// Commits what nothing else carried along. On failure it stays for the next try.
+    pub(super) async fn commit_rest(&mut self) {
+        self.settle_repeats();
+        self.note_windows();
+        let paused = self.store_error.as_ref().is_some_and(|(_, until)| *until > Instant::now());
+        if self.writes.is_empty() || paused {
+            return;
+        }
+        let writes = self.writes.clone();
+        let committed = self.shared.store.commit(writes, self.shared.store.fence()).await;
+        if self.note(committed).is_some() {
+            self.writes.clear();
+            self.shared.store_answered(Some(&self.handle.target.name), None);
+            self.committed_all().await;
+        }
+    }
+}
