@@ -364,6 +364,28 @@ async fn two_accounts_that_a_lost_creation_may_have_left_are_a_conflict_and_neit
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_that_another_hand_marked_is_not_taken_for_what_a_lost_creation_left() {
+    let rig = Rig::new(documents([user("a"), user("b")], [target("app")]));
+    rig.target("app").inside().faults.push_back(Fault::LoseRequest);
+    rig.engine.start(Running::Daemon).await.unwrap();
+    while rig.store.open().intents.is_empty() {
+        rig.pass(Duration::from_millis(1)).await;
+    }
+    let other = rig.target("app").put("somebody", AccountState::Active);
+    rig.target("app").inside().accounts.get_mut(&other).unwrap().values.insert(path("externalId"), "a".into());
+    let before = rig.target("app").inside().accounts[&other].clone();
+    rig.pass(Duration::from_mins(30)).await;
+    rig.sync("app").await.unwrap();
+    assert_eq!(rig.target("app").inside().accounts[&other], before, "a stranger's account is not touched (L10)");
+    assert_eq!(rig.target("app").count("create a"), 1, "and nobody gets an account beside it (L2)");
+    let told = rig.status("app").failures.get(&"a".into()).cloned().unwrap_or_default();
+    assert!(told.contains(other.as_str()) && told.contains("rosterd link a"), "{told}");
+    link(&rig, "a", &other).await;
+    rig.pass(Duration::from_mins(1)).await;
+    assert_eq!(rig.store.open().links.len(), 2, "a person's word settles it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_accounts_show_late_a_lost_reply_makes_no_second_one() {
     for (fault, creates) in [(Fault::LoseReply, 1), (Fault::LoseRequest, 2)] {
         let rig = Rig::new(documents([user("a")], [target("app")]));

@@ -6,7 +6,8 @@
 //!   counts from the call, or from when this process learned of a call that an earlier one made.
 //! - What a creation made is linked as ours, even if the user wants another name by now, is renamed,
 //!   or is gone: then it is disabled like any other account of theirs.
-//! - Two accounts that it may have made are a conflict; neither is touched.
+//! - Two accounts that it may have made are a conflict, as is one that bears our mark under another name
+//!   than was sent; none is touched.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -44,7 +45,8 @@ const LOOK_AGAIN: Duration = Duration::from_mins(10);
 enum Made<'a> {
     Nothing,
     One(&'a Account),
-    Several(BTreeSet<AccountId>),
+    /// Several, or one of which it is doubtful.
+    Unclear(BTreeSet<AccountId>),
 }
 
 impl Worker {
@@ -90,7 +92,7 @@ impl Worker {
                 }
                 return true;
             }
-            Made::Several(accounts) => {
+            Made::Unclear(accounts) => {
                 self.leave_to_a_person(record, dirty, &accounts);
                 return false;
             }
@@ -191,9 +193,20 @@ impl Worker {
     fn made_by<'a>(&self, change: &Change, looked: &'a Looked) -> Made<'a> {
         match self.left_by(change, looked).as_slice() {
             [] => Made::Nothing,
-            [account] => Made::One(account),
-            several => Made::Several(several.iter().map(|account| account.id.clone()).collect()),
+            [account] if self.is_named_as_sent(change, account) => Made::One(account),
+            several => Made::Unclear(several.iter().map(|account| account.id.clone()).collect()),
         }
+    }
+
+    /// Whether an account has the user name that a creation sent, if it sent one. Of what bears our mark
+    /// under another name, another hand may have made the mark.
+    fn is_named_as_sent(&self, change: &Change, account: &Account) -> bool {
+        let name = AttributePath::user_name();
+        let sent = change.fields.iter().find(|field| field.path == name).and_then(|field| field.after.as_ref());
+        let connector = &self.handle.connector;
+        let canonicalize = |path: &AttributePath, value: &serde_json::Value| connector.canonicalize(path, value);
+        let comparison = Comparison { policy: &self.handle.target.account, canonicalize: &canonicalize };
+        sent.is_none_or(|sent| account.values.get(&name).is_some_and(|held| comparison.same(&name, sent, held)))
     }
 
     /// The same, one by one.
