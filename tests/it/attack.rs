@@ -11,6 +11,7 @@ use rosterd::engine::status::SyncReport;
 use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
 use rosterd::model::decision::DecisionKind;
+use rosterd::model::target::Schedule;
 use rosterd::model::target::Window;
 use rosterd::model::user::RoleHeld;
 use rosterd::model::user::User;
@@ -170,6 +171,26 @@ async fn a_load_that_the_store_did_not_take_is_tried_again_without_another_edit(
     rig.store.open().full = false;
     rig.pass(Duration::from_mins(1)).await;
     assert_eq!(state(&rig, "a"), AccountState::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_away_the_target_is_not_listed_again_and_again() {
+    let mut app = target("app");
+    app.schedule = Some(Schedule::Every(Duration::from_mins(10)));
+    let rig = Rig::started(documents(users(3), [app])).await;
+    let before = rig.target("app").count("list");
+    let id = rig.target("app").by_name("u-0001@acme.example").unwrap().id;
+    rig.target("app").inside().accounts.get_mut(&id).unwrap().values.remove(&path("name.givenName"));
+    rig.store.open().full = true;
+    rig.store.open().unreadable = true;
+    rig.pass(Duration::from_mins(30)).await;
+    let listed = rig.target("app").count("list") - before;
+    assert!(listed <= 2, "{listed} listings of which nothing can be kept");
+    rig.store.open().full = false;
+    rig.store.open().unreadable = false;
+    rig.pass(Duration::from_mins(1)).await;
+    assert!(rig.target("app").count("list") > before + listed, "it goes on by itself");
+    rig.assert_settled("app").await;
 }
 
 #[tokio::test(start_paused = true)]

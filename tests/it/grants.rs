@@ -16,6 +16,9 @@ use rosterd::engine::SyncRequest;
 use rosterd::metrics::Metrics;
 use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
+use rosterd::model::decision::Halts;
 use rosterd::model::ids::AccountId;
 use rosterd::model::node::Node;
 use rosterd::model::target::Ending;
@@ -260,4 +263,19 @@ async fn what_another_hand_may_have_disabled_while_our_call_was_open_is_not_reac
         rig.rest().await;
         assert_eq!(state(), AccountState::Active, "a person's word gives it back");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_halted_call_would_have_given_is_not_booked_as_given() {
+    let rig = Rig::started(documents([user("a")], [target("app")])).await;
+    rig.store.open().slow_intents = Duration::from_secs(3);
+    rig.source.set(Ok(documents([admin("a")], [target("app")])));
+    rig.pass(Duration::from_millis(1_500)).await;
+    let stop = Decision { halts: Some(Halts::All), ..Decision::new(DecisionKind::Stop, "alice", rig.now()) };
+    rig.engine.decide(stop).await.unwrap();
+    rig.pass(Duration::from_secs(15)).await;
+    assert_eq!(rig.store.open().intents.len(), 2, "an intent was recorded");
+    assert!(memberships(&rig).is_empty(), "and its call was halted");
+    let links: Vec<_> = rig.store.open().links.values().cloned().collect();
+    assert!(links.iter().all(|link| link.granted.is_empty()), "{links:?}");
 }

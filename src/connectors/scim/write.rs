@@ -32,7 +32,8 @@ enum Patched {
     /// Done; the resource, where the answer held it.
     Done(Option<Value>),
     /// The target takes no PATCH, or not this path: the whole resource must be sent.
-    SendWhole,
+    /// `gave`: what was written before gives access.
+    SendWhole { gave: bool },
 }
 
 impl Scim {
@@ -125,7 +126,7 @@ impl Scim {
             self.remove_member(group, id).await?;
         }
         let answered = if edit.is_empty() { None } else { self.edit(id, edit).await? };
-        *gave = !edit.add_roles.is_empty();
+        *gave = gives(edit);
         for group in groups(add) {
             self.add_member(group, id).await?;
             *gave = true;
@@ -160,29 +161,28 @@ impl Scim {
         }
         match self.patch(id, edit).await? {
             Patched::Done(resource) => Ok(resource),
-            Patched::SendWhole => self.put(id, edit).await.map(|()| None),
+            Patched::SendWhole { gave } => self.put(id, edit).await.map(|()| None).map_err(|error| after(gave, error)),
         }
     }
 
     async fn patch(&self, id: &AccountId, edit: &Edit<'_>) -> Result<Patched, ConnectorError> {
         let url = self.wire.url(&["Users", id.as_str()], &[])?;
         let mut resource = None;
-        let mut written = false;
+        let mut gave = false;
         for body in patch::bodies(edit, &self.profile) {
             let (operation, url) = ("update", url.clone());
             let write = Write { operation, method: Method::PATCH, url, body: &body, if_match: None };
             let answer = self.wire.write(write).await?;
             if answer.is_success() {
-                written = true;
+                gave = gives(edit);
                 resource = wire::resource_of(&answer).filter(|resource| is_whole(resource, id));
             } else if fault::refuses_patch(&answer) {
                 // A 404 without a word may also mean this one account: only the others are remembered.
                 self.puts.fetch_or(answer.status != 404, Ordering::Relaxed);
-                return Ok(Patched::SendWhole);
+                return Ok(Patched::SendWhole { gave });
             } else if fault::refuses_path(&answer) {
-                return Ok(Patched::SendWhole);
+                return Ok(Patched::SendWhole { gave });
             } else {
-                let gave = written && !edit.add_roles.is_empty();
                 return Err(after(gave, fault::of_write(&answer)));
             }
         }
@@ -281,6 +281,11 @@ fn groups(memberships: &BTreeSet<Membership>) -> impl Iterator<Item = &str> {
         Membership::Group(group) => Some(group.as_str()),
         Membership::Role(_) => None,
     })
+}
+
+/// Whether what is written of the resource itself gives access.
+fn gives(edit: &Edit<'_>) -> bool {
+    edit.active == Some(true) || !edit.add_roles.is_empty()
 }
 
 /// What the error of a later call means for a change that `gave` something before: only a look tells

@@ -115,6 +115,11 @@ impl Worker {
         self.away.repeats.remove(record);
     }
 
+    /// What was recorded is sent under the same intent, whenever that is.
+    pub(super) fn repeat_later(&mut self, intent: &Intent) {
+        self.away.repeats.insert(intent.change.record.clone(), intent.clone());
+    }
+
     /// Whether a call that failed is repeated as it is: no store can be told how it ended.
     pub(super) fn repeats(&mut self, record: &RecordId, intent: &Intent) -> bool {
         let repeats = self.away.is_now && self.is_known(&intent.id);

@@ -260,11 +260,13 @@ impl Worker {
             starting.into_iter().partition(|(_, intent, _)| self.passes(Lane::of(intent.change.effect)));
         for (_, intent, _) in &halted {
             if self.is_known(&intent.id) {
-                // An earlier call of it was made, and its end is told when it is known.
+                // An earlier call of it was made, and its end is told when it is known; or it stands in the
+                // journal alone.
+                self.repeat_later(intent);
                 continue;
             }
             let why = "a stop came before its call; it waits until calls may leave again";
-            self.remember_not_done(intent, OutcomeResult::Nothing(why.to_owned()));
+            self.surely_not_done(intent, OutcomeResult::Nothing(why.to_owned()));
         }
         self.put_back(halted);
         free

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -26,6 +27,7 @@ use crate::model::account::AccountState;
 use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::change::Effect;
+use crate::model::history::SeenAccount;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
 use crate::model::ids::CycleId;
@@ -39,6 +41,9 @@ use crate::plan::Planned;
 use crate::plan::render::essence;
 use crate::retry;
 use crate::store::Write;
+
+/// How long a target is left alone whose listing could not be judged for want of a store.
+const UNKEPT_PAUSE: Duration = Duration::from_mins(1);
 
 /// A full cycle that is due.
 pub(super) struct FullRequest {
@@ -97,7 +102,9 @@ impl Worker {
     pub(super) fn start_full(&mut self) {
         let free = self.full.is_empty() && self.door.is_open() && self.looked_at_open();
         let later = self.next_listing().is_none_or(|at| at > Instant::now());
-        if !free || later || self.store_is_away() || self.suspended() || self.snapshot.is_none() {
+        // Of a listing while nothing can be kept nothing would come.
+        let unkept = self.store_error.is_some() && !self.writes.is_empty();
+        if !free || later || unkept || self.store_is_away() || self.suspended() || self.snapshot.is_none() {
             return;
         }
         let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
@@ -154,6 +161,8 @@ impl Worker {
                 let report =
                     format!("the plan broke a law of its own and was not applied ({words}); please report this");
                 self.end_cycle(&cycle, Some(report));
+                self.failed_listings = self.failed_listings.saturating_add(1);
+                self.look_at_owed();
             }
             Ok(Listed { planned, made, .. }) => {
                 self.resolve_by_listing(&planned.plan, made, begun);
@@ -176,7 +185,9 @@ impl Worker {
         if error.class == ErrorClass::RateLimited {
             lock(&self.pace).pause(until);
         }
-        // Looks and calls of single users go on meanwhile, removals among them.
+        // Looks and calls of single users go on meanwhile, removals among them, also of who was left to
+        // the listing.
+        self.look_at_owed();
         self.list_after = Some((until, error.message.clone()));
         if trigger != Trigger::Manual {
             // It stays due.
@@ -190,7 +201,7 @@ impl Worker {
     async fn take_plan(&mut self, cycle: &CycleId, planned: Planned, only: Option<&[Change]>) {
         let Planned { mut plan, seen, in_view, notes, accepted } = planned;
         (self.failed_listings, self.list_after) = (0, None);
-        self.note_accounts(&plan, in_view, accepted);
+        self.note_accounts(&plan, accepted);
         // What happened meanwhile is newer than the listing: those users are looked at again.
         let newer = self.newer_than_listing();
         if only.is_none() && newer.is_empty() {
@@ -204,10 +215,13 @@ impl Worker {
         }
         let stay = self.goes_on_beside(only, &newer);
         let Some(mut plan) = self.guard(plan, Some(&stay)).await else {
-            self.end_cycle(cycle, Some("the store does not answer; rosterd tries again".to_owned()));
+            let why = "the store does not answer; rosterd tries again";
+            self.end_cycle(cycle, Some(why.to_owned()));
+            self.list_after = Some((Instant::now() + UNKEPT_PAUSE, why.to_owned()));
             self.full_requests.push(FullRequest::of(Trigger::Retry));
             return;
         };
+        self.note_seen(&plan, in_view);
         // Before the plan is cut: what a saved plan does not name is owed all the same.
         self.stand(&plan, Speaks::ForAllBut(&newer), &seen);
         let stale = only.map(|only| keep_only(&mut plan, only, &self.owed)).unwrap_or_default();
@@ -344,9 +358,18 @@ impl Worker {
         self.publish_standing();
     }
 
-    /// Counts and caches what a complete listing showed.
-    fn note_accounts(&mut self, plan: &Plan, in_view: Vec<crate::model::history::SeenAccount>, accepted: u64) {
+    /// Keeps what a listing showed, for lists of accounts.
+    fn note_seen(&mut self, plan: &Plan, in_view: Vec<SeenAccount>) {
         let Some(place) = &self.place else { return };
+        let ids: BTreeSet<_> = in_view.iter().map(|seen| seen.account.clone()).collect();
+        self.writes.push(Write::Seen(place.space.clone(), in_view));
+        if plan.coverage == Coverage::Complete {
+            self.writes.push(Write::SeenAll(place.space.clone(), ids));
+        }
+    }
+
+    /// Counts what a listing showed.
+    fn note_accounts(&mut self, plan: &Plan, accepted: u64) {
         let reverted =
             plan.changes.iter().filter(|change| change.action == Action::Update && change.effect == Effect::Neutral);
         self.metrics.set_drift(Drift::Revert, reverted.count() as u64);
@@ -360,10 +383,7 @@ impl Worker {
         let explained = plan.unmanaged.iter().filter(|account| account.is_explained(now)).count() as u64;
         let unmanaged = plan.unmanaged.len() as u64 - explained;
         self.metrics.set_unmanaged(unmanaged);
-        let ids: BTreeSet<_> = in_view.iter().map(|seen| seen.account.clone()).collect();
-        self.writes.push(Write::Seen(place.space.clone(), in_view));
         if plan.coverage == Coverage::Complete {
-            self.writes.push(Write::SeenAll(place.space.clone(), ids));
             let missing = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
             self.metrics.set_missing(missing.count() as u64);
         }

@@ -277,7 +277,7 @@ impl Worker {
             side.push(record.clone());
         }
         for side in [&mut narrow, &mut other] {
-            if side.len() > LIST_INSTEAD && self.running == Running::Daemon {
+            if side.len() > LIST_INSTEAD && self.running == Running::Daemon && self.failed_listings == 0 {
                 self.list_instead(side);
             }
         }

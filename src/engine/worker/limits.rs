@@ -77,7 +77,11 @@ impl Worker {
         let (guardrail, causes) = (place.guardrail.clone(), Arc::clone(&place.causes));
         let (shared, target) = (Arc::clone(&self.shared), Arc::clone(&self.handle.target));
         let dated = ends::dated(&shared, (&snapshot, TimeDelta::zero()), &causes, plan.changes.iter()).await;
-        let dated = self.note(dated)?;
+        // Where nothing of it is asked of the store, its answer says nothing of the store.
+        let dated = match dated {
+            Ok(dated) => dated,
+            failed @ Err(_) => self.note(failed)?,
+        };
         let planned: BTreeSet<_> = plan.changes.iter().map(|change| &change.record).collect();
         self.dated.retain(|record| !planned.contains(record));
         self.dated.extend(dated.iter().cloned());

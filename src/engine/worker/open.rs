@@ -146,8 +146,11 @@ impl Worker {
         let proves = Instant::now() + self.call_limit() + self.handle.connector.capabilities().visible_within;
         let from = *self.proves_from.entry(record.clone()).or_insert(proves);
         let earlier = self.open.insert(record.clone(), intent);
-        if let Some((earlier, account)) = earlier.and_then(|earlier| Some((earlier.clone(), earlier.change.account?))) {
-            self.put_aside(earlier, &account, true, from);
+        let Some(earlier) = earlier else { return };
+        // What a creation made stands beside the account that was linked meanwhile, if it is another.
+        let (gives, linked) = (earlier.change.account.is_some(), self.link_of(record).map(|link| link.account.clone()));
+        if let Some(account) = earlier.change.account.clone().or(linked) {
+            self.put_aside(earlier, &account, gives, from);
         }
     }
 

@@ -333,6 +333,19 @@ async fn a_group_that_is_not_there_is_no_missing_account() {
 }
 
 #[tokio::test]
+async fn who_was_let_in_before_a_group_refused_them_is_in_for_all_that_is_known() {
+    for settings in [json!({}), json!({"update": "put"})] {
+        let (subject, server) = start(Knobs::default(), settings).await;
+        let made = subject.create("ada").await;
+        let off = subject.update(&made, Change::active(false)).await.unwrap();
+        server.next(Method::PATCH, "/Groups", Mishap::Answer(403, vec![], json!({"detail": "no"}).to_string()));
+        let change = Change { add: [group("g1")].into(), ..Change::active(true) };
+        let error = subject.update(&off, change).await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Uncertain, "only a look tells that they are in: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_new_account_whose_group_refuses_it_is_told_without_the_membership() {
     let (subject, server) = start(Knobs::default(), json!({})).await;
     server.next(Method::PATCH, "/Groups", Mishap::Answer(500, vec![], String::new()));

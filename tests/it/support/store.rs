@@ -301,6 +301,7 @@ impl Store for MemoryStore {
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {
         let inside = self.open();
+        inside.readable()?;
         let mine = inside.links.iter().filter(|((at, _), link)| at == space && !link.disabled_by_us);
         Ok(mine.count() as u64)
     }
