@@ -23,22 +23,41 @@ use crate::project::Projector;
 pub type End = (RecordId, Option<RoleName>, DateTime<Utc>);
 
 /// The end dates of a load that it gives to so many users that they count as inferred (`bulkFrom`): new
-/// or earlier ones, and others in the place of those that counted so before.
+/// or earlier ones, others in the place of those that counted so before, and those that take something
+/// away only because of what else the load changes, as where a role without an end became one with an end.
 ///
-/// `known` are those that counted so until now. A user who is new with the load has nothing to lose.
-pub fn mass(previous: &Snapshot, next: &Snapshot, known: &BTreeSet<End>, now: DateTime<Utc>) -> BTreeSet<End> {
+/// `known` are those that counted so until now. A user who is new with the load has nothing to lose, and
+/// a role that is given for a time takes nothing away that was there before it.
+pub fn mass(
+    projectors: &[Arc<Projector>],
+    previous: &Snapshot,
+    next: &Snapshot,
+    known: &BTreeSet<End>,
+    now: DateTime<Utc>,
+) -> BTreeSet<End> {
+    let known_of = by_record(known);
     let mut mass = BTreeSet::new();
     let mut users: BTreeSet<&RecordId> = BTreeSet::new();
     for (old, new) in edited(previous, next) {
-        let was_mass =
-            |role: Option<&RoleName>| known.iter().any(|(record, of, _)| *record == old.id && of.as_ref() == role);
+        let were_mass = known_of.get(&old.id).map(Vec::as_slice).unwrap_or_default();
         for (role, until) in to_come(new, now) {
-            let was = ends_of(old, role);
-            let Some(was) = was.filter(|was| !was.contains(&Some(until))) else { continue };
-            let earlier = was.iter().all(|was| was.is_none_or(|was| until < was));
-            if earlier || was_mass(role) {
+            let end = (new.id.clone(), role.cloned(), until);
+            if known.contains(&end) {
+                continue;
+            }
+            let was = ends_of(old, role).unwrap_or_default();
+            let held = !was.is_empty();
+            let earlier = held && was.iter().all(|was| was.is_none_or(|was| until < was));
+            let moved = held && !was.contains(&Some(until)) && were_mass.iter().any(|(_, of, _)| of.as_ref() == role);
+            let takes = || {
+                // What ended by one of those before would not have ended but for it.
+                let due = triples::of_user(projectors, &lifted(old, were_mass), &previous.roles, until).0;
+                let taken = taken(projectors, &lifted(new, &[&end]), new, next, until);
+                !taken.is_disjoint(&due)
+            };
+            if earlier || moved || takes() {
                 users.insert(&new.id);
-                mass.insert((new.id.clone(), role.cloned(), until));
+                mass.insert(end);
             }
         }
     }
@@ -53,7 +72,7 @@ pub fn mass(previous: &Snapshot, next: &Snapshot, known: &BTreeSet<End>, now: Da
     mass
 }
 
-/// What new or earlier end dates of a load will take away when they come.
+/// What a load will take away when end dates come that its users have, and would have left to them.
 pub(crate) fn lost_later(
     projectors: &[Arc<Projector>],
     previous: &Snapshot,
@@ -63,14 +82,12 @@ pub(crate) fn lost_later(
     let mut lost = 0;
     for (old, new) in edited(previous, next) {
         let mut later = Granted::new();
-        for (role, until) in to_come(new, now) {
-            let Some(was) = ends_of(old, role) else { continue };
-            if was.iter().all(|was| was.is_none_or(|was| until < was)) {
-                let (before, _) = triples::of_user(projectors, old, &previous.roles, until);
-                let (after, undecided) = triples::of_user(projectors, new, &next.roles, until);
-                let gone = before.difference(&after).filter(|(target, _)| !undecided.contains(target));
-                later.extend(gone.cloned());
-            }
+        let moments: BTreeSet<DateTime<Utc>> = to_come(new, now).map(|(_, until)| until).collect();
+        for until in moments {
+            let (before, _) = triples::of_user(projectors, old, &previous.roles, until);
+            let (after, undecided) = triples::of_user(projectors, new, &next.roles, until);
+            let gone = before.difference(&after).filter(|(target, _)| !undecided.contains(target));
+            later.extend(gone.cloned());
         }
         if !later.is_empty() {
             // What the load takes away at once is counted as that.
@@ -87,42 +104,66 @@ pub fn taken_by(
     snapshot: &Snapshot,
     ends: &BTreeSet<End>,
 ) -> BTreeSet<(RecordId, Option<EntitlementName>)> {
+    let projectors = std::slice::from_ref(projector);
+    let mut all = BTreeSet::new();
+    for (record, ends) in by_record(ends) {
+        let Some(user) = snapshot.users.get(record) else { continue };
+        let without = lifted(user, &ends);
+        for (_, _, until) in ends {
+            let taken = taken(projectors, &without, user, snapshot, *until);
+            all.extend(taken.into_iter().map(|(_, name)| (record.clone(), name)));
+        }
+    }
+    all
+}
+
+/// What a user of a snapshot has no more at `until`, and would have `without` some ends.
+fn taken(
+    projectors: &[Arc<Projector>],
+    without: &User,
+    user: &User,
+    snapshot: &Snapshot,
+    until: DateTime<Utc>,
+) -> Granted {
+    let (had, _) = triples::of_user(projectors, without, &snapshot.roles, until);
+    let (has, _) = triples::of_user(projectors, user, &snapshot.roles, until);
+    had.difference(&has).cloned().collect()
+}
+
+/// The user as if these ends did not stand.
+fn lifted(user: &User, ends: &[&End]) -> User {
+    let mut without = user.clone();
+    let is_one = |role: Option<&RoleName>, valid: &Validity| {
+        ends.iter().any(|(_, of, until)| of.as_ref() == role && valid.until == Some(*until))
+    };
+    if is_one(None, &without.valid) {
+        without.valid.until = None;
+    }
+    for held in &mut without.roles {
+        if is_one(Some(&held.name), &held.valid) {
+            held.valid.until = None;
+        }
+    }
+    without
+}
+
+fn by_record(ends: &BTreeSet<End>) -> BTreeMap<&RecordId, Vec<&End>> {
     let mut by_record: BTreeMap<&RecordId, Vec<&End>> = BTreeMap::new();
     for end in ends {
         by_record.entry(&end.0).or_default().push(end);
     }
-    let projectors = std::slice::from_ref(projector);
-    let mut taken = BTreeSet::new();
-    for (record, ends) in by_record {
-        let Some(user) = snapshot.users.get(record) else { continue };
-        let mut without = User::clone(user);
-        let is_one = |role: Option<&RoleName>, valid: &Validity| {
-            ends.iter().any(|(_, of, until)| of.as_ref() == role && valid.until == Some(*until))
-        };
-        if is_one(None, &without.valid) {
-            without.valid.until = None;
-        }
-        for held in &mut without.roles {
-            if is_one(Some(&held.name), &held.valid) {
-                held.valid.until = None;
-            }
-        }
-        for (_, _, until) in ends {
-            let (had, _) = triples::of_user(projectors, &without, &snapshot.roles, *until);
-            let (has, _) = triples::of_user(projectors, user, &snapshot.roles, *until);
-            taken.extend(had.difference(&has).map(|(_, name)| (record.clone(), name.clone())));
-        }
-    }
-    taken
+    by_record
 }
 
-/// Users of both snapshots whose document differs, declared renames included.
+/// Users of both snapshots whose document differs, declared renames included. Where a role differs that
+/// is everybody, since any user may hold it.
 fn edited<'a>(previous: &'a Snapshot, next: &'a Snapshot) -> Vec<(&'a User, &'a User)> {
     let renamed: BTreeMap<RecordId, RecordId> =
         renames(previous, next).into_iter().map(|(old, new)| (new, old)).collect();
+    let same_roles = previous.roles == next.roles;
     let pair = |(record, new): (&RecordId, &'a Arc<User>)| {
         let old = previous.users.get(renamed.get(record).unwrap_or(record))?;
-        (!Arc::ptr_eq(old, new)).then_some((&**old, &**new))
+        (!same_roles || !Arc::ptr_eq(old, new)).then_some((&**old, &**new))
     };
     next.users.iter().filter_map(pair).collect()
 }

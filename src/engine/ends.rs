@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::DateTime;
 use chrono::TimeDelta;
@@ -17,6 +18,7 @@ use crate::model::ids::RecordId;
 use crate::model::projection::NoAccessReason;
 use crate::model::snapshot::Snapshot;
 use crate::model::user::User;
+use crate::project::Projector;
 use crate::store::EndDate;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -46,7 +48,7 @@ pub(crate) fn noted(previous: Option<&Snapshot>, next: &Snapshot, now: DateTime<
     let before = |record: &RecordId| previous.and_then(|snapshot| snapshot.users.get(record));
     for (record, user) in &next.users {
         let old = before(record);
-        if old.is_some_and(|old| std::sync::Arc::ptr_eq(old, user)) {
+        if old.is_some_and(|old| Arc::ptr_eq(old, user)) {
             continue;
         }
         let (old, new) = (old.map(|old| of_user(old)).unwrap_or_default(), of_user(user));
@@ -68,12 +70,13 @@ pub(crate) async fn mass(store: &dyn Store) -> Result<BTreeSet<accept::ends::End
 /// What to remember of end dates that `next` gives to many users at once.
 pub(crate) async fn noted_mass(
     shared: &Shared,
+    projectors: &[Arc<Projector>],
     previous: Option<&Snapshot>,
     next: &Snapshot,
 ) -> Result<Vec<Write>, StoreError> {
     let Some(previous) = previous else { return Ok(Vec::new()) };
     let known = mass(&*shared.store).await?;
-    let mass = accept::ends::mass(previous, next, &known, shared.judged());
+    let mass = accept::ends::mass(projectors, previous, next, &known, shared.judged());
     let new = mass.difference(&known).cloned();
     Ok(new.map(|(record, role, until)| Write::MassEnd(EndDate { record, role, until })).collect())
 }

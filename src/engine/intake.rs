@@ -151,7 +151,7 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let used = if accepted { permits::accepted_shrinks(shared).await? } else { BTreeSet::new() };
     let used: Vec<_> = used.into_iter().map(|permit| Write::Permit(permit, None)).collect();
     if !same && (accepted || current.is_some()) {
-        remember(shared, documents, snapshot, (causes, used), level).await?;
+        remember(shared, (documents, &projectors), snapshot, (causes, used), level).await?;
     } else if !used.is_empty() {
         shared.store.commit(used, shared.store.fence()).await?;
     }
@@ -289,7 +289,7 @@ fn report(shared: &Shared, documents: &Documents, broken: Vec<String>, verdict: 
 /// Stores the snapshot with its causes, and makes it the current one.
 async fn remember(
     shared: &Shared,
-    documents: &Documents,
+    (documents, projectors): (&Documents, &[Arc<Projector>]),
     snapshot: Snapshot,
     (causes, used): (Causes, Vec<Write>),
     level: Option<u64>,
@@ -337,7 +337,7 @@ async fn remember(
     let previous = before.as_ref().map(|current| &*current.snapshot);
     writes.extend(clearer(shared, previous, &snapshot).await?);
     writes.extend(ends::noted(previous, &snapshot, shared.window_now()));
-    writes.extend(ends::noted_mass(shared, previous, &snapshot).await?);
+    writes.extend(ends::noted_mass(shared, projectors, previous, &snapshot).await?);
     shared.store.commit(writes, shared.store.fence()).await?;
     if anew {
         said::hear(shared).await?;

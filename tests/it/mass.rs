@@ -10,14 +10,17 @@ use rosterd::engine::Running;
 use rosterd::manifest::Documents;
 use rosterd::model::account::AccountState;
 use rosterd::model::plan::HoldKind;
+use rosterd::model::role::Role;
 use rosterd::model::target::Limits;
 use rosterd::model::target::Schedule;
 use rosterd::model::target::Target;
 use rosterd::model::target::Window;
+use rosterd::model::user::RoleHeld;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 
 use crate::support::make::documents;
+use crate::support::make::held;
 use crate::support::make::target;
 use crate::support::make::users;
 use crate::support::rig::Rig;
@@ -189,4 +192,78 @@ async fn a_load_whose_end_dates_take_too_much_away_later_is_held_as_one_that_tak
     assert_eq!(rig.engine.source().shrink.map(|shrink| shrink.lost), Some(21));
     rig.pass(26 * HOUR).await;
     assert_eq!((disabled(&rig), holds(&rig)), (0, inferred(21)), "what the documents say on their own acts");
+}
+
+/// The same documents with a role `temp` that gives what `staff` gives.
+fn with_temp(mut documents: Documents) -> Documents {
+    let temp = Role { name: "temp".into(), ..Role::clone(&documents.roles[&"staff".into()]) };
+    documents.roles.insert(temp.name.clone(), Arc::new(temp));
+    documents
+}
+
+fn holding(role: &str, hours: i64) -> RoleHeld {
+    RoleHeld { valid: Validity { from: None, until: Some(noon() + TimeDelta::hours(hours)) }, ..held(role) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_one_load_swaps_for_one_with_an_end_is_inferred_for_ten_and_their_own_for_nine() {
+    for (count, expected) in [(9, (9, BTreeMap::new())), (12, (0, inferred(12)))] {
+        let rig = Rig::started(with_temp(with(0..0, until(0)))).await;
+        rig.declare(with_temp(with(0..count, |user| user.roles = vec![holding("temp", 48)]))).await;
+        rig.pass(47 * HOUR).await;
+        assert_eq!((disabled(&rig), holds(&rig)), (0, BTreeMap::new()), "nothing is lost yet");
+        rig.pass(2 * HOUR).await;
+        assert_eq!((disabled(&rig), holds(&rig)), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_for_a_role_with_an_end_counts_for_shrink_and_a_new_temporary_role_does_not() {
+    let rig = Rig::started(with_temp(with(0..0, until(0)))).await;
+    rig.declare(with_temp(with(0..30, |user| user.roles.extend([holding("temp", 25), holding("admin", 25)])))).await;
+    assert_eq!(rig.engine.source().shrink, None);
+    rig.pass(26 * HOUR).await;
+    assert_eq!((disabled(&rig), holds(&rig)), (0, BTreeMap::new()), "what was given for a time ends by itself");
+    let admins = rig.target("app").inside().accounts.values().filter(|account| !account.memberships.is_empty()).count();
+    assert_eq!(admins, 0, "and does end");
+    let rig = Rig::started(with_temp(with(0..0, until(0)))).await;
+    rig.declare(with_temp(with(0..21, |user| user.roles = vec![holding("temp", 25)]))).await;
+    assert_eq!(rig.engine.source().shrink.map(|shrink| shrink.lost), Some(21));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_of_many_stays_one_under_another_role_and_another_record_id() {
+    let first = with_temp(with(0..10, |user| user.roles = vec![holding("staff", 48)]));
+    let swapped = with_temp(with(0..10, |user| user.roles = vec![holding("temp", 60)]));
+    let renamed = with_temp(with(0..10, |user| {
+        user.roles = vec![holding("staff", 48)];
+        user.formerly = vec![user.id.clone()];
+        user.id = format!("new-{}", user.id).as_str().into();
+    }));
+    for second in [swapped, renamed] {
+        let rig = Rig::started(with_temp(with(0..0, until(0)))).await;
+        rig.declare(first.clone()).await;
+        rig.declare(second).await;
+        rig.pass(61 * HOUR).await;
+        assert_eq!((disabled(&rig), holds(&rig)), (0, inferred(10)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_harmless_counts_when_a_load_takes_away_what_outlasted_it() {
+    let both = || with_temp(with(0..10, |user| user.roles = vec![held("staff"), holding("temp", 48)]));
+    let dropped = with_temp(with(0..10, |user| user.roles = vec![holding("temp", 48)]));
+    let mut before = with_temp(with(0..10, |user| user.roles = vec![held("other"), holding("temp", 48)]));
+    let other = Role { name: "other".into(), ..Role::clone(&before.roles[&"staff".into()]) };
+    let nothing = Role { grants: Vec::new(), ..other.clone() };
+    before.roles.insert("other".into(), Arc::new(other));
+    let mut emptied = before.clone();
+    emptied.roles.insert("other".into(), Arc::new(nothing));
+    for (first, second) in [(both(), dropped), (before, emptied)] {
+        let rig = Rig::started(first).await;
+        rig.declare(second).await;
+        assert_eq!((disabled(&rig), holds(&rig)), (0, BTreeMap::new()), "nothing is lost yet");
+        rig.pass(49 * HOUR).await;
+        assert_eq!((disabled(&rig), holds(&rig)), (0, inferred(10)));
+    }
 }
