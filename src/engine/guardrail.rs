@@ -58,7 +58,7 @@ impl Guardrail {
         let store = &*shared.store;
         // A link that a person made says nothing about what rosterd may do to the rest.
         let ours = links.values().any(|link| link.by != LinkedBy::Person);
-        let known = ours || (links.is_empty() && store.acted(space).await?);
+        let known = ours || store.acted(space).await?;
         let counted = store.counted(space, shared.window_now() - LONGEST).await?;
         let mut guardrail = Self { known, tally: Arc::new(counted.into_iter().collect()), ..Self::default() };
         guardrail.decided(store, &space.target).await?;

@@ -204,6 +204,32 @@ async fn an_asked_for_account_is_linked_by_a_person_and_never_doubled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_whose_links_people_made_is_no_first_contact_again_after_a_restart() {
+    let mut app = target("app");
+    app.account.existing = Existing::Ask;
+    let rig = Rig::new(documents(users(2), [app.clone()]));
+    let ids = ["u-0000", "u-0001"].map(|id| rig.target("app").put(&format!("{id}@acme.example"), AccountState::Active));
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.rest().await;
+    for (user, id) in users(2).iter().zip(&ids) {
+        rig.engine.link(&"app".into(), &user.id, id, "local").await.unwrap();
+    }
+    rig.sync("app").await.unwrap();
+    let hold = rig.status("app").holds[0].clone();
+    assert_eq!(hold.limit, HoldKind::FirstContact);
+    rig.engine.decide(rig.decision(DecisionKind::Enforce, Some(hold.digest))).await.unwrap();
+    rig.rest().await;
+    assert_eq!(rig.target("app").inside().accounts[&ids[0]].external_id(), Some("u-0000"), "the mark is written");
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    let next = Rig::over(documents([inactive("u-0000"), user("u-0001")], [app]), targets, store);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    assert_eq!(next.target("app").inside().accounts[&ids[0]].state, AccountState::Disabled);
+    next.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_trusted_key_adopts_and_a_mail_address_does_not() {
     let mut app = target("app");
     app.account.existing = Existing::Adopt;
