@@ -227,10 +227,12 @@ pub async fn regained(
         if digest != Some(canonical::link_digest(space, &record, &link.account)) {
             continue;
         }
-        let disabled = |intent: &Intent, outcome: Option<&OutcomeResult>| {
-            intent.change.action == Action::Disable && outcome == Some(&OutcomeResult::Done)
+        // Calls before the word say nothing about it, and nobody needs to read on from there.
+        let settles = |intent: &Intent, outcome: Option<&OutcomeResult>| {
+            let disabled = intent.change.action == Action::Disable && outcome == Some(&OutcomeResult::Done);
+            disabled || intent.at < at
         };
-        let ended = past::last_call(store, (space, &record), disabled).await?;
+        let ended = past::last_call(store, (space, &record), settles).await?;
         if ended.is_none_or(|intent| intent.at < at) {
             regained.insert(record);
         }
