@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::chance::say;
 use crate::daemon::Daemon;
 use crate::daemon::eventually;
+use crate::daemon::eventually_within;
 use crate::servers::Knobs;
 use crate::world::Person;
 use crate::world::World;
@@ -99,7 +100,8 @@ async fn who_leaves_while_thousands_wait_to_come_is_out_within_a_second() {
     paced(&world, Some(RATE));
     newcomers(&world, backlog);
     let daemon = Daemon::of(&world).await;
-    eventually("the newcomers wait", async || {
+    // All are read, projected and planned first.
+    eventually_within(Duration::from_mins(10), "the newcomers wait", async || {
         (daemon.target("crm").await["waiting"].as_u64()? >= backlog as u64 * 9 / 10).then_some(())
     })
     .await;
