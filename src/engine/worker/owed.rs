@@ -169,7 +169,8 @@ impl Worker {
         self.drop_settled();
     }
 
-    /// The door opened: what is owed needs one look at its account, and waits for no listing.
+    /// The door opened, or a listing failed: what is owed needs one look at its account, and waits for no
+    /// listing.
     pub(super) fn look_at_owed(&mut self) {
         if self.running != Running::Daemon {
             return;
