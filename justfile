@@ -51,6 +51,12 @@ kill times="30": e2e-install
 mutants *args:
     tests/mutants/run {{args}}
 
+# What rosterd costs, as ratios to barer programs; `--small` for a minute's worth, and numbers of rows
+bench *args:
+    cargo build --release
+    cargo build --release --manifest-path benches/Cargo.toml
+    benches/target/release/rosterd-bench {{args}}
+
 # Pieces of the long reliability runs; without arguments they are listed
 long *args:
     .ci/long {{args}}

@@ -1,0 +1,132 @@
+//! The rows of the table: each builds a small company and a target, and measures.
+
+mod cycle;
+mod daemon;
+mod files;
+
+use std::path::Path;
+
+use serde_json::Value;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::company;
+use crate::company::Place;
+use crate::process;
+use crate::process::Cost;
+use crate::process::Result;
+use crate::process::Target;
+use crate::table;
+use crate::table::Line;
+
+/// How much is measured: enough to see a mistake, or what the figures are quoted from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Small,
+    Full,
+}
+
+impl Size {
+    fn of(self, small: usize, full: usize) -> usize {
+        if self == Self::Small { small } else { full }
+    }
+}
+
+type Row = fn(Size) -> Result<Vec<Line>>;
+
+const ROWS: [(&str, Row); 12] = [
+    ("1", cycle::without_changes),
+    ("2", cycle::of_a_million),
+    ("3", cycle::of_creations),
+    ("4", cycle::with_latency),
+    ("5", daemon::from_save_to_call),
+    ("6", files::parse),
+    ("7", daemon::revocation_behind_a_backlog),
+    ("8", daemon::memory),
+    ("9", cycle::growth),
+    ("10", daemon::killed),
+    ("12", daemon::fairness),
+    ("13", daemon::start),
+];
+
+/// Runs the rows that are named, or all; false where a check failed.
+pub fn run(arguments: &[&str]) -> Result<bool> {
+    let size = if arguments.contains(&"--small") { Size::Small } else { Size::Full };
+    let named: Vec<_> = arguments.iter().filter(|word| !word.starts_with("--")).collect();
+    let mut lines = Vec::new();
+    table::head();
+    for (name, row) in ROWS {
+        if named.is_empty() || named.contains(&&name) {
+            let measured = row(size).map_err(|error| format!("row {name}: {error}"))?;
+            measured.iter().for_each(|line| table::print(name, line));
+            lines.extend(measured);
+        }
+    }
+    if arguments.contains(&"--record") {
+        table::record(&lines)?;
+    }
+    Ok(!arguments.contains(&"--check") || table::check(&lines)?)
+}
+
+/// Limits that let a whole company in at once, with so many calls in flight.
+fn open_door(concurrency: usize) -> Value {
+    json!({ "widen": [], "concurrency": concurrency })
+}
+
+/// A company with one target.
+struct Company {
+    folder: TempDir,
+    target: Target,
+}
+
+impl Company {
+    fn of(users: usize, accounts: usize, limits: &Value) -> Result<Self> {
+        let target = Target::of(accounts)?;
+        let folder = TempDir::new()?;
+        company::found(folder.path(), &[Place { name: "crm", port: target.port, limits: limits.clone() }])?;
+        company::hire(folder.path(), users)?;
+        Ok(Self { folder, target })
+    }
+
+    /// Everybody has their account.
+    fn settled(users: usize, limits: &Value) -> Result<Self> {
+        let company = Self::of(users, 0, limits)?;
+        process::run(&mut process::rosterd(company.path(), &["apply", "--yes"]))?;
+        assert_eq!(company.target.accounts()?, users as u64, "everybody has an account");
+        company.target.zero()?;
+        Ok(company)
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// One cycle of rosterd, with everything it does for safety.
+    fn ours(&self) -> Result<Cost> {
+        process::run(&mut process::rosterd(self.path(), &["apply", "--yes", "--output", "json"]))
+    }
+
+    fn floor(&self, connections: usize) -> Result<Cost> {
+        let file = self.path().join("m/users.yaml");
+        let words =
+            ["floor", "cycle", &file.display().to_string(), &self.target.port.to_string(), &connections.to_string()];
+        process::run(&mut process::ourselves(&words))
+    }
+
+    fn script(&self) -> Result<Cost> {
+        let mut command = std::process::Command::new("python3");
+        command.arg("benches/peers/script.py").arg(self.path().join("m/users.yaml")).arg(self.target.port.to_string());
+        process::run(&mut command)
+    }
+}
+
+/// The middle of some figures.
+fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    percentile(figures, 50)
+}
+
+fn percentile(figures: impl IntoIterator<Item = f64>, percent: usize) -> f64 {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get((figures.len().saturating_sub(1) * percent).div_ceil(100)).copied().unwrap_or(f64::NAN)
+}
