@@ -212,6 +212,12 @@ pub fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
+/// Takes the member of that name out.
+pub fn take(value: &mut Value, name: &str) -> Option<Value> {
+    let object = value.as_object_mut()?;
+    object.remove(&spelling(object, name)?)
+}
+
 fn memberships(resource: &Value, asked: &BTreeSet<Membership>) -> BTreeSet<Membership> {
     let held = |name: &str| values_of(member(resource, name));
     let (roles, groups) = (held("roles"), held("groups"));

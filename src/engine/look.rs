@@ -258,8 +258,8 @@ fn add_keys(target: &Target, looks: &mut Vec<Look>, value: impl Fn(&AttributePat
     }
 }
 
-/// What is read of each account of a target.
-pub fn shape(projector: &Projector, links: &BTreeMap<RecordId, Link>) -> Shape {
+/// What is read of each account of a target, apart from what links grant.
+pub fn shape(projector: &Projector) -> Shape {
     let target = projector.target();
     let mut shape = Shape { paths: projector.shape_paths(), memberships: BTreeSet::new() };
     shape.paths.extend(target.account.match_keys.iter().flat_map(|key| key.0.iter().cloned()));
@@ -267,7 +267,6 @@ pub fn shape(projector: &Projector, links: &BTreeMap<RecordId, Link>) -> Shape {
         shape.paths.insert(path.clone());
     }
     shape.memberships.extend(target.entitlements.values().map(|entry| entry.membership.clone()));
-    shape.memberships.extend(links.values().flat_map(|link| link.granted.iter().cloned()));
     shape
 }
 
@@ -286,7 +285,8 @@ pub async fn view(
     let links = shared.store.links(&space).await?;
     let causes = causes(&*shared.store, &handle.projector, Some(snapshot)).await?;
     let hands = shared.store.hands(&space).await?;
-    let shape = Arc::new(shape(&handle.projector, &links));
+    let mut shape = shape(&handle.projector);
+    shape.memberships.extend(links.values().flat_map(|link| link.granted.iter().cloned()));
     let known = known(shared, &space, &links, (snapshot, &desired)).await?;
     Ok(View {
         target,
@@ -297,7 +297,7 @@ pub async fn view(
         causes: Arc::new(causes),
         hands: Arc::new(hands),
         known: Arc::new(known),
-        shape,
+        shape: Arc::new(shape),
         connector: Arc::clone(&handle.connector),
     })
 }

@@ -64,6 +64,10 @@ enum Verdict {
 
 /// Five times the largest target that rosterd is made for; the ids alone are then 40 MB.
 const MOST_ACCOUNTS: u64 = 5_000_000;
+/// Accounts a page where neither settings nor the target say how many.
+const USUAL_PAGE: u64 = 100;
+/// Most accounts a page that are asked for unbidden: a page is held in memory as a whole.
+const LARGEST_PAGE: u64 = 1_000;
 /// Accounts beyond the stated total that may be joiners while the list is read.
 const SLACK: u64 = 10_000;
 
@@ -108,7 +112,8 @@ impl Scim {
                 }
             };
             let was_full = tally.is_full();
-            let fresh = tally.take(&page);
+            let (total, empty) = (page.total, page.rows.is_empty());
+            let fresh = tally.take(page);
             let went_on = !fresh.is_empty();
             self.hand_over(fresh, sink, &mut tally).await?;
             if tally.runs_away() {
@@ -117,8 +122,8 @@ impl Scim {
             if tally.broken_off.is_some() {
                 return Ok(tally);
             }
-            if !went_on || page.total == Some(0) {
-                tally.went_in_circles = !page.rows.is_empty() && !was_full;
+            if !went_on || total == Some(0) {
+                tally.went_in_circles = !empty && !was_full;
                 return Ok(tally);
             }
         }
@@ -143,8 +148,11 @@ impl Scim {
     }
 
     async fn page_size(&self) -> u64 {
-        let asked = u64::from(self.profile.page_size);
-        self.service().await.max_results.map_or(asked, |most| most.min(asked))
+        let most = self.service().await.max_results;
+        match self.profile.page_size {
+            Some(asked) => most.map_or(u64::from(asked.get()), |most| most.min(u64::from(asked.get()))),
+            None => most.unwrap_or(USUAL_PAGE).min(LARGEST_PAGE),
+        }
     }
 
     pub(crate) async fn page(&self, start: u64, count: u64) -> Result<Page, ConnectorError> {
@@ -157,18 +165,18 @@ impl Scim {
 
 impl Tally {
     /// Counts a page and gives back what is new in it.
-    fn take(&mut self, page: &Page) -> Vec<(u64, Value)> {
+    fn take(&mut self, page: Page) -> Vec<(u64, Value)> {
         self.totals.insert(page.total);
         self.received += page.rows.len() as u64;
-        let mut fresh = Vec::new();
-        for row in &page.rows {
-            let Some(id) = document::id(row) else {
+        let mut fresh = Vec::with_capacity(page.rows.len());
+        for row in page.rows {
+            let Some(id) = document::id(&row) else {
                 self.nameless += 1;
                 continue;
             };
             let hash = hash(id.as_str());
             if self.ids.insert(hash) {
-                fresh.push((hash, row.clone()));
+                fresh.push((hash, row));
             }
         }
         fresh
@@ -246,7 +254,7 @@ mod tests {
         for (ids, total) in pages {
             let rows = ids.iter().map(|id| json!({ "id": id })).collect();
             let full = tally.is_full();
-            let fresh = tally.take(&Page { rows, total: *total });
+            let fresh = tally.take(Page { rows, total: *total });
             tally.went_in_circles = fresh.is_empty() && !ids.is_empty() && !full;
         }
         let text = match tally.verdict() {

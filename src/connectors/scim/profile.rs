@@ -1,6 +1,7 @@
 //! Profiles: what is known of a product, as data. `profiles.yaml` is the table.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -43,7 +44,7 @@ const KEYS: [&str; 18] = [
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "profiles.yaml says what each key means, where its values are")]
 pub struct Profile {
-    pub page_size: u32,
+    pub page_size: Option<NonZeroU32>,
     pub update: UpdateVerb,
     pub ops_per_patch: OpsPerPatch,
     pub state_op: StateOp,
@@ -181,7 +182,7 @@ fn profile(node: &Node) -> Result<Profile, SettingsError> {
     known.extend(KEYS);
     let fields = Fields::of(node, Block::Settings, &known)?;
     Ok(Profile {
-        page_size: need::<std::num::NonZeroU32>(&fields, "pageSize")?.get(),
+        page_size: fields.get("pageSize")?,
         update: need(&fields, "update")?,
         ops_per_patch: need(&fields, "opsPerPatch")?,
         state_op: need(&fields, "stateOp")?,

@@ -94,10 +94,10 @@ pub(crate) fn resource_of(answer: &Answer) -> Option<Value> {
 /// The body as a page of a list.
 pub(crate) fn page_of(answer: &Answer) -> Result<Page, ConnectorError> {
     let unreadable = || fault::of_http(answer.unreadable());
-    let json = answer.json().filter(Value::is_object).ok_or_else(unreadable)?;
+    let mut json = answer.json().filter(Value::is_object).ok_or_else(unreadable)?;
     let total = document::member(&json, "totalResults").and_then(document::whole);
-    match document::member(&json, "Resources") {
-        Some(Value::Array(rows)) => Ok(Page { rows: rows.clone(), total }),
+    match document::take(&mut json, "Resources") {
+        Some(Value::Array(rows)) => Ok(Page { rows, total }),
         // RFC 7644 section 3.4.2: `Resources` may be left out when there is nothing to show.
         None | Some(Value::Null) if total.is_some() => Ok(Page { rows: Vec::new(), total }),
         _ => Err(unreadable()),

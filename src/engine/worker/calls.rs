@@ -239,8 +239,7 @@ impl Worker {
         }
         self.count(starting.iter().map(|(_, intent, _)| intent));
         let starting = self.without_halted(starting);
-        let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
-        let shape = Arc::new(crate::engine::look::shape(&self.handle.projector, &links));
+        let Some(shape) = self.place.as_ref().map(|place| Arc::clone(&place.shape)) else { return };
         let limit = self.call_limit();
         for (operation, intent, rest) in starting {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));

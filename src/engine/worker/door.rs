@@ -230,6 +230,7 @@ impl Worker {
             space,
             own_account: probe.own_account,
             links: Arc::default(),
+            shape: Arc::new(look::shape(&self.handle.projector)),
             by_account: BTreeMap::new(),
             active: 0,
             noted_active: None,

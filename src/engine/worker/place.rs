@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::connector::Shape;
 use crate::engine::guardrail::Guardrail;
 use crate::engine::identity::Identities;
 use crate::engine::look::Causes;
@@ -19,6 +20,8 @@ pub(super) struct Place {
     pub(super) space: Space,
     pub(super) own_account: Option<AccountId>,
     pub(super) links: Arc<BTreeMap<RecordId, Link>>,
+    /// What is read of each account; grows with what links grant.
+    pub(super) shape: Arc<Shape>,
     pub(super) by_account: BTreeMap<AccountId, RecordId>,
     /// How many of `links` rosterd did not disable, and what the store was told of that last.
     pub(super) active: u64,
@@ -36,11 +39,22 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn set_links(&mut self, links: BTreeMap<RecordId, Link>) {
         self.active = links.values().filter(|link| !link.disabled_by_us).count() as u64;
+        for link in links.values() {
+            self.widen_shape(link);
+        }
         self.by_account = links.values().map(|link| (link.account.clone(), link.record.clone())).collect();
         self.links = Arc::new(links);
     }
 
+    /// What a link grants must be seen, even where the target's document names it no more.
+    fn widen_shape(&mut self, link: &Link) {
+        if !link.granted.is_subset(&self.shape.memberships) {
+            Arc::make_mut(&mut self.shape).memberships.extend(link.granted.iter().cloned());
+        }
+    }
+
     pub(super) fn put_link(&mut self, link: Link) {
+        self.widen_shape(&link);
         self.by_account.insert(link.account.clone(), link.record.clone());
         self.active += u64::from(!link.disabled_by_us);
         let before = Arc::make_mut(&mut self.links).insert(link.record.clone(), link);
