@@ -140,7 +140,7 @@ impl Daemon {
         let _ = fs::remove_file(&note);
         let log = folder.join("log");
         let start = Instant::now();
-        let mut command = rosterd_run(folder);
+        let mut command = rosterd(folder, &["run"]);
         let mut process = Held(command.stdout(Stdio::null()).stderr(File::create(&log)?).spawn()?);
         let url = until(Duration::from_secs(600), Duration::from_millis(2), || {
             if process.0.try_wait()?.is_some() {
@@ -189,10 +189,6 @@ impl Daemon {
         self.process.0.wait()?;
         Ok(())
     }
-}
-
-fn rosterd_run(folder: &Path) -> Command {
-    rosterd(folder, &["run"])
 }
 
 /// Asks until there is an answer.

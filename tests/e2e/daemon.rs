@@ -128,6 +128,21 @@ impl Daemon {
         .await;
     }
 
+    /// Waits until `wrong` names nothing any more, and the target has nothing left to do.
+    pub(crate) async fn comes_right(&self, target: &str, mut wrong: impl AsyncFnMut() -> Vec<String>) {
+        let limit = Instant::now() + LIMIT;
+        let mut asks = tokio::time::interval(ASK_EVERY);
+        loop {
+            asks.tick().await;
+            let found = wrong().await;
+            if found.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < limit, "{found:?}: {:#}", self.target(target).await);
+        }
+        self.is_through(target).await;
+    }
+
     /// Waits until a target has nothing left to do, and nothing is wrong with it.
     pub(crate) async fn is_through(&self, target: &str) {
         eventually(&format!("{target} is through"), async || {

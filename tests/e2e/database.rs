@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::daemon::Daemon;
-use crate::daemon::LIMIT;
 use crate::daemon::eventually;
 use crate::postgres::Server;
 use crate::servers::Knobs;
@@ -79,14 +78,7 @@ impl Company {
     }
 
     async fn is_right(&self, daemon: &Daemon) {
-        let converged = tokio::time::timeout(LIMIT, async {
-            while !self.wrong().await.is_empty() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        });
-        let in_time = converged.await.is_ok();
-        assert!(in_time, "{:?}: {:#}", self.wrong().await, daemon.target(TARGET).await);
-        daemon.is_through(TARGET).await;
+        daemon.comes_right(TARGET, async || self.wrong().await).await;
         assert_eq!(self.wrong().await, [] as [String; 0]);
     }
 }

@@ -10,7 +10,6 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::daemon::Daemon;
-use crate::daemon::LIMIT;
 use crate::daemon::eventually;
 use crate::servers::Knobs;
 use crate::world::DONE;
@@ -92,16 +91,11 @@ impl Company {
 
     /// The documents hold, everybody has one account, and nothing is left to do.
     async fn is_right(&self, daemon: &Daemon) {
-        let converged = tokio::time::timeout(LIMIT, async {
-            while self.inside().await != self.declared() {
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        });
-        if converged.await.is_err() {
-            let status = daemon.target(TARGET).await;
-            panic!("inside: {:?}, declared: {:?}: {status:#}", self.inside().await, self.declared());
-        }
-        daemon.is_through(TARGET).await;
+        let wrong = async || {
+            let (inside, declared) = (self.inside().await, self.declared());
+            if inside == declared { Vec::new() } else { vec![format!("inside: {inside:?}, declared: {declared:?}")] }
+        };
+        daemon.comes_right(TARGET, wrong).await;
         self.nobody_is_there_twice().await;
     }
 

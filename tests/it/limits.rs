@@ -68,18 +68,6 @@ async fn release(rig: &Rig, limit: HoldKind) {
     rig.release(limit).await;
 }
 
-/// Another engine over what this one leaves behind, at the time that its clock shows.
-async fn restarted(rig: Rig, documents: Documents) -> Rig {
-    let now = rig.now();
-    let (targets, store) = rig.remains();
-    rig.engine.stop().await;
-    let next = Rig::over(documents, targets, store);
-    next.clock.step(now - noon());
-    next.engine.start(Running::Daemon).await.unwrap();
-    next.rest().await;
-    next
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_window_holds_over_cycles_and_restarts_until_it_has_slid_past() {
     let app = app(Limits { widen: count(10, HOUR), ..Limits::none() });
@@ -90,7 +78,7 @@ async fn a_window_holds_over_cycles_and_restarts_until_it_has_slid_past() {
     assert_eq!(accounts(&rig, AccountState::Active), 9);
     assert_eq!(holds(&rig), [(HoldKind::Widen, 3)].into());
     assert!(rig.metrics.encode().contains(r#"rosterd_holds{limit="widen",target="app"} 3"#));
-    let rig = restarted(rig, documents(users(12), [app.clone()])).await;
+    let rig = rig.restarted(documents(users(12), [app.clone()])).await;
     rig.pass(Duration::from_mins(10)).await;
     assert_eq!((accounts(&rig, AccountState::Active), holds(&rig)), (9, [(HoldKind::Widen, 3)].into()));
     // The first six leave the window when their hour is over; nobody has to say a word.
@@ -147,7 +135,7 @@ async fn a_clock_that_is_set_and_believed_empties_no_window_even_after_a_restart
     rig.declare(without(20, [0, 1, 2], &app)).await;
     let held = BTreeMap::from([(HoldKind::NarrowExplicit, 1)]);
     assert_eq!((accounts(&rig, AccountState::Disabled), holds(&rig)), (2, held.clone()));
-    let rig = restarted(rig, without(20, [0, 1, 2], &app)).await;
+    let rig = rig.restarted(without(20, [0, 1, 2], &app)).await;
     rig.pass(Duration::from_mins(30)).await;
     assert_eq!((accounts(&rig, AccountState::Disabled), holds(&rig)), (2, held));
     // A day that really passes is another matter.
@@ -314,7 +302,7 @@ async fn a_looser_policy_waits_for_a_person_and_a_stricter_one_acts_at_once() {
     let reason = rig.status("app").holds.into_iter().find(|hold| hold.limit == HoldKind::Loosen).unwrap().reason;
     assert!(reason.contains("`limits.widen` from 5 in 1h to 50 in 1h") && reason.contains("`root*`"), "{reason}");
     // A restart forgets nothing.
-    let rig = restarted(rig, documents(users(10), [with(50, &[])])).await;
+    let rig = rig.restarted(documents(users(10), [with(50, &[])])).await;
     assert_eq!(holds(&rig), [(HoldKind::Widen, 7), (HoldKind::Loosen, 0)].into());
     release(&rig, HoldKind::Loosen).await;
     assert_eq!((accounts(&rig, AccountState::Active), holds(&rig)), (10, BTreeMap::new()));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rosterd::engine::Running;
 use rosterd::manifest::Documents;
 use rosterd::model::account::AccountState;
 use rosterd::model::plan::HoldKind;
@@ -63,17 +62,6 @@ fn inferred(count: usize) -> BTreeMap<HoldKind, usize> {
     [(HoldKind::NarrowInferred, count)].into()
 }
 
-async fn restarted(rig: Rig, documents: Documents) -> Rig {
-    let now = rig.now();
-    let (targets, store) = rig.remains();
-    rig.engine.stop().await;
-    let next = Rig::over(documents, targets, store);
-    next.clock.step(now - noon());
-    next.engine.start(Running::Daemon).await.unwrap();
-    next.rest().await;
-    next
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_end_date_that_one_load_gives_to_ten_is_inferred_when_it_comes_however_long_it_was_known() {
     let rig = Rig::started(with(0..0, until(0))).await;
@@ -82,7 +70,7 @@ async fn an_end_date_that_one_load_gives_to_ten_is_inferred_when_it_comes_howeve
     assert_eq!((disabled(&rig), holds(&rig)), (0, BTreeMap::new()));
     rig.pass(2 * HOUR).await;
     assert_eq!((disabled(&rig), holds(&rig)), (0, inferred(10)));
-    let rig = restarted(rig, with(0..10, until(48))).await;
+    let rig = rig.restarted(with(0..10, until(48))).await;
     rig.pass(HOUR).await;
     assert_eq!((disabled(&rig), holds(&rig)), (0, inferred(10)), "after a restart too");
 }
@@ -151,7 +139,7 @@ async fn who_is_missing_first_and_switched_off_later_leaves_by_their_own_documen
     assert_eq!((disabled(&rig), holds(&rig)), (0, inferred(6)));
     rig.declare(without(2)).await;
     assert_eq!((disabled(&rig), holds(&rig)), (2, inferred(4)));
-    let rig = restarted(rig, without(3)).await;
+    let rig = rig.restarted(without(3)).await;
     rig.pass(HOUR).await;
     assert_eq!((disabled(&rig), holds(&rig)), (6, BTreeMap::new()), "three are left, and three a day may go");
 }

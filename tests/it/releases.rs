@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use rosterd::connector::ErrorClass;
-use rosterd::engine::Running;
 use rosterd::manifest::Documents;
 use rosterd::model::account::AccountState;
 use rosterd::model::audit::AuditEvent;
@@ -21,7 +20,6 @@ use crate::support::make::documents;
 use crate::support::make::target;
 use crate::support::make::users;
 use crate::support::rig::Rig;
-use crate::support::rig::noon;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -86,17 +84,6 @@ async fn say(rig: &Rig, kind: DecisionKind, halts: Option<Halts>) {
     rig.rest().await;
 }
 
-async fn restarted(rig: Rig, documents: Documents) -> Rig {
-    let now = rig.now();
-    let (targets, store) = rig.remains();
-    rig.engine.stop().await;
-    let next = Rig::over(documents, targets, store);
-    next.clock.step(now - noon());
-    next.engine.start(Running::Daemon).await.unwrap();
-    next.rest().await;
-    next
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_was_done_of_a_release_needs_a_new_word_though_the_rest_never_works() {
     let (rig, app) = three_are_held().await;
@@ -128,7 +115,7 @@ async fn a_clock_set_back_brings_no_release_back() {
     rig.engine.trust_clock(trust(&rig)).await.unwrap();
     rig.pass(2 * HOUR).await;
     assert_eq!((active(&rig), held(&rig)), (7, 3));
-    let rig = restarted(rig, without([], &app)).await;
+    let rig = rig.restarted(without([], &app)).await;
     rig.pass(2 * HOUR).await;
     assert_eq!((active(&rig), held(&rig)), (7, 3), "nor does a restart");
 }
@@ -145,7 +132,7 @@ async fn a_restart_in_the_middle_of_a_release_lets_the_rest_through_and_nothing_
     while active(&rig) < 8 {
         rig.pass(Duration::from_secs(1)).await;
     }
-    let rig = restarted(rig, without([], &slow)).await;
+    let rig = rig.restarted(without([], &slow)).await;
     rig.pass(3 * HOUR).await;
     assert_eq!((active(&rig), held(&rig)), (10, 0));
     again(&rig, 0..3, &slow, 3 * HOUR).await;
@@ -198,7 +185,7 @@ async fn an_accepted_shrinking_is_good_for_one_load() {
     rig.declare(half.clone()).await;
     assert!(rig.engine.source().shrink.is_some(), "the same load once more needs a word of its own");
     assert_eq!(active(&rig), 20);
-    let rig = restarted(rig, half).await;
+    let rig = rig.restarted(half).await;
     assert!(rig.engine.source().shrink.is_some(), "after a restart too");
     assert_eq!(active(&rig), 20);
 }

@@ -103,6 +103,18 @@ impl Rig {
         (self.targets.clone(), Arc::clone(&self.store))
     }
 
+    /// Another engine over what this one leaves behind, at the time that its clock shows.
+    pub(crate) async fn restarted(self, documents: Documents) -> Self {
+        let now = self.now();
+        let (targets, store) = self.remains();
+        self.engine.stop().await;
+        let next = Self::over(documents, targets, store);
+        next.clock.step(now - noon());
+        next.engine.start(Running::Daemon).await.unwrap();
+        next.rest().await;
+        next
+    }
+
     pub(crate) fn status(&self, name: &str) -> TargetStatus {
         self.engine.status().targets.into_iter().find(|target| target.name.as_str() == name).unwrap()
     }
