@@ -15,8 +15,15 @@ pub const LONGEST_NARROWING: Duration = Duration::from_mins(1);
 /// The longest wait before the door of a target that keeps failing is knocked at again.
 pub const LONGEST_AT_A_DOOR: Duration = Duration::from_hours(1);
 
-/// From this attempt on every wait has reached its cap: 2^12 s is more than an hour.
-const CAPPED_FROM: u32 = 12;
+/// The longest wait before a target is listed again that does not show everybody: whoever adds a user by a
+/// daily cycle may rely on a day.
+pub const LONGEST_BETWEEN_LISTINGS: Duration = Duration::from_hours(24);
+
+/// A listing that is made again may take one part in so many of the time.
+const SHARE_OF_LISTINGS: u32 = 10;
+
+/// From this attempt on every wait has reached its cap: 2^17 s is more than a day.
+const CAPPED_FROM: u32 = 17;
 
 /// The wait before the next try, after `attempt` failures (the first failure is 1).
 ///
@@ -32,6 +39,12 @@ pub fn delay(attempt: u32, retry_after: Option<Duration>, narrowing: bool, seed:
 /// where no narrowing waits behind it.
 pub fn knock(attempt: u32, retry_after: Option<Duration>, narrowing: bool, seed: u64) -> Duration {
     wait(attempt, retry_after, if narrowing { LONGEST_NARROWING } else { LONGEST_AT_A_DOOR }, seed)
+}
+
+/// The wait before a target is listed again that did not show everybody: the same, up to a day, and long
+/// against the time that the last listing `took`.
+pub fn relist(attempt: u32, took: Duration, seed: u64) -> Duration {
+    wait(attempt, None, LONGEST_BETWEEN_LISTINGS, seed).max(took.saturating_mul(SHARE_OF_LISTINGS - 1))
 }
 
 fn wait(attempt: u32, retry_after: Option<Duration>, cap: Duration, seed: u64) -> Duration {
@@ -72,6 +85,17 @@ mod tests {
             let wait = knock(attempt, None, false, 3);
             assert!(wait >= LONGEST_AT_A_DOOR / 2 && wait <= LONGEST_AT_A_DOOR, "attempt {attempt}: {wait:?}");
             assert!(knock(attempt, None, true, 3) <= LONGEST_NARROWING);
+        }
+    }
+
+    #[test]
+    fn a_listing_that_showed_not_everybody_is_made_again_ever_more_rarely_up_to_a_day() {
+        let none = Duration::ZERO;
+        assert!(relist(1, none, 3) < Duration::from_secs(2));
+        assert!(relist(1, Duration::from_hours(2), 3) >= Duration::from_hours(18), "it takes a tenth of the time");
+        for attempt in [17, 18, 500, u32::MAX] {
+            let wait = relist(attempt, none, 3);
+            assert!(wait >= LONGEST_BETWEEN_LISTINGS / 2 && wait <= LONGEST_BETWEEN_LISTINGS, "{attempt}: {wait:?}");
         }
     }
 

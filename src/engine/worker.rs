@@ -27,6 +27,7 @@ mod owed;
 mod place;
 mod recall;
 mod refusal;
+mod relist;
 mod timing;
 mod unaccepted;
 mod undo;
@@ -77,6 +78,7 @@ use crate::engine::worker::limits::Frozen;
 use crate::engine::worker::owed::OwedList;
 use crate::engine::worker::owed::Recalled;
 use crate::engine::worker::place::Place;
+use crate::engine::worker::relist::Relist;
 use crate::metrics::TargetMetrics;
 use crate::model::account::Account;
 use crate::model::change::Change;
@@ -202,6 +204,8 @@ pub(super) struct Worker {
     may_owe: bool,
     /// When the target is listed again after one that failed, and what that one said.
     list_after: Option<(Instant, String)>,
+    /// The listing that is owed after one that did not show everybody.
+    relist: Relist,
 }
 
 /// Starts the worker of `handle`, after its predecessor has ended.
@@ -290,6 +294,7 @@ impl Worker {
             quarantined: None,
             may_owe: false,
             list_after: None,
+            relist: Relist::default(),
         };
         if running == Running::Daemon {
             worker.full_requests.push(FullRequest::of(Trigger::Startup));

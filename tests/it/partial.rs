@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rosterd::clock::SystemClock;
 use rosterd::connectors::scim;
@@ -22,6 +23,7 @@ use rosterd::secrets::secret::Secret;
 use crate::support::make::documents;
 use crate::support::make::target;
 use crate::support::make::user;
+use crate::support::rig::Rig;
 use crate::support::scim_server::FakeScim;
 use crate::support::scim_server::Filters;
 use crate::support::scim_server::Knobs;
@@ -151,4 +153,38 @@ async fn a_listing_that_breaks_off_takes_nothing_away() {
     drop(world.engine.sync(&"app".into(), SyncRequest::default()).await);
     assert_eq!(world.inactive(), 0);
     assert_eq!(world.names().len(), USERS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_by_another_hand_is_told_without_a_schedule_though_the_listing_that_would_tell_was_cut() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    let gone = rig.target("app").by_name("u-01@acme.example").unwrap().id;
+    rig.target("app").inside().accounts.remove(&gone);
+    rig.target("app").inside().partial = Some(usize::MAX);
+    rig.sync("app").await.unwrap();
+    rig.pass(Duration::from_secs(30)).await;
+    assert_eq!(rig.status("app").conflicts.len(), 0, "a listing that is not whole proves nobody gone");
+    rig.target("app").inside().partial = None;
+    rig.pass(Duration::from_mins(2)).await;
+    let conflicts = rig.status("app").conflicts;
+    assert_eq!(conflicts.keys().map(|record| record.as_str()).collect::<Vec<_>>(), ["u-01"], "the look is owed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_never_shows_everybody_is_listed_ever_more_rarely_until_it_does() {
+    let day = Duration::from_hours(24);
+    let rig = Rig::new(documents(users(2), [target("app")]));
+    rig.target("app").inside().partial = Some(usize::MAX);
+    rig.engine.start(rosterd::engine::Running::Daemon).await.unwrap();
+    rig.pass(2 * day).await;
+    let begun = rig.target("app").count("list");
+    assert!((10..=20).contains(&begun), "{begun} times in two days");
+    rig.pass(10 * day).await;
+    let later = rig.target("app").count("list") - begun;
+    assert!((5..=20).contains(&later), "{later} times in ten days");
+    rig.target("app").inside().partial = None;
+    rig.pass(day).await;
+    rig.target("app").inside().calls.clear();
+    rig.pass(10 * day).await;
+    assert_eq!(rig.target("app").count("list"), 0, "nothing is owed any more");
 }

@@ -163,8 +163,10 @@ impl Worker {
                 self.end_cycle(&cycle, Some(report));
                 self.failed_listings = self.failed_listings.saturating_add(1);
                 self.look_at_owed();
+                self.note_coverage(None, begun);
             }
             Ok(Listed { planned, made, .. }) => {
+                self.note_coverage(Some(&planned.plan.coverage), begun);
                 self.resolve_by_listing(&planned.plan, made, begun);
                 self.take_plan(&cycle, planned, only.as_deref()).await;
             }

@@ -97,6 +97,7 @@ impl Worker {
         if self.next_run.is_none() {
             self.next_run = self.run_after(now);
         }
+        self.ask_for_relist();
     }
 
     fn run_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -127,8 +128,7 @@ impl Worker {
         let store = store.or_else(|| self.unread.then_some(now + STORE_PAUSE));
         // One that may begin has begun, or waits for something that wakes the worker.
         let listing = self.next_listing().filter(|at| *at > now);
-        let due =
-            [by_clock, self.next_look(), self.next_call(), self.next_knock(), store, listing, self.late.next_due()];
-        due.into_iter().flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
+        let due = [self.next_look(), self.next_call(), self.next_knock(), self.next_relist(), self.late.next_due()];
+        due.into_iter().chain([by_clock, store, listing]).flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
     }
 }
