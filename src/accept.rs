@@ -76,6 +76,23 @@ pub enum Verdict {
     },
 }
 
+/// What stands when a load comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// What plans start from: what a load changes, it changes here.
+    pub current: &'a Snapshot,
+    /// The last accepted load. Documents that nobody accepted may have narrowed its users in `current`: a
+    /// load is measured by what it takes from this one, or it would be let through by having come before.
+    pub accepted: &'a Snapshot,
+}
+
+impl<'a> Before<'a> {
+    /// An accepted load that nothing narrowed since.
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        Self { current: snapshot, accepted: snapshot }
+    }
+}
+
 /// Judges a load against the last accepted snapshot.
 ///
 /// `projectors` are those of the targets as they are now: what a changed target takes away has
@@ -87,14 +104,14 @@ pub enum Verdict {
 pub fn judge(
     documents: &Documents,
     projectors: &[Arc<Projector>],
-    previous: Option<&Snapshot>,
+    before: Option<Before<'_>>,
     highest_level: Option<u64>,
     max_shrink_percent: u32,
     shrink_accepted: &BTreeSet<Digest>,
     now: DateTime<Utc>,
 ) -> Verdict {
     let sound = documents.problems.iter().all(|problem| problem.conflict_of.is_some());
-    let Some(previous) = previous else {
+    let Some(Before { current: previous, accepted }) = before else {
         return first(documents, sound, projectors, now);
     };
     let measure = |next: &Snapshot| Comparison::new(projectors, previous, next, now);
@@ -105,9 +122,12 @@ pub fn judge(
     }
     let next = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
     let comparison = measure(&next);
-    let base = comparison.before.level().max(highest_level.unwrap_or_default());
-    let later = ends::lost_later(projectors, previous, &next, now);
-    let lost = comparison.lost(projectors, previous, (base, later), now);
+    let narrowed = !std::ptr::eq(previous, accepted);
+    let whole = narrowed.then(|| Comparison::new(projectors, accepted, &next, now));
+    let since_accepted = whole.as_ref().unwrap_or(&comparison);
+    let base = since_accepted.before.level().max(highest_level.unwrap_or_default());
+    let later = ends::lost_later(projectors, accepted, &next, now);
+    let lost = since_accepted.lost(projectors, accepted, (base, later), now);
     let shrinks = lost >= SHRINK_FROM && u128::from(lost) * 100 > u128::from(base) * u128::from(max_shrink_percent);
     if shrinks && !shrink_accepted.contains(&documents.digest) {
         let narrowed = narrow::narrowed(previous, documents);

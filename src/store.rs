@@ -49,6 +49,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
+use crate::model::user::User;
 
 /// Who may commit: the number that the store gave out when the lease was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +156,9 @@ pub struct AcceptedSnapshot {
     pub level: u64,
     /// When it was accepted.
     pub at: DateTime<Utc>,
+    /// Users as the last accepted load has them whom documents narrowed since that nobody accepted; empty
+    /// where the users of the snapshot are the accepted ones.
+    pub narrowed_from: BTreeMap<RecordId, Arc<User>>,
 }
 
 /// What a remembered cause is about.

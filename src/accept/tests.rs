@@ -168,7 +168,7 @@ fn broken(users: Vec<User>) -> Documents {
 }
 
 fn judge_simply(documents: &Documents, previous: &Snapshot) -> Verdict {
-    judge(documents, &projectors(Scope::default()), Some(previous), None, 20, &BTreeSet::new(), now())
+    judge(documents, &projectors(Scope::default()), Some(Before::of(previous)), None, 20, &BTreeSet::new(), now())
 }
 
 /// Causes as `record entitlement: cause`, the account itself as `*`.
@@ -261,7 +261,16 @@ fn a_type_or_an_attribute_that_moves_a_user_out_of_scope_is_inferred_and_a_team_
     let cause = |new: User| {
         let previous = snapshot(vec![user("u", &["guest"])], roles());
         let documents = documents(vec![new], roles());
-        accepted(judge(&documents, &projectors(scope.clone()), Some(&previous), None, 20, &BTreeSet::new(), now())).2
+        accepted(judge(
+            &documents,
+            &projectors(scope.clone()),
+            Some(Before::of(&previous)),
+            None,
+            20,
+            &BTreeSet::new(),
+            now(),
+        ))
+        .2
     };
     let same = || user("u", &["guest"]);
     assert_eq!(cause(User { user_type: Some("candidate".to_owned()), ..same() }), ["u *: inferred"]);
@@ -383,7 +392,7 @@ fn a_load_that_takes_more_than_a_fifth_is_held_for_its_digest() {
     assert_eq!((narrowed, causes), (previous.clone(), Causes::new()));
     let accept = |digest: &str| {
         let given = BTreeSet::from([Digest::from(digest)]);
-        judge(&after(39), &projectors(Scope::default()), Some(&previous), None, 20, &given, now())
+        judge(&after(39), &projectors(Scope::default()), Some(Before::of(&previous)), None, 20, &given, now())
     };
     assert!(matches!(accept("d0"), Verdict::Held { .. }));
     assert_eq!(accepted(accept("d1")).1, 39);
@@ -410,7 +419,15 @@ fn slow_shrinking_within_a_day_is_measured_against_the_highest_level() {
     let previous = snapshot(crowd(85, &["guest"]), roles());
     let judge_at = |highest, left: usize| {
         let documents = documents(crowd(left, &["guest"]), roles());
-        judge(&documents, &projectors(Scope::default()), Some(&previous), Some(highest), 20, &BTreeSet::new(), now())
+        judge(
+            &documents,
+            &projectors(Scope::default()),
+            Some(Before::of(&previous)),
+            Some(highest),
+            20,
+            &BTreeSet::new(),
+            now(),
+        )
     };
     assert_eq!(accepted(judge_at(100, 80)).1, 80);
     assert!(matches!(judge_at(100, 79), Verdict::Held { lost: 21, level: 100, .. }));
@@ -435,8 +452,15 @@ fn what_ended_by_its_own_date_is_not_the_loads_doing() {
     let previous = snapshot(users.clone(), roles());
     users.pop();
     let documents = documents(users, roles());
-    let verdict =
-        judge(&documents, &projectors(Scope::default()), Some(&previous), Some(100), 20, &BTreeSet::new(), now());
+    let verdict = judge(
+        &documents,
+        &projectors(Scope::default()),
+        Some(Before::of(&previous)),
+        Some(100),
+        20,
+        &BTreeSet::new(),
+        now(),
+    );
     assert_eq!(accepted(verdict).1, 59);
 }
 
@@ -446,7 +470,7 @@ fn what_a_condition_cannot_decide_is_neither_taken_nor_given() {
     let previous = snapshot(vec![user("u", &["agent"])], roles());
     let torn = User { attributes: BTreeMap::from([("rank".to_owned(), json!("one"))]), ..user("u", &["agent"]) };
     let documents = documents(vec![torn], roles());
-    let verdict = judge(&documents, &projectors(scope), Some(&previous), None, 20, &BTreeSet::new(), now());
+    let verdict = judge(&documents, &projectors(scope), Some(Before::of(&previous)), None, 20, &BTreeSet::new(), now());
     let (_, level, causes) = accepted(verdict);
     assert_eq!((level, causes), (2, vec![]));
 }
@@ -507,7 +531,7 @@ proptest! {
         let load = documents(after, roles());
         let all = BTreeSet::from([load.digest.clone()]);
         let projectors = projectors(Scope::default());
-        let verdict = judge(&load, &projectors, Some(&previous), None, 20, &all, now());
+        let verdict = judge(&load, &projectors, Some(Before::of(&previous)), None, 20, &all, now());
         let Verdict::Accepted { snapshot: next, causes, .. } = verdict else { panic!() };
         let was = Triples::of(&projectors, &previous, now());
         let is = Triples::of(&projectors, &next, now());

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept;
+use crate::accept::Before;
 use crate::accept::Verdict;
 use crate::connector::Connector;
 use crate::engine::EngineError;
@@ -39,6 +40,7 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Target;
+use crate::model::user::User;
 use crate::project::Projector;
 use crate::store::AcceptedSnapshot;
 use crate::store::CauseKey;
@@ -71,6 +73,7 @@ pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineE
             snapshot: stored.snapshot,
             generation: stored.generation,
             at: stored.at,
+            narrowed_from: stored.narrowed_from,
         })));
     }
     load(shared, running).await?;
@@ -138,8 +141,10 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let highest = shared.store.highest_level(since).await?;
     let shrink_accepted = permits::standing_shrinks(shared).await?;
     let previous = current.as_ref().map(|current| &*current.snapshot);
+    let last_accepted = current.as_ref().map(|current| current.accepted());
+    let before = previous.zip(last_accepted.as_deref()).map(|(current, accepted)| Before { current, accepted });
     let percent = shared.max_shrink_percent;
-    let verdict = accept::judge(documents, &projectors, previous, highest, percent, &shrink_accepted, now);
+    let verdict = accept::judge(documents, &projectors, before, highest, percent, &shrink_accepted, now);
     report(shared, documents, broken, &verdict);
     let accepted = matches!(verdict, Verdict::Accepted { .. });
     let (snapshot, causes, level) = match verdict {
@@ -150,7 +155,9 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let same = current.is_some() && changed.as_ref().is_some_and(BTreeSet::is_empty);
     let used = if accepted { permits::accepted_shrinks(shared).await? } else { BTreeSet::new() };
     let used: Vec<_> = used.into_iter().map(|permit| Write::Permit(permit, None)).collect();
-    if !same && (accepted || current.is_some()) {
+    // Also where a load that is accepted says just what narrowed before: it counts as accepted from here on.
+    let settles = accepted && current.as_ref().is_some_and(|current| !current.narrowed_from.is_empty());
+    if (!same || settles) && (accepted || current.is_some()) {
         remember(shared, (documents, &projectors), snapshot, (causes, used), level).await?;
     } else if !used.is_empty() {
         shared.store.commit(used, shared.store.fence()).await?;
@@ -306,6 +313,10 @@ async fn remember(
         Some(level) => level,
         None => shared.store.snapshot().await?.map_or(0, |stored| stored.level),
     };
+    let narrowed_from = match (&before, level) {
+        (Some(before), None) => narrowed_from(before, &snapshot),
+        (_, Some(_)) | (None, _) => BTreeMap::new(),
+    };
     let snapshot = Arc::new(snapshot);
     let accepted = AcceptedSnapshot {
         snapshot: Arc::clone(&snapshot),
@@ -313,6 +324,7 @@ async fn remember(
         generation,
         level: kept_level,
         at: now,
+        narrowed_from: narrowed_from.clone(),
     };
     let details = BTreeMap::from([
         ("digest".to_owned(), digest.as_str().into()),
@@ -350,8 +362,19 @@ async fn remember(
     status.users = snapshot.users.len();
     status.roles = snapshot.roles.len();
     status.accepted = Some(now);
-    shared.current.store(Some(Arc::new(Current { snapshot, generation, at: now })));
+    shared.current.store(Some(Arc::new(Current { snapshot, generation, at: now, narrowed_from })));
     Ok(())
+}
+
+/// Users as the last accepted load has them, where the narrowed `next` has them otherwise.
+fn narrowed_from(before: &Current, next: &Snapshot) -> BTreeMap<RecordId, Arc<User>> {
+    let mut from = before.narrowed_from.clone();
+    for record in changed(Some(&before.snapshot), next).unwrap_or_default() {
+        if let Some(accepted) = before.snapshot.users.get(&record) {
+            from.entry(record).or_insert_with(|| Arc::clone(accepted));
+        }
+    }
+    from
 }
 
 /// Users whose document differs; `None` where a role differs, since any user may hold it.

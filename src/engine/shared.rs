@@ -33,11 +33,13 @@ use crate::model::audit::AuditEvent;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
 use crate::model::ids::Digest;
+use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Target;
+use crate::model::user::User;
 use crate::project::Projector;
 use crate::source::Source;
 use crate::store::Store;
@@ -82,6 +84,20 @@ pub struct Current {
     pub generation: u64,
     /// When the documents last changed it.
     pub at: DateTime<Utc>,
+    /// Users as the last accepted load has them whom documents narrowed since that nobody accepted.
+    pub narrowed_from: BTreeMap<RecordId, Arc<User>>,
+}
+
+impl Current {
+    /// The last accepted load, whatever narrowed it since.
+    pub fn accepted(&self) -> Arc<Snapshot> {
+        if self.narrowed_from.is_empty() {
+            return Arc::clone(&self.snapshot);
+        }
+        let mut accepted = Snapshot::clone(&self.snapshot);
+        accepted.users.extend(self.narrowed_from.clone());
+        Arc::new(accepted)
+    }
 }
 
 /// A worker, seen from outside.

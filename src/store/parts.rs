@@ -24,37 +24,46 @@ const BUCKETS: u32 = 1024;
 /// The bucket that holds all roles.
 const ROLES: i64 = -1;
 
+/// The bucket that holds users as the last accepted load has them, by record id, where documents that
+/// nobody accepted narrowed them since.
+const NARROWED_FROM: i64 = -2;
+
 /// Generation, digest, level, time, number of users and of roles.
 pub type SnapshotRow = (i64, String, i64, i64, i64, i64);
 
 /// Buckets whose users differ between two snapshots.
-pub fn changed(last: &Snapshot, next: &Snapshot) -> BTreeSet<i64> {
+pub fn changed(last: &AcceptedSnapshot, next: &AcceptedSnapshot) -> BTreeSet<i64> {
+    let narrowed_from = (last.narrowed_from != next.narrowed_from).then_some(NARROWED_FROM);
+    let (last, next) = (&last.snapshot, &next.snapshot);
     let same = |id: &RecordId, user: &Arc<User>| {
         // A document that was not read again is the same allocation, so most are told at once.
         last.users.get(id).is_some_and(|former| Arc::ptr_eq(former, user) || former == user)
     };
     let new = next.users.iter().filter(|(id, user)| !same(id, user)).map(|(id, _)| bucket(id));
     let gone = last.users.keys().filter(|id| !next.users.contains_key(*id)).map(bucket);
-    new.chain(gone).collect()
+    new.chain(gone).chain(narrowed_from).collect()
 }
 
 /// The sealed parts of `next` that differ from `last`, one at a time; without it, all of them.
 pub fn sealed<'a>(
     keys: &'a Keys,
-    last: Option<&Snapshot>,
-    next: &'a Snapshot,
+    last: Option<&AcceptedSnapshot>,
+    next: &'a AcceptedSnapshot,
     stale: Option<&BTreeSet<i64>>,
 ) -> impl Iterator<Item = Result<(i64, Vec<u8>), RowError>> + 'a {
     let seal = |bucket: i64, plain: Result<Vec<u8>, serde_json::Error>| {
         Ok((bucket, keys.seal(&part_context(bucket), &plain?)?))
     };
-    let roles = last.is_none_or(|last| last.roles != next.roles);
+    let narrowed_from = !next.narrowed_from.is_empty() && stale.is_none_or(|stale| stale.contains(&NARROWED_FROM));
+    let narrowed_from = narrowed_from.then(|| seal(NARROWED_FROM, serde_json::to_vec(&next.narrowed_from)));
+    let next = &*next.snapshot;
+    let roles = last.is_none_or(|last| last.snapshot.roles != next.roles);
     let roles = roles.then(|| {
         let roles: Vec<&Arc<Role>> = next.roles.values().collect();
         seal(ROLES, serde_json::to_vec(&roles))
     });
     let users = buckets(next, stale).into_iter();
-    users.map(move |(bucket, users)| seal(bucket, serde_json::to_vec(&users))).chain(roles)
+    users.map(move |(bucket, users)| seal(bucket, serde_json::to_vec(&users))).chain(roles).chain(narrowed_from)
 }
 
 /// A snapshot from its row and its parts, whole or an error.
@@ -63,12 +72,14 @@ pub fn assemble(
     (generation, digest, level, at, users, roles): SnapshotRow,
     parts: Vec<(i64, Vec<u8>)>,
 ) -> Result<AcceptedSnapshot, RowError> {
-    let mut snapshot = Snapshot::default();
+    let (mut snapshot, mut narrowed_from) = (Snapshot::default(), BTreeMap::new());
     for (bucket, body) in parts {
         let plain = keys.open(&part_context(bucket), &body)?;
         if bucket == ROLES {
             let roles: Vec<Arc<Role>> = serde_json::from_slice(&plain)?;
             snapshot.roles = roles.into_iter().map(|role| (role.name.clone(), role)).collect();
+        } else if bucket == NARROWED_FROM {
+            narrowed_from = serde_json::from_slice(&plain)?;
         } else {
             let users: Vec<Arc<User>> = serde_json::from_slice(&plain)?;
             snapshot.users.extend(users.into_iter().map(|user| (user.id.clone(), user)));
@@ -86,6 +97,7 @@ pub fn assemble(
         generation: generation.cast_unsigned(),
         level: level.cast_unsigned(),
         at: DateTime::from_timestamp_nanos(at),
+        narrowed_from,
     })
 }
 

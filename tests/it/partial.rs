@@ -175,7 +175,7 @@ async fn a_target_that_never_shows_everybody_is_listed_ever_more_rarely_until_it
     let day = Duration::from_hours(24);
     let rig = Rig::new(documents(users(2), [target("app")]));
     rig.target("app").inside().partial = Some(usize::MAX);
-    rig.engine.start(rosterd::engine::Running::Daemon).await.unwrap();
+    rig.engine.start(Running::Daemon).await.unwrap();
     rig.pass(2 * day).await;
     let begun = rig.target("app").count("list");
     assert!((10..=20).contains(&begun), "{begun} times in two days");

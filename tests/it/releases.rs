@@ -15,11 +15,15 @@ use rosterd::model::target::Limits;
 use rosterd::model::target::Schedule;
 use rosterd::model::target::Target;
 use rosterd::model::target::Window;
+use rosterd::model::user::Validity;
 
+use crate::support::make::broken;
 use crate::support::make::documents;
 use crate::support::make::target;
+use crate::support::make::user;
 use crate::support::make::users;
 use crate::support::rig::Rig;
+use crate::support::rig::noon;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -221,4 +225,57 @@ async fn an_accepted_shrinking_that_never_came_runs_out_after_a_week() {
     rig.declare(half).await;
     assert!(rig.engine.source().shrink.is_some());
     assert_eq!(active(&rig), 20);
+}
+
+/// Of twenty users six are out by their own documents, at once or by an end that came, four have no
+/// document any more, and one is new.
+fn shrunken(by_end: bool) -> Documents {
+    let mut fewer = users(20);
+    fewer.truncate(16);
+    for leaver in fewer.iter_mut().take(6) {
+        leaver.active = by_end;
+        leaver.valid = Validity { from: None, until: by_end.then_some(noon() - TimeDelta::hours(1)) };
+    }
+    fewer.push(user("new"));
+    documents(fewer, [target("app")])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shrinking_by_documents_that_end_access_waits_for_a_person_however_often_it_is_loaded() {
+    for by_end in [false, true] {
+        let rig = Rig::started(documents(users(20), [target("app")])).await;
+        rig.declare(shrunken(by_end)).await;
+        assert_eq!(active(&rig), 14, "what documents say of their own users acts, and nothing else");
+        let lost = |rig: &Rig| rig.engine.source().shrink.map(|shrink| shrink.lost);
+        assert_eq!(lost(&rig), Some(10));
+        rig.declare(shrunken(by_end)).await;
+        assert_eq!((active(&rig), lost(&rig)), (14, Some(10)), "loaded once more");
+        let mut edited = shrunken(by_end);
+        edited.digest = "another".into();
+        rig.declare(edited).await;
+        assert_eq!((active(&rig), lost(&rig)), (14, Some(10)), "edited somewhere else");
+        let rig = rig.restarted(shrunken(by_end)).await;
+        assert_eq!((active(&rig), lost(&rig)), (14, Some(10)), "after a restart");
+        rig.pass(25 * HOUR).await;
+        rig.declare(shrunken(by_end)).await;
+        assert_eq!((active(&rig), lost(&rig)), (14, Some(10)), "a day later");
+        rig.engine.decide(accept(&rig)).await.unwrap();
+        rig.rest().await;
+        assert_eq!((active(&rig), lost(&rig)), (11, None), "a person accepted it");
+        rig.declare(shrunken(by_end)).await;
+        assert_eq!((active(&rig), lost(&rig)), (11, None), "and it is what stands from here on");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shrinking_that_came_beside_half_a_file_is_held_once_the_file_is_whole() {
+    let rig = Rig::started(documents(users(20), [target("app")])).await;
+    rig.declare(broken(shrunken(false))).await;
+    assert_eq!((active(&rig), rig.engine.source().shrink), (14, None));
+    rig.declare(shrunken(false)).await;
+    assert_eq!(active(&rig), 14);
+    assert_eq!(rig.engine.source().shrink.map(|shrink| shrink.lost), Some(10));
+    // Who did it puts it right: nothing is held, and everybody is back.
+    rig.declare(documents(users(20), [target("app")])).await;
+    assert_eq!((active(&rig), rig.engine.source().shrink), (20, None));
 }

@@ -19,9 +19,8 @@ pub(super) async fn write(
     last: Option<&AcceptedSnapshot>,
     next: &AcceptedSnapshot,
 ) -> Result<(), Fault> {
-    let AcceptedSnapshot { snapshot, digest, generation, level, at } = next;
-    let last = last.map(|last| &*last.snapshot);
-    let stale = last.map(|last| parts::changed(last, snapshot));
+    let AcceptedSnapshot { snapshot, digest, generation, level, at, narrowed_from: _ } = next;
+    let stale = last.map(|last| parts::changed(last, next));
     match &stale {
         None => sqlx::query("DELETE FROM snapshot_part").execute(&mut *db).await?,
         Some(stale) => {
@@ -29,7 +28,7 @@ pub(super) async fn write(
             sqlx::query("DELETE FROM snapshot_part WHERE bucket = ANY($1)").bind(stale).execute(&mut *db).await?
         }
     };
-    for part in parts::sealed(keys, last, snapshot, stale.as_ref()) {
+    for part in parts::sealed(keys, last, next, stale.as_ref()) {
         let (bucket, body) = part?;
         let sql = "INSERT INTO snapshot_part (bucket, body) VALUES ($1, $2)
             ON CONFLICT (bucket) DO UPDATE SET body = excluded.body";

@@ -172,7 +172,14 @@ pub(crate) fn accepted(generation: u64, level: u64, time: DateTime<Utc>, users: 
     let users = users.iter().map(|user| (user.id.clone(), user.clone())).collect();
     let roles = BTreeMap::from([("agent".into(), role("agent"))]);
     let snapshot = Arc::new(Snapshot { users, roles });
-    AcceptedSnapshot { snapshot, digest: format!("d{generation}").into(), generation, level, at: time }
+    AcceptedSnapshot {
+        snapshot,
+        digest: format!("d{generation}").into(),
+        generation,
+        level,
+        at: time,
+        narrowed_from: BTreeMap::new(),
+    }
 }
 
 pub(crate) fn intent(id: &str, record: &str, time: DateTime<Utc>) -> Intent {
@@ -508,7 +515,14 @@ pub(crate) async fn a_snapshot_comes_back_as_it_went_in(store: &impl Store) {
     users.push(user("u-new", "agent"));
     let second = accepted(2, 50, at(5), &users);
     commit(store, vec![Write::Snapshot(second.clone())]).await;
-    assert_eq!(store.snapshot().await.unwrap(), Some(second));
+    assert_eq!(store.snapshot().await.unwrap(), Some(second.clone()));
+    // Documents that nobody accepted narrow a user, and then a load is accepted.
+    let narrowed_from = BTreeMap::from([("u-7".into(), Arc::clone(&users[6]))]);
+    let narrowed = AcceptedSnapshot { narrowed_from, ..second.clone() };
+    for next in [narrowed, second] {
+        commit(store, vec![Write::Snapshot(next.clone())]).await;
+        assert_eq!(store.snapshot().await.unwrap(), Some(next));
+    }
 }
 
 pub(crate) async fn the_highest_level_includes_the_one_that_stood_when_the_window_began(store: &impl Store) {
