@@ -129,7 +129,10 @@ impl Batch {
             Write::Decision(decision) => self.decisions.push(decision),
             Write::Standing(space, standing) => self.standings.push((space, standing)),
             Write::Owed(space, record, since) => self.owed.push((space, record, since)),
-            Write::Seen(space, accounts) => self.seen.push((space, SeenWrite::Set(accounts))),
+            Write::Seen(space, accounts) => match self.seen.last_mut() {
+                Some((last, SeenWrite::Set(known))) if *last == space => known.extend(accounts),
+                _ => self.seen.push((space, SeenWrite::Set(accounts))),
+            },
             Write::SeenAll(space, accounts) => self.seen.push((space, SeenWrite::Only(accounts))),
             Write::Unseen(space, account) => self.seen.push((space, SeenWrite::Drop(account))),
             Write::Cycle(cycle) => self.cycles.push(cycle),

@@ -98,6 +98,8 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .synchronous(SqliteSynchronous::Full)
+        // What undoes a single statement of many rows would else go to a file of its own.
+        .pragma("temp_store", "memory")
         .foreign_keys(true)
         .disable_statement_logging()
 }

@@ -11,7 +11,7 @@ use crate::store::rows::hand_context;
 use crate::store::rows::opened;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::read;
-use crate::stores::sqlite::write;
+use crate::stores::sqlite::write::Spaces;
 
 pub(super) async fn read(db: &mut SqliteConnection, keys: &Keys, space: &Space) -> Result<Hands, Fault> {
     let Some(space) = read::known(db, space).await? else { return Ok(Hands::new()) };
@@ -26,11 +26,12 @@ pub(super) async fn read(db: &mut SqliteConnection, keys: &Keys, space: &Space) 
 
 pub(super) async fn write(
     db: &mut SqliteConnection,
+    spaces: &mut Spaces,
     keys: &Keys,
     writes: &[(Space, AccountId, Hand)],
 ) -> Result<(), Fault> {
     for (space, account, hand) in writes {
-        let id = write::intern(db, space).await?;
+        let id = spaces.id(db, space).await?;
         let query = if hand.is_blank() {
             sqlx::query("DELETE FROM hand WHERE space = $1 AND account = $2").bind(id).bind(account.as_str())
         } else {

@@ -11,16 +11,20 @@ use crate::store::rows::identity_row;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::read::known;
 use crate::stores::sqlite::write::ROWS;
-use crate::stores::sqlite::write::intern;
+use crate::stores::sqlite::write::Spaces;
 
 /// Adds what is not known yet; the first time that something was so stays.
-pub(super) async fn write(db: &mut SqliteConnection, writes: &[(Space, Identity)]) -> Result<(), Fault> {
+pub(super) async fn write(
+    db: &mut SqliteConnection,
+    spaces: &mut Spaces,
+    writes: &[(Space, Identity)],
+) -> Result<(), Fault> {
     let sql = "INSERT INTO identity (space, record, account, mail, family, since)
         SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each($2) WHERE true
         ON CONFLICT DO NOTHING";
     for run in writes.chunk_by(|a, b| a.0 == b.0).flat_map(|run| run.chunks(ROWS)) {
         let Some((space, _)) = run.first() else { continue };
-        let id = intern(db, space).await?;
+        let id = spaces.id(db, space).await?;
         let rows: Vec<IdentityRow> = run.iter().map(|(_, identity)| identity_row(identity)).collect();
         sqlx::query(sql).bind(id).bind(serde_json::to_string(&rows)?).execute(&mut *db).await?;
     }

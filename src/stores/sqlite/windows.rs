@@ -25,27 +25,33 @@ use crate::store::batch::WindowWrite;
 use crate::store::rows::nanos;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::read::known;
-use crate::stores::sqlite::write::intern;
+use crate::stores::sqlite::write::Spaces;
 
 /// Windows are at most 30 days long; what is older is forgotten, with a day to spare.
 const KEPT: TimeDelta = TimeDelta::days(31);
 
-/// Counts what an intent is about, in the transaction that records it.
-pub(super) async fn count(db: &mut SqliteConnection, space: i64, intent: &Intent) -> Result<(), Fault> {
-    let counted = tally::counted(&intent.change, intent.counting.dated);
-    let rows: Vec<_> = counted.iter().map(|(counter, thing)| (counter.word(), thing.as_str())).collect();
+/// Counts what intents are about, in the transaction that records them.
+pub(super) async fn count(db: &mut SqliteConnection, space: i64, intents: &[&Intent]) -> Result<(), Fault> {
+    let things = |intent: &&Intent| {
+        let at = nanos(intent.counting.at);
+        let counted = tally::counted(&intent.change, intent.counting.dated).into_iter();
+        counted.map(move |(counter, thing)| (counter.word(), thing, at))
+    };
+    let rows: Vec<_> = intents.iter().flat_map(things).collect();
     let sql = "INSERT INTO counted (space, counter, thing, at)
-        SELECT $1, value ->> 0, value ->> 1, $2 FROM json_each($3) WHERE true
+        SELECT $1, value ->> 0, value ->> 1, value ->> 2 FROM json_each($2) WHERE true
         ON CONFLICT DO UPDATE SET at = max(at, excluded.at)";
-    let query = sqlx::query(sql).bind(space).bind(nanos(intent.counting.at));
-    query.bind(serde_json::to_string(&rows)?).execute(db).await?;
+    sqlx::query(sql).bind(space).bind(serde_json::to_string(&rows)?).execute(db).await?;
     Ok(())
 }
 
-pub(super) async fn write(db: &mut SqliteConnection, writes: &[WindowWrite]) -> Result<(), Fault> {
+pub(super) async fn write(db: &mut SqliteConnection, spaces: &mut Spaces, writes: &[WindowWrite]) -> Result<(), Fault> {
     for write in writes {
         match write {
-            WindowWrite::Owned(space, at, active) => set_owned(db, space, *at, *active).await?,
+            WindowWrite::Owned(space, at, active) => {
+                let id = spaces.id(db, space).await?;
+                set_owned(db, id, *at, *active).await?;
+            }
             WindowWrite::Target(name, known) => {
                 let sql = "INSERT INTO known_target (target, body) VALUES ($1, $2)
                     ON CONFLICT (target) DO UPDATE SET body = excluded.body";
@@ -73,8 +79,7 @@ pub(super) async fn write(db: &mut SqliteConnection, writes: &[WindowWrite]) -> 
     Ok(())
 }
 
-async fn set_owned(db: &mut SqliteConnection, space: &Space, at: DateTime<Utc>, active: u64) -> Result<(), Fault> {
-    let id = intern(db, space).await?;
+async fn set_owned(db: &mut SqliteConnection, id: i64, at: DateTime<Utc>, active: u64) -> Result<(), Fault> {
     let sql = "INSERT INTO owned (space, at, active) VALUES ($1, $2, $3)
         ON CONFLICT DO UPDATE SET active = excluded.active";
     let active = i64::try_from(active).unwrap_or(i64::MAX);

@@ -13,8 +13,10 @@ use crate::audit::ends::Ends;
 use crate::audit::ends::Export;
 use crate::model::change::Cause;
 use crate::model::history::Intent;
+use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::history::Standing;
+use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::Space;
@@ -55,13 +57,14 @@ pub(super) struct Writer {
     export: Export,
     /// The accepted snapshot as the file holds it.
     snapshot: Option<AcceptedSnapshot>,
+    spaces: Spaces,
     /// Last, so that it is given up after the connection.
     lease: Lease,
 }
 
 impl Writer {
     pub(super) fn new(db: SqliteConnection, lease: Lease, ends: Ends, export: Export) -> Self {
-        Self { db, ends, export, snapshot: None, lease }
+        Self { db, ends, export, snapshot: None, spaces: Spaces::default(), lease }
     }
 
     /// Closes the file, then gives the lease up. A failure to tidy up loses nothing that was committed.
@@ -98,22 +101,25 @@ impl Writer {
 
     async fn try_commit(&mut self, inner: &Inner, writes: Vec<Write>, fence: Fence) -> Result<(), Fault> {
         let batch = Batch::of(writes);
+        // What a transaction that fails numbers is forgotten with it.
+        let mut spaces = std::mem::take(&mut self.spaces);
         let mut tx = self.db.begin_with("BEGIN IMMEDIATE").await?;
         check_fence(&mut tx, fence).await?;
-        links(&mut tx, &batch.links).await?;
-        hands::write(&mut tx, &inner.keys, &batch.hands).await?;
-        identities::write(&mut tx, &batch.identities).await?;
-        intents(&mut tx, &inner.keys, &batch.intents).await?;
+        links(&mut tx, &mut spaces, &batch.links).await?;
+        hands::write(&mut tx, &mut spaces, &inner.keys, &batch.hands).await?;
+        identities::write(&mut tx, &mut spaces, &batch.identities).await?;
+        intents(&mut tx, &mut spaces, &inner.keys, &batch.intents).await?;
         causes(&mut tx, &batch.causes).await?;
         for decision in &batch.decisions {
             let insert = "INSERT INTO decision (body) VALUES ($1)";
             sqlx::query(insert).bind(serde_json::to_string(decision)?).execute(&mut *tx).await?;
         }
         for (space, standing) in &batch.standings {
-            set_standing(&mut tx, &inner.keys, space, standing).await?;
+            let id = spaces.id(&mut tx, space).await?;
+            set_standing(&mut tx, &inner.keys, id, standing).await?;
         }
-        owed(&mut tx, &batch.owed).await?;
-        seen(&mut tx, &batch.seen).await?;
+        owed(&mut tx, &mut spaces, &batch.owed).await?;
+        seen(&mut tx, &mut spaces, &batch.seen).await?;
         for cycle in &batch.cycles {
             let upsert = "INSERT INTO cycle (id, target, body) VALUES ($1, $2, $3)
                 ON CONFLICT (id) DO UPDATE SET body = excluded.body";
@@ -121,7 +127,7 @@ impl Writer {
             query.bind(serde_json::to_string(cycle)?).execute(&mut *tx).await?;
         }
         tokens(&mut tx, &batch.tokens).await?;
-        windows::write(&mut tx, &batch.windows).await?;
+        windows::write(&mut tx, &mut spaces, &batch.windows).await?;
         let mut accepted = self.snapshot.clone();
         for snapshot in batch.snapshots {
             snapshots::write(&mut tx, &inner.keys, accepted.as_ref(), &snapshot).await?;
@@ -129,6 +135,7 @@ impl Writer {
         }
         let ends = chains::append(&mut tx, &inner.keys, &self.ends, batch.audit).await?;
         tx.commit().await?;
+        self.spaces = spaces;
         self.snapshot = accepted;
         if let Some(ends) = ends {
             self.ends = ends;
@@ -166,22 +173,32 @@ async fn check_fence(db: &mut SqliteConnection, fence: Fence) -> Result<(), Faul
     ))))
 }
 
-/// The number that stands for a space in every table.
-pub(super) async fn intern(db: &mut SqliteConnection, space: &Space) -> Result<i64, Fault> {
-    // A conflict must update something for RETURNING to give the row.
-    let sql = "INSERT INTO space (target, environment, realm) VALUES ($1, $2, $3)
-        ON CONFLICT DO UPDATE SET realm = excluded.realm RETURNING id";
-    let query = sqlx::query_scalar(sql).bind(space.target.as_str()).bind(space.environment.as_str());
-    Ok(query.bind(space.realm.as_str()).fetch_one(db).await?)
+/// The numbers that stand for spaces in every table, as far as they were asked for.
+#[derive(Default)]
+pub(super) struct Spaces(BTreeMap<Space, i64>);
+
+impl Spaces {
+    pub(super) async fn id(&mut self, db: &mut SqliteConnection, space: &Space) -> Result<i64, Fault> {
+        if let Some(id) = self.0.get(space) {
+            return Ok(*id);
+        }
+        // A conflict must update something for RETURNING to give the row.
+        let sql = "INSERT INTO space (target, environment, realm) VALUES ($1, $2, $3)
+            ON CONFLICT DO UPDATE SET realm = excluded.realm RETURNING id";
+        let query = sqlx::query_scalar(sql).bind(space.target.as_str()).bind(space.environment.as_str());
+        let id = query.bind(space.realm.as_str()).fetch_one(db).await?;
+        self.0.insert(space.clone(), id);
+        Ok(id)
+    }
 }
 
-async fn links(db: &mut SqliteConnection, writes: &[(Space, LinkWrite)]) -> Result<(), Fault> {
+async fn links(db: &mut SqliteConnection, spaces: &mut Spaces, writes: &[(Space, LinkWrite)]) -> Result<(), Fault> {
     let same = |a: &(Space, LinkWrite), b: &(Space, LinkWrite)| {
         a.0 == b.0 && matches!(a.1, LinkWrite::Set(_)) == matches!(b.1, LinkWrite::Set(_))
     };
     for run in writes.chunk_by(same).flat_map(|run| run.chunks(ROWS)) {
         let Some((space, _)) = run.first() else { continue };
-        let id = intern(db, space).await?;
+        let id = spaces.id(db, space).await?;
         let (mut set, mut dropped) = (Vec::new(), Vec::new());
         for (_, write) in run {
             match write {
@@ -238,30 +255,88 @@ async fn taken(db: &mut SqliteConnection, space: &Space, id: i64, links: &[&Link
     Ok(Fault::refuse(format!("two users were to be linked to one account of `{}`; nothing was written", space.target)))
 }
 
-async fn intents(db: &mut SqliteConnection, keys: &Keys, writes: &[IntentWrite]) -> Result<(), Fault> {
-    for write in writes {
-        match write {
-            IntentWrite::Open(intent) => open_intent(db, keys, intent).await?,
-            IntentWrite::Close(id, result, at) => {
-                let (word, text) = outcome_columns(keys, id, result)?;
-                let sql = "UPDATE intent SET outcome = $2, outcome_text = $3, outcome_at = $4 WHERE id = $1";
-                let query = sqlx::query(sql).bind(id.as_str()).bind(word).bind(text).bind(nanos(*at));
-                if query.execute(&mut *db).await?.rows_affected() == 0 {
-                    return Err(Fault::refuse(format!("no intent `{id}` was recorded, so it cannot be closed")));
-                }
+/// Neighbours of one kind and place are one statement: each is a turn of the driver's own thread, which
+/// costs more than the row itself.
+async fn intents(
+    db: &mut SqliteConnection,
+    spaces: &mut Spaces,
+    keys: &Keys,
+    writes: &[IntentWrite],
+) -> Result<(), Fault> {
+    let same = |a: &IntentWrite, b: &IntentWrite| match (a, b) {
+        (IntentWrite::Open(a), IntentWrite::Open(b)) => a.space == b.space,
+        (IntentWrite::Close(..), IntentWrite::Close(..)) => true,
+        _ => false,
+    };
+    for run in writes.chunk_by(same).flat_map(|run| run.chunks(ROWS)) {
+        let (mut opened, mut closed) = (Vec::new(), BTreeMap::new());
+        for write in run {
+            match write {
+                IntentWrite::Open(intent) => opened.push(&**intent),
+                IntentWrite::Close(id, result, at) => drop(closed.insert(id, (result, *at))),
             }
         }
+        if let Some(first) = opened.first() {
+            let space = spaces.id(db, &first.space).await?;
+            open_intents(db, keys, space, &opened).await?;
+        }
+        close_intents(db, keys, &closed).await?;
     }
     Ok(())
 }
 
-async fn open_intent(db: &mut SqliteConnection, keys: &Keys, intent: &Intent) -> Result<(), Fault> {
-    let space = intern(db, &intent.space).await?;
-    let body = keys.seal(&intent_context(intent.id.as_str()), &serde_json::to_vec(intent)?)?;
-    let sql = "INSERT INTO intent (id, space, record, at, body) VALUES ($1, $2, $3, $4, $5)";
-    let query = sqlx::query(sql).bind(intent.id.as_str()).bind(space).bind(intent.change.record.as_str());
-    query.bind(nanos(intent.at)).bind(body).execute(&mut *db).await?;
-    windows::count(db, space, intent).await
+/// Bytes of many rows in one parameter: JSON holds none, so rows name the part that is theirs.
+#[derive(Default)]
+struct Parts(Vec<u8>);
+
+impl Parts {
+    /// Where the part begins, counted from 1, and how long it is: what `substr` asks for.
+    fn put(&mut self, part: &[u8]) -> (usize, usize) {
+        let from = self.0.len() + 1;
+        self.0.extend_from_slice(part);
+        (from, part.len())
+    }
+}
+
+/// Intents of one space.
+async fn open_intents(db: &mut SqliteConnection, keys: &Keys, space: i64, intents: &[&Intent]) -> Result<(), Fault> {
+    let (mut rows, mut bodies) = (Vec::with_capacity(intents.len()), Parts::default());
+    for intent in intents {
+        let body = keys.seal(&intent_context(intent.id.as_str()), &serde_json::to_vec(intent)?)?;
+        let (from, length) = bodies.put(&body);
+        rows.push((&intent.id, &intent.change.record, nanos(intent.at), from, length));
+    }
+    let sql = "INSERT INTO intent (id, space, record, at, body)
+        SELECT value ->> 0, $1, value ->> 1, value ->> 2, substr($3, value ->> 3, value ->> 4) FROM json_each($2)";
+    sqlx::query(sql).bind(space).bind(serde_json::to_string(&rows)?).bind(bodies.0).execute(&mut *db).await?;
+    windows::count(db, space, intents).await
+}
+
+/// What came of intents; the last word counts.
+async fn close_intents(
+    db: &mut SqliteConnection,
+    keys: &Keys,
+    outcomes: &BTreeMap<&IntentId, (&OutcomeResult, DateTime<Utc>)>,
+) -> Result<(), Fault> {
+    let (mut rows, mut texts) = (Vec::with_capacity(outcomes.len()), Parts::default());
+    for (id, (result, at)) in outcomes {
+        let (word, text) = outcome_columns(keys, id, result)?;
+        let (from, length) = text.map(|text| texts.put(&text)).unzip();
+        rows.push((id, word, from, length, nanos(*at)));
+    }
+    let sql = "UPDATE intent SET outcome = value ->> 1, outcome_text = substr($2, value ->> 2, value ->> 3),
+        outcome_at = value ->> 4 FROM json_each($1) WHERE intent.id = value ->> 0";
+    let query = sqlx::query(sql).bind(serde_json::to_string(&rows)?).bind(texts.0);
+    if rows.is_empty() || query.execute(&mut *db).await?.rows_affected() == rows.len() as u64 {
+        return Ok(());
+    }
+    for id in outcomes.keys() {
+        let known = sqlx::query("SELECT 1 FROM intent WHERE id = $1").bind(id.as_str()).fetch_optional(&mut *db);
+        if known.await?.is_none() {
+            return Err(Fault::refuse(format!("no intent `{id}` was recorded, so it cannot be closed")));
+        }
+    }
+    Ok(())
 }
 
 /// A cause stands as it was first seen until it is forgotten.
@@ -287,19 +362,22 @@ async fn causes(db: &mut SqliteConnection, writes: &[(CauseKey, Option<Cause>)])
     Ok(())
 }
 
-async fn set_standing(db: &mut SqliteConnection, keys: &Keys, space: &Space, standing: &Standing) -> Result<(), Fault> {
-    let id = intern(db, space).await?;
-    let body = keys.seal(&standing_context(id), &serde_json::to_vec(standing)?)?;
+async fn set_standing(db: &mut SqliteConnection, keys: &Keys, space: i64, standing: &Standing) -> Result<(), Fault> {
+    let body = keys.seal(&standing_context(space), &serde_json::to_vec(standing)?)?;
     let sql = "INSERT INTO standing (space, body) VALUES ($1, $2)
         ON CONFLICT (space) DO UPDATE SET body = excluded.body";
-    sqlx::query(sql).bind(id).bind(body).execute(db).await?;
+    sqlx::query(sql).bind(space).bind(body).execute(db).await?;
     Ok(())
 }
 
-async fn owed(db: &mut SqliteConnection, writes: &[(Space, RecordId, Option<DateTime<Utc>>)]) -> Result<(), Fault> {
+async fn owed(
+    db: &mut SqliteConnection,
+    spaces: &mut Spaces,
+    writes: &[(Space, RecordId, Option<DateTime<Utc>>)],
+) -> Result<(), Fault> {
     for run in writes.chunk_by(|a, b| a.0 == b.0 && a.2.is_some() == b.2.is_some()).flat_map(|run| run.chunks(ROWS)) {
         let Some((space, _, first)) = run.first() else { continue };
-        let id = intern(db, space).await?;
+        let id = spaces.id(db, space).await?;
         let rows: Vec<_> = run.iter().map(|(_, record, since)| (record, since.map(nanos))).collect();
         let sql = if first.is_some() {
             "INSERT INTO owed (space, record, since)
@@ -313,15 +391,9 @@ async fn owed(db: &mut SqliteConnection, writes: &[(Space, RecordId, Option<Date
     Ok(())
 }
 
-async fn seen(db: &mut SqliteConnection, writes: &[(Space, SeenWrite)]) -> Result<(), Fault> {
-    // One intern a space, not one a page of accounts.
-    let mut ids: BTreeMap<&Space, i64> = BTreeMap::new();
+async fn seen(db: &mut SqliteConnection, spaces: &mut Spaces, writes: &[(Space, SeenWrite)]) -> Result<(), Fault> {
     for (space, write) in writes {
-        let id = match ids.get(space) {
-            Some(id) => *id,
-            None => intern(db, space).await?,
-        };
-        ids.insert(space, id);
+        let id = spaces.id(db, space).await?;
         match write {
             SeenWrite::Set(accounts) => set_seen(db, id, accounts).await?,
             SeenWrite::Only(kept) => {

@@ -77,6 +77,7 @@ macro_rules! store_suite {
             writes_of_one_table_keep_their_order,
             identity_history_is_kept_by_space_and_says_each_thing_once,
             intents_stay_open_until_their_outcome,
+            one_commit_opens_and_closes_many_intents_in_their_order,
             intents_are_counted_by_thing_and_time_whatever_became_of_them,
             an_intent_that_follows_from_a_known_end_date_is_counted_apart,
             owned_accounts_are_remembered_as_they_were_at_each_second,
@@ -309,8 +310,9 @@ pub(crate) async fn a_commit_is_all_or_nothing(store: &impl Store) {
     assert_eq!(store.links(&space()).await.unwrap(), BTreeMap::new());
     assert_eq!(store.snapshot().await.unwrap(), None);
     assert_eq!(store.chains().await.unwrap(), Vec::new());
-    commit(store, vec![Write::Audit(event("link", Some("crm")))]).await;
+    commit(store, vec![Write::Audit(event("link", Some("crm"))), Write::Link(space(), link("u-1", "a-1"))]).await;
     assert_eq!(store.audit(Some(&"crm".into()), 0, 9).await.unwrap()[0].seq, 1);
+    assert_eq!(store.links(&space()).await.unwrap().len(), 1);
 }
 
 pub(crate) async fn a_commit_under_another_fence_is_refused(store: &impl Store) {
@@ -371,6 +373,31 @@ pub(crate) async fn intents_stay_open_until_their_outcome(store: &impl Store) {
     let ended = store.ended_calls(&space(), &"u-1".into()).await.unwrap();
     assert_eq!(ended, BTreeMap::from([("i-1".into(), at(9)), ("i-3".into(), at(9))]));
     assert_eq!(store.ended_calls(&space(), &"u-2".into()).await.unwrap(), BTreeMap::new());
+}
+
+pub(crate) async fn one_commit_opens_and_closes_many_intents_in_their_order(store: &impl Store) {
+    let intent = |number: i64, space: Space| Intent { space, ..intent(&format!("i-{number}"), "u-1", at(number)) };
+    let outcome = |id: &str, result: OutcomeResult| Write::Outcome(id.into(), result, at(9));
+    let refused = OutcomeResult::Refused("no".to_owned());
+    let writes = vec![
+        Write::Intent(intent(1, space())),
+        Write::Intent(intent(2, elsewhere())),
+        Write::Intent(intent(3, space())),
+        Write::Seen(space(), vec![seen("a-1", AccountState::Active, Some("u-1"))]),
+        outcome("i-3", OutcomeResult::Nothing("not sent".to_owned())),
+        outcome("i-2", OutcomeResult::Done),
+        outcome("i-3", refused.clone()),
+        Write::Intent(intent(4, space())),
+        Write::Seen(space(), vec![seen("a-1", AccountState::Disabled, Some("u-1"))]),
+    ];
+    commit(store, writes).await;
+    let history = store.intents_of(&space(), &"u-1".into(), 9).await.unwrap();
+    let here = [(4, None), (3, Some(refused)), (1, None)].map(|(number, result)| (intent(number, space()), result));
+    assert_eq!(history, here);
+    let there = store.intents_of(&elsewhere(), &"u-1".into(), 9).await.unwrap();
+    assert_eq!(there, [(intent(2, elsewhere()), Some(OutcomeResult::Done))]);
+    let shown = store.seen_of(&space(), &"u-1".into()).await.unwrap();
+    assert_eq!(shown.map(|account| account.state), Some(AccountState::Disabled));
 }
 
 pub(crate) async fn intents_are_counted_by_thing_and_time_whatever_became_of_them(store: &impl Store) {
