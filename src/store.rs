@@ -6,6 +6,7 @@
 //! - Audit events are chained in the transaction that holds what they tell (L8).
 
 pub mod batch;
+pub mod intents;
 pub mod journal;
 pub mod parts;
 pub mod rows;

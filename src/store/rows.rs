@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::model::account::AccountState;
 use crate::model::change::Cause;
+use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::SeenAccount;
 use crate::model::identity::Identity;
@@ -15,6 +16,7 @@ use crate::model::link::Link;
 use crate::model::link::LinkedBy;
 use crate::secrets::keys::Keys;
 use crate::secrets::keys::KeysError;
+use crate::store::intents;
 
 /// Record, account, how it came about, whether we disabled it (0 or 1), memberships as JSON, time.
 pub type LinkRow = (String, String, String, i64, String, i64);
@@ -121,6 +123,11 @@ pub fn parsed<T: DeserializeOwned>(rows: &[String]) -> Result<Vec<T>, RowError> 
 /// Sealed JSON.
 pub fn opened<T: DeserializeOwned>(keys: &Keys, context: &str, sealed: &[u8]) -> Result<T, RowError> {
     Ok(serde_json::from_slice(&keys.open(context, sealed)?)?)
+}
+
+/// A sealed intent.
+pub fn opened_intent(keys: &Keys, id: &str, sealed: &[u8]) -> Result<Intent, RowError> {
+    Ok(intents::intent(&keys.open(&intent_context(id), sealed)?)?)
 }
 
 /// A limit as the database takes it.

@@ -22,6 +22,7 @@ use crate::store::batch::IntentWrite;
 use crate::store::batch::LinkWrite;
 use crate::store::batch::SeenWrite;
 use crate::store::batch::TokenWrite;
+use crate::store::intents;
 use crate::store::rows::intent_context;
 use crate::store::rows::linked_by;
 use crate::store::rows::nanos;
@@ -170,7 +171,7 @@ async fn intents(db: &mut PgConnection, keys: &Keys, writes: &[IntentWrite]) -> 
 
 async fn open_intent(db: &mut PgConnection, keys: &Keys, intent: &Intent) -> Result<(), Fault> {
     let space = intern(db, &intent.space).await?;
-    let body = keys.seal(&intent_context(intent.id.as_str()), &serde_json::to_vec(intent)?)?;
+    let body = keys.seal(&intent_context(intent.id.as_str()), &intents::text(intent)?)?;
     let sql = "INSERT INTO intent (id, space, record, at, body) VALUES ($1, $2, $3, $4, $5)";
     let query = sqlx::query(sql).bind(intent.id.as_str()).bind(space).bind(intent.change.record.as_str());
     query.bind(nanos(intent.at)).bind(body).execute(&mut *db).await?;

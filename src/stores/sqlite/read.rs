@@ -29,8 +29,8 @@ use crate::store::rows::IntentRow;
 use crate::store::rows::LinkRow;
 use crate::store::rows::SeenRow;
 use crate::store::rows::bound;
-use crate::store::rows::intent_context;
 use crate::store::rows::opened;
+use crate::store::rows::opened_intent;
 use crate::store::rows::parsed;
 use crate::store::rows::standing_context;
 use crate::stores::sqlite::fault::Fault;
@@ -83,7 +83,7 @@ pub(super) async fn acted(db: &mut SqliteConnection, keys: &Keys, space: &Space)
         }
         for (seq, id, body) in rows {
             last = seq;
-            let intent: Intent = opened(keys, &intent_context(&id), &body)?;
+            let intent: Intent = opened_intent(keys, &id, &body)?;
             if !intent.change.is_revocation() {
                 return Ok(true);
             }
@@ -95,7 +95,7 @@ pub(super) async fn open_intents(db: &mut SqliteConnection, keys: &Keys, space: 
     let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
     let sql = "SELECT id, body FROM intent WHERE space = $1 AND outcome IS NULL ORDER BY seq";
     let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
-    rows.into_iter().map(|(id, body)| Ok(opened(keys, &intent_context(&id), &body)?)).collect()
+    rows.into_iter().map(|(id, body)| Ok(opened_intent(keys, &id, &body)?)).collect()
 }
 
 pub(super) async fn intents_of(
@@ -110,7 +110,7 @@ pub(super) async fn intents_of(
     let query = sqlx::query_as(sql).bind(space).bind(record.as_str()).bind(bound(limit));
     let rows: Vec<IntentRow> = query.fetch_all(db).await?;
     let read = |(id, body, word, text): IntentRow| -> Result<_, Fault> {
-        let intent: Intent = opened(keys, &intent_context(&id), &body)?;
+        let intent: Intent = opened_intent(keys, &id, &body)?;
         let outcome = word.map(|word| rows::outcome(keys, &intent.id, &word, text)).transpose()?;
         Ok((intent, outcome))
     };

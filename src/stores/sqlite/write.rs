@@ -31,6 +31,7 @@ use crate::store::batch::IntentWrite;
 use crate::store::batch::LinkWrite;
 use crate::store::batch::SeenWrite;
 use crate::store::batch::TokenWrite;
+use crate::store::intents;
 use crate::store::rows::intent_context;
 use crate::store::rows::linked_by;
 use crate::store::rows::nanos;
@@ -302,7 +303,7 @@ impl Parts {
 async fn open_intents(db: &mut SqliteConnection, keys: &Keys, space: i64, intents: &[&Intent]) -> Result<(), Fault> {
     let (mut rows, mut bodies) = (Vec::with_capacity(intents.len()), Parts::default());
     for intent in intents {
-        let body = keys.seal(&intent_context(intent.id.as_str()), &serde_json::to_vec(intent)?)?;
+        let body = keys.seal(&intent_context(intent.id.as_str()), &intents::text(intent)?)?;
         let (from, length) = bodies.put(&body);
         rows.push((&intent.id, &intent.change.record, nanos(intent.at), from, length));
     }
