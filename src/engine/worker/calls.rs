@@ -205,8 +205,8 @@ impl Worker {
     /// takes away is written down in the journal instead.
     async fn begin(&mut self, mut starting: Vec<Starting>) {
         self.note_windows();
-        let mut writes = std::mem::take(&mut self.writes);
-        let carried = writes.len();
+        let carried = std::mem::take(&mut self.writes);
+        let mut writes = carried.clone();
         for (_, intent, _) in starting.iter().filter(|(_, intent, _)| !self.is_known(&intent.id)) {
             writes.push(Write::Intent(intent.clone()));
             writes.push(Write::Audit(outcome::intent_event(intent)));
@@ -215,10 +215,11 @@ impl Worker {
         if let Some(place) = &self.place {
             writes.extend(booked.iter().map(|link| Write::Link(place.space.clone(), link.clone())));
         }
-        let committed = self.shared.store.commit(writes.clone(), self.shared.store.fence()).await;
+        let committed = self.shared.store.commit(writes, self.shared.store.fence()).await;
+        if committed.is_err() {
+            self.writes = carried;
+        }
         if self.note(committed).is_none() {
-            writes.truncate(carried);
-            self.writes = writes;
             let mut waiting = std::mem::take(&mut starting);
             if self.away.is_now {
                 (starting, waiting) = self.write_down(waiting).await;
