@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::Method;
 use axum::http::Request;
 use axum::http::header;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -87,12 +88,12 @@ impl Client {
 
     /// Reads.
     pub async fn get<T: DeserializeOwned>(&self, ask: Ask<'_>) -> Result<T, Failure> {
-        Ok(serde_json::from_value(self.ask(Method::GET, ask, None).await?)?)
+        parsed(&self.ask(Method::GET, ask, None).await?)
     }
 
     /// Asks for something to be done.
     pub async fn post<T: DeserializeOwned>(&self, ask: Ask<'_>, body: &Value) -> Result<T, Failure> {
-        Ok(serde_json::from_value(self.ask(Method::POST, ask, Some(body)).await?)?)
+        parsed(&self.ask(Method::POST, ask, Some(body)).await?)
     }
 
     /// Ends something.
@@ -111,15 +112,12 @@ impl Client {
         matches!(self, Self::Remote(_))
     }
 
-    async fn ask(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<Value, Failure> {
+    async fn ask(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<Bytes, Failure> {
         let (status, bytes) = self.send(method, ask, body).await?;
-        if (200..300).contains(&status) {
-            return if bytes.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_slice(&bytes)?) };
-        }
-        Err(refusal(status, &bytes))
+        if (200..300).contains(&status) { Ok(bytes) } else { Err(refusal(status, &bytes)) }
     }
 
-    async fn send(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<(u16, Vec<u8>), Failure> {
+    async fn send(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<(u16, Bytes), Failure> {
         match self {
             Self::Remote(http) => remote(http, method, ask, body).await,
             Self::Local(local) => local.ask(method, ask, body).await,
@@ -127,18 +125,23 @@ impl Client {
     }
 }
 
+/// An answer; none stands for `null`.
+fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    Ok(serde_json::from_slice(if bytes.is_empty() { b"null" } else { bytes })?)
+}
+
 async fn remote(
     http: &HttpClient,
     method: Method,
     ask: Ask<'_>,
     body: Option<&Value>,
-) -> Result<(u16, Vec<u8>), Failure> {
+) -> Result<(u16, Bytes), Failure> {
     let fail = |error: HttpError| unreachable(http.base().as_str(), &error);
     let url = http.url(&ask.segments(), ask.query).map_err(fail)?;
     let body = body.map(|body| (body, "application/json"));
     let call = Call { operation: "ask", method, url, body, if_match: None, authorized: true };
     let answer = http.send(call).await.map_err(fail)?;
-    Ok((answer.status, answer.body.to_vec()))
+    Ok((answer.status, answer.body))
 }
 
 fn unreachable(base: &str, error: &HttpError) -> Failure {
@@ -148,7 +151,7 @@ fn unreachable(base: &str, error: &HttpError) -> Failure {
 }
 
 impl Local {
-    async fn ask(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<(u16, Vec<u8>), Failure> {
+    async fn ask(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<(u16, Bytes), Failure> {
         let segments: Vec<_> = ask.segments().into_iter().map(encoded).collect();
         let mut path = format!("/{}", segments.join("/"));
         for (at, (key, value)) in ask.query.iter().enumerate() {
@@ -169,7 +172,7 @@ impl Local {
         let status = answer.status().as_u16();
         let bytes = axum::body::to_bytes(answer.into_body(), ANSWER_LIMIT).await;
         let bytes = bytes.map_err(|error| Failure::new(format!("the answer broke off: {error}")))?;
-        Ok((status, bytes.to_vec()))
+        Ok((status, bytes))
     }
 }
 

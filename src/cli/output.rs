@@ -43,7 +43,18 @@ pub fn print(text: &str) -> Result<(), Failure> {
     let written = stream
         .write_all(text.as_bytes())
         .and_then(|()| if text.ends_with('\n') || text.is_empty() { Ok(()) } else { stream.write_all(b"\n") });
-    match written.and_then(|()| stream.flush()) {
+    told_to(written.and_then(|()| stream.flush()))
+}
+
+/// The same for JSON: control characters are escaped in it, so there is nothing to take out.
+fn print_json<T: Serialize>(data: &T) -> Result<(), Failure> {
+    let mut stream = io::BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut stream, data).map_err(io::Error::from);
+    told_to(written.and_then(|()| stream.write_all(b"\n")).and_then(|()| stream.flush()))
+}
+
+fn told_to(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
@@ -92,7 +103,7 @@ pub fn show<T: Serialize>(form: Form, view: &View<'_, T>) -> Result<(), Failure>
     match form {
         Form::Text => print(&(view.text)()),
         Form::Markdown => print(&(view.markdown)()),
-        Form::Json => print(&serde_json::to_string_pretty(view.data)?),
+        Form::Json => print_json(view.data),
         Form::Github | Form::Gitlab | Form::Sarif => Err(unfit(form)),
     }
 }
