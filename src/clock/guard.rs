@@ -26,6 +26,7 @@ use chrono::Utc;
 use crate::clock::Clock;
 use crate::clock::kept::Doubted;
 use crate::clock::kept::Kept;
+use crate::clock::kept::Word;
 
 /// How far the wall clock may move away from the steady one.
 pub const STEP: TimeDelta = TimeDelta::seconds(60);
@@ -118,6 +119,8 @@ pub struct Guard {
     targets: Option<Reading>,
     /// How far from those a person said that the clock is right.
     excused: Vec<TimeDelta>,
+    /// The same of what was recorded.
+    word: Option<Word>,
     last_trusted: DateTime<Utc>,
     doubt: Option<Doubt>,
     frozen: DateTime<Utc>,
@@ -133,14 +136,17 @@ impl Guard {
             store: None,
             targets: None,
             excused: Vec::new(),
+            word: None,
             last_trusted: first.wall,
             doubt: None,
             frozen: first.wall,
         }
     }
 
-    /// Something was recorded at `at`, so it is not earlier now.
+    /// Something was recorded at `at`, so it is not earlier now; where a person said that such records are
+    /// worth nothing, not earlier than that word.
     pub fn not_before(&mut self, at: DateTime<Utc>, reading: Reading) {
+        let at = self.word.filter(|word| (word.at..=word.over).contains(&at)).map_or(at, |word| word.at);
         self.floor = self.floor.max(Some(at));
         self.confirmed = Some(Reading { wall: self.floor.unwrap_or(at), steady: reading.steady });
     }
@@ -164,7 +170,9 @@ impl Guard {
     pub fn trust(&mut self, reading: Reading) {
         let offsets = [self.store, self.targets].into_iter().flatten();
         self.excused = offsets.map(|other| reading.wall - other.carried(reading.steady)).collect();
-        self.floor = None;
+        let earlier = self.word.map(|word| word.over);
+        let over = self.floor.take().max(earlier).filter(|over| *over > reading.wall);
+        self.word = over.map(|over| Word { at: reading.wall, over });
         self.base = reading;
         self.confirmed = Some(reading);
     }
@@ -176,13 +184,14 @@ impl Guard {
             let (Doubt::Stepped(by) | Doubt::Store(by) | Doubt::Targets(by)) = doubt;
             Doubted { since: self.frozen, ahead: by.num_milliseconds(), lag: lag.num_milliseconds() }
         });
-        Kept { doubted, excused: self.excused.iter().map(TimeDelta::num_milliseconds).collect() }
+        Kept { doubted, excused: self.excused.iter().map(TimeDelta::num_milliseconds).collect(), word: self.word }
     }
 
     /// Goes on with what the last process knew. Where that doubted the clock, time stands where it stood,
     /// and the clock is expected where it would be had it not been wrong.
     pub fn restore(&mut self, kept: &Kept, reading: Reading) {
         self.excused = kept.excused.iter().filter_map(|by| TimeDelta::try_milliseconds(*by)).collect();
+        self.word = kept.word;
         let Some(Doubted { since, ahead, .. }) = kept.doubted else { return };
         let ahead = TimeDelta::try_milliseconds(ahead).unwrap_or_default();
         let right = reading.wall.checked_sub_signed(ahead).unwrap_or(since).max(since);
@@ -397,6 +406,32 @@ mod tests {
         next.targets_say(vec![at(61, 7_200).wall], at(61, 0));
         assert!(next.read(at(62, 0)).trusted);
         assert!(!next.read(at(700, 600)).trusted, "it is set once more");
+    }
+
+    #[test]
+    fn a_persons_word_against_what_was_recorded_stands_in_the_next_process_until_that_time_has_come() {
+        let begun = || {
+            let mut guard = Guard::new(at(0, 0));
+            guard.not_before(at(0, 86_400).wall, at(0, 0));
+            guard
+        };
+        let mut first = begun();
+        assert_eq!(first.read(at(1, 0)).judged, at(1, 86_400).wall, "what was recorded was believed then");
+        first.trust(at(2, 0));
+        assert_eq!(first.read(at(3, 0)).judged, at(3, 0).wall);
+        let mut next = Guard::new(at(60, 0));
+        next.restore(&first.kept(TimeDelta::zero()), at(60, 0));
+        next.not_before(at(0, 86_400).wall, at(60, 0));
+        let time = next.read(at(61, 0));
+        assert_eq!((time.trusted, time.judged), (true, at(61, 0).wall));
+        let mut back = Guard::new(at(60, -7_200));
+        back.restore(&next.kept(TimeDelta::zero()), at(60, -7_200));
+        back.not_before(at(0, 86_400).wall, at(60, -7_200));
+        assert!(!back.read(at(61, -7_200)).trusted, "it is not earlier than the word either");
+        let mut later = Guard::new(at(60, 0));
+        later.restore(&next.kept(TimeDelta::zero()), at(60, 0));
+        later.not_before(at(0, 90_000).wall, at(60, 0));
+        assert!(!later.read(at(61, 0)).trusted, "what is recorded after that counts");
     }
 
     #[test]

@@ -18,6 +18,19 @@ pub struct Kept {
     /// in milliseconds.
     #[serde(default)]
     pub excused: Vec<i64>,
+    /// Which of the recorded times a person's word made worthless.
+    #[serde(default)]
+    pub word: Option<Word>,
+}
+
+/// A person said that the clock is right while the store held later times: those were recorded by a wrong
+/// clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// What the clock showed then: it is not earlier since.
+    pub at: DateTime<Utc>,
+    /// The latest of the recorded times. What is recorded after it counts again.
+    pub over: DateTime<Utc>,
 }
 
 /// A clock that is not believed.
@@ -44,6 +57,6 @@ impl Kept {
         };
         let excused = self.excused.len() == other.excused.len()
             && self.excused.iter().zip(&other.excused).all(|(one, other)| near(*one, *other));
-        doubt && excused
+        doubt && excused && self.word == other.word
     }
 }

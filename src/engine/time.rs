@@ -108,7 +108,8 @@ impl Shared {
         Some(kept)
     }
 
-    fn kept_clock(&self) -> Kept {
+    /// What the store must know of the clock as it is.
+    pub(crate) fn kept_clock(&self) -> Kept {
         self.time();
         let lag = self.believed_lag();
         lock(&self.guard).kept(lag)
@@ -153,7 +154,6 @@ async fn ask_store(shared: &Shared) -> Result<(), StoreError> {
 
 /// Looks at the clock until the engine stops.
 pub async fn watch(shared: Arc<Shared>) {
-    let mut committed = lock(&shared.clock_told).clone();
     loop {
         tokio::select! {
             () = shared.cancel.cancelled() => return,
@@ -163,13 +163,20 @@ pub async fn watch(shared: Arc<Shared>) {
             tracing::debug!(%error, "the store does not say what time it is");
         }
         shared.hear_targets();
-        // Workers tell it with whatever they record; here it is made sure of.
-        let kept = shared.kept_clock();
-        if !kept.is_like(&committed) {
-            match shared.store.commit(vec![Write::Clock(kept.clone())], shared.store.fence()).await {
-                Ok(()) => committed = kept,
-                Err(error) => tracing::warn!(%error, "the store does not keep what is known of the clock"),
-            }
+        if let Err(error) = keep(&shared).await {
+            tracing::warn!(%error, "the store does not keep what is known of the clock");
         }
     }
+}
+
+/// Workers tell what is known of the clock with whatever they record; here it is made sure of. What the
+/// store holds is asked each time: while it did not answer several may have waited to tell it, and the one
+/// that came last need not be the one that knew last.
+async fn keep(shared: &Shared) -> Result<(), StoreError> {
+    let stored = shared.store.kept_clock().await?;
+    let kept = shared.kept_clock();
+    if !kept.is_like(&stored) {
+        shared.store.commit(vec![Write::Clock(kept)], shared.store.fence()).await?;
+    }
+    Ok(())
 }

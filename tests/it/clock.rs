@@ -285,3 +285,46 @@ async fn nothing_is_given_by_a_doubted_clock_that_may_have_ended_by_now() {
     assert_eq!((trusted(&rig), names(&rig)), (true, before), "their time was over indeed");
     rig.assert_settled("app").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_word_against_what_the_store_recorded_stands_after_a_restart_and_ends_nobodys_access() {
+    // A clock that is a day ahead, which nobody noticed; then it is put right while no rosterd runs.
+    let leavers = || [until("a", TimeDelta::hours(36)), user("b")];
+    let rig = Rig::new(documents(leavers(), [target("app")]));
+    rig.clock.step(TimeDelta::days(1));
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.rest().await;
+    let (targets, store) = rig.remains();
+    rig.engine.stop().await;
+    let next = Rig::over(documents(leavers(), [target("app")]), targets, store);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    assert!(!trusted(&next));
+    next.engine.trust_clock(trust(&next)).await.unwrap();
+    next.pass(Duration::from_mins(1)).await;
+    assert!(trusted(&next));
+    let next = restarted(next, leavers(), Duration::from_hours(13)).await;
+    next.pass(Duration::from_mins(1)).await;
+    assert!(trusted(&next), "{:?}", next.engine.status().clock);
+    assert_eq!(active(&next), 2, "the second has not come, whatever was recorded by the wrong clock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_that_is_over_does_not_stay_in_a_store_that_did_not_answer_meanwhile() {
+    let rig = Rig::started(documents([user("a")], [target("app"), target("crm")])).await;
+    rig.clock.step(TimeDelta::days(365));
+    rig.pass(Duration::from_secs(10)).await;
+    assert!(rig.store.open().clock.doubted.is_some());
+    rig.clock.step(TimeDelta::days(-365));
+    rig.pass(Duration::from_secs(10)).await;
+    assert!(rig.store.open().clock.doubted.is_none());
+    // Whoever waited longest to tell it comes last, with what was true then.
+    rig.clock.step(TimeDelta::days(365));
+    rig.pass(Duration::from_secs(10)).await;
+    let doubted = rig.store.open().clock.clone();
+    rig.clock.step(TimeDelta::days(-365));
+    rig.pass(Duration::from_secs(10)).await;
+    rig.store.open().clock = doubted;
+    rig.pass(Duration::from_secs(10)).await;
+    assert!(trusted(&rig) && rig.store.open().clock.doubted.is_none());
+}

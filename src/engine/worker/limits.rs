@@ -164,7 +164,10 @@ impl Worker {
     /// Notes for the store what windows are judged by, where that changed.
     pub(super) fn note_windows(&mut self) {
         self.writes.extend(self.shared.new_window_lag().map(Write::WindowLag));
-        self.writes.extend(self.shared.new_kept_clock().map(Write::Clock));
+        // What waited for the store says what was known then.
+        let waited = self.writes.extract_if(.., |write| matches!(write, Write::Clock(_))).count() > 0;
+        let kept = self.shared.new_kept_clock().or_else(|| waited.then(|| self.shared.kept_clock()));
+        self.writes.extend(kept.map(Write::Clock));
         let now = self.shared.window_now();
         let Some(place) = self.place.as_mut() else { return };
         if let Some(active) = place.newly_owned_active() {

@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 use chrono::Utc;
 use rosterd::clock::kept::Doubted;
 use rosterd::clock::kept::Kept;
+use rosterd::clock::kept::Word;
 use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
 use rosterd::model::audit::AuditEvent;
@@ -500,7 +501,8 @@ pub(crate) async fn what_people_let_through_stands_until_it_is_used_up(store: &i
 pub(crate) async fn what_is_known_of_the_clock_is_remembered(store: &impl Store) {
     assert_eq!(store.kept_clock().await.unwrap(), Kept::default());
     let doubted = Doubted { since: at(7), ahead: -3_600_000, lag: 12 };
-    let kept = Kept { doubted: Some(doubted), excused: vec![7_200_000] };
+    let word = Word { at: at(1), over: at(90) };
+    let kept = Kept { doubted: Some(doubted), excused: vec![7_200_000], word: Some(word) };
     commit(store, vec![Write::Clock(kept.clone())]).await;
     assert_eq!(store.kept_clock().await.unwrap(), kept);
     commit(store, vec![Write::Clock(Kept::default())]).await;
