@@ -91,6 +91,21 @@ async fn apply_folder(session: &Session, global: &Global, arguments: &ApplyArgum
     }
     let ground = plan::ground(session, None, arguments.target.as_deref()).await?;
     let users = arguments.user.as_deref().map(|user| BTreeSet::from([user.into()]));
+    let unreachable = ground.unreachable.into_iter().filter(|_| arguments.target.is_none());
+    if arguments.yes && global.output == Form::Json && !session.fresh() {
+        // Nobody is shown a plan or asked about it: the cycle makes its own, and tells it.
+        let errors: BTreeMap<_, _> = unreachable.collect();
+        let exit = if ground.shrink { Exit::Held } else { Exit::Done };
+        let exit = if errors.is_empty() { exit } else { Exit::Error };
+        shown(global.output, &PlanReply { plans: Vec::new(), errors });
+        let targets = match &arguments.target {
+            Some(target) => vec![target.as_str().into()],
+            None => targets(session).await?,
+        };
+        let body = SyncBody { users, only: None };
+        return cycle(session, global.output, targets.into_iter().map(|target| (target, body.clone())).collect(), exit)
+            .await;
+    }
     let body = PlanBody {
         target: arguments.target.as_deref().map(Into::into),
         users: users.clone(),
@@ -98,7 +113,7 @@ async fn apply_folder(session: &Session, global: &Global, arguments: &ApplyArgum
         at: None,
     };
     let mut reply = plan::ask(session, &body).await?;
-    reply.errors.extend(ground.unreachable.into_iter().filter(|_| arguments.target.is_none()));
+    reply.errors.extend(unreachable);
     let exit =
         if ground.shrink || reply.plans.iter().any(|plan| !plan.holds.is_empty()) { Exit::Held } else { Exit::Done };
     shown(global.output, &reply);
