@@ -6,6 +6,7 @@
 
 mod cause;
 pub mod ends;
+mod measure;
 mod narrow;
 pub mod policy;
 mod triples;
@@ -26,9 +27,11 @@ use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::snapshot::Snapshot;
+use crate::model::user::User;
 use crate::project::Projector;
 
 pub use crate::accept::cause::explicit_words;
+pub use crate::accept::measure::Measure;
 
 /// Fewer lost accounts and entitlements than this are no shrinking: a small list must stay
 /// editable, and one person leaving a team of four is 25 %.
@@ -80,17 +83,19 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug)]
 pub struct Before<'a> {
     /// What plans start from: what a load changes, it changes here.
-    pub current: &'a Snapshot,
+    pub current: Measured<'a>,
     /// The last accepted load. Documents that nobody accepted may have narrowed its users in `current`: a
     /// load is measured by what it takes from this one, or it would be let through by having come before.
-    pub accepted: &'a Snapshot,
+    pub accepted: Measured<'a>,
 }
 
-impl<'a> Before<'a> {
-    /// An accepted load that nothing narrowed since.
-    pub fn of(snapshot: &'a Snapshot) -> Self {
-        Self { current: snapshot, accepted: snapshot }
-    }
+/// A snapshot, and how much it grants at the moment of judging in the targets of the load: see [`Measure`].
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'a> {
+    /// The snapshot.
+    pub snapshot: &'a Snapshot,
+    /// Accounts and entitlements.
+    pub granted: u64,
 }
 
 /// Judges a load against the last accepted snapshot.
@@ -111,10 +116,11 @@ pub fn judge(
     now: DateTime<Utc>,
 ) -> Verdict {
     let sound = documents.problems.iter().all(|problem| problem.conflict_of.is_some());
-    let Some(Before { current: previous, accepted }) = before else {
+    let Some(Before { current, accepted }) = before else {
         return first(documents, sound, projectors, now);
     };
-    let measure = |next: &Snapshot| Comparison::new(projectors, previous, next, now);
+    let previous = current.snapshot;
+    let measure = |next: &Snapshot| Comparison::new(projectors, current, next, now);
     let causes_of = |narrowed: &Snapshot| cause::causes(projectors, previous, narrowed, &measure(narrowed), now);
     if !sound {
         let narrowed = narrow::narrowed(previous, documents);
@@ -122,12 +128,12 @@ pub fn judge(
     }
     let next = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
     let comparison = measure(&next);
-    let narrowed = !std::ptr::eq(previous, accepted);
+    let narrowed = !std::ptr::eq(previous, accepted.snapshot);
     let whole = narrowed.then(|| Comparison::new(projectors, accepted, &next, now));
     let since_accepted = whole.as_ref().unwrap_or(&comparison);
-    let base = since_accepted.before.level().max(highest_level.unwrap_or_default());
-    let later = ends::lost_later(projectors, accepted, &next, now);
-    let lost = since_accepted.lost(projectors, accepted, (base, later), now);
+    let base = since_accepted.level_before().max(highest_level.unwrap_or_default());
+    let later = ends::lost_later(projectors, accepted.snapshot, &next, now);
+    let lost = since_accepted.lost(projectors, accepted.snapshot, (base, later), now);
     let shrinks = lost >= SHRINK_FROM && u128::from(lost) * 100 > u128::from(base) * u128::from(max_shrink_percent);
     if shrinks && !shrink_accepted.contains(&documents.digest) {
         let narrowed = narrow::narrowed(previous, documents);
@@ -135,7 +141,7 @@ pub fn judge(
         return Verdict::Held { digest: documents.digest.clone(), narrowed, lost, level: base, causes };
     }
     let causes = cause::causes(projectors, previous, &next, &comparison, now);
-    Verdict::Accepted { snapshot: next, level: comparison.after.level(), causes }
+    Verdict::Accepted { snapshot: next, level: comparison.level_after(), causes }
 }
 
 /// Which of these causes are about access that users of `snapshot` have (again): a changed target may
@@ -165,24 +171,46 @@ fn first(documents: &Documents, sound: bool, projectors: &[Arc<Projector>], now:
         return Verdict::Refused { narrowed: Snapshot::default(), causes: Causes::new() };
     }
     let snapshot = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
-    let level = Triples::of(projectors, &snapshot, now).level();
+    let level = measure::whole(projectors, &snapshot, now);
     Verdict::Accepted { snapshot, level, causes: Causes::new() }
 }
 
-/// What two snapshots grant at one moment, by the record ids of the later one.
+/// What two snapshots grant at one moment to users of whom they differ, by the record ids of the later
+/// one. Where a role differs that is everybody, since any user may hold it.
 struct Comparison {
     before: Triples,
     after: Triples,
+    /// How much everybody else is granted by either.
+    unchanged: u64,
 }
 
 impl Comparison {
-    fn new(projectors: &[Arc<Projector>], previous: &Snapshot, next: &Snapshot, now: DateTime<Utc>) -> Self {
-        let mut before = Triples::of(projectors, previous, now).renamed(&renames(previous, next));
-        let mut after = Triples::of(projectors, next, now);
+    fn new(projectors: &[Arc<Projector>], last: Measured<'_>, next: &Snapshot, now: DateTime<Utc>) -> Self {
+        let previous = last.snapshot;
+        let of = |users: Vec<&Arc<User>>, roles| Triples::of(projectors, users.into_iter(), roles, now);
+        let (old, new) = if previous.roles == next.roles {
+            let edits: Vec<_> = previous.users.edits(&next.users).collect();
+            let (old, new) = (edits.iter().filter_map(|edit| edit.old), edits.iter().filter_map(|edit| edit.new));
+            (old.collect(), new.collect())
+        } else {
+            (previous.users.values().collect(), next.users.values().collect())
+        };
+        let before = of(old, &previous.roles);
+        let unchanged = last.granted.saturating_sub(before.level());
+        let mut before = before.renamed(&renames(previous, next));
+        let mut after = of(new, &next.roles);
         // What cannot be decided is neither taken away nor given.
         after.fill_undecided(&before);
         before.fill_undecided(&after);
-        Self { before, after }
+        Self { before, after, unchanged }
+    }
+
+    fn level_before(&self) -> u64 {
+        self.unchanged + self.before.level()
+    }
+
+    fn level_after(&self) -> u64 {
+        self.unchanged + self.after.level()
     }
 
     /// How much the load takes away: what it drops itself, at once or `later`, by end dates that it sets, or,
@@ -196,19 +224,19 @@ impl Comparison {
         now: DateTime<Utc>,
     ) -> u64 {
         let dropped = self.before.without(&self.after) + later;
-        let missing = base.saturating_sub(self.after.level());
+        let missing = base.saturating_sub(self.level_after());
         if dropped == 0 || missing <= dropped {
             return dropped;
         }
-        let a_day_ago = Triples::of(projectors, previous, now - TimeDelta::hours(LEVEL_HOURS));
-        let ended = a_day_ago.without(&Triples::of(projectors, previous, now));
+        let at = |time| Triples::of(projectors, previous.users.dated(), &previous.roles, time);
+        let ended = at(now - TimeDelta::hours(LEVEL_HOURS)).without(&at(now));
         missing.saturating_sub(ended).max(dropped)
     }
 }
 
 /// Declared renames: a record id of `previous` that is gone, to the user who says `formerly`.
 fn renames(previous: &Snapshot, next: &Snapshot) -> BTreeMap<RecordId, RecordId> {
-    let all = next.users.values().flat_map(|user| user.formerly.iter().map(|old| (old, &user.id)));
+    let all = next.users.renamed().flat_map(|user| user.formerly.iter().map(|old| (old, &user.id)));
     let acting = all.filter(|(old, new)| {
         previous.users.contains_key(*old) && !next.users.contains_key(*old) && !previous.users.contains_key(*new)
     });

@@ -15,12 +15,14 @@ use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
 use crate::model::role::Role;
 use crate::model::target::Target;
-use crate::model::user::User;
+use crate::model::users::Users;
 
 mod account;
 mod build;
 mod combine;
+mod combiner;
 mod decode;
+mod digests;
 mod document;
 mod endpoint;
 mod exception;
@@ -53,6 +55,7 @@ pub use crate::manifest::combine::OperatorDocuments;
 pub use crate::manifest::combine::Rules;
 pub use crate::manifest::combine::add_snippets;
 pub use crate::manifest::combine::combine;
+pub use crate::manifest::combiner::Combiner;
 pub use crate::manifest::document::API_VERSION;
 pub use crate::manifest::document::Kind;
 pub use crate::manifest::file::FileDocuments;
@@ -64,7 +67,7 @@ pub use crate::manifest::schema::schema;
 #[derive(Clone, Debug)]
 pub struct Documents {
     /// Users whose documents are sound on their own, by record id.
-    pub users: BTreeMap<RecordId, Arc<User>>,
+    pub users: Users,
     /// Roles whose documents are sound on their own, by name.
     pub roles: BTreeMap<RoleName, Arc<Role>>,
     /// Targets, merged over their defaults, in order of name.

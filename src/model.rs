@@ -22,3 +22,4 @@ pub mod snapshot;
 pub mod tally;
 pub mod target;
 pub mod user;
+pub mod users;

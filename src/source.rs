@@ -17,7 +17,16 @@ pub trait Source: Send + Sync {
     /// unreadable. Broken documents are no error here: they stand in the result.
     async fn load(&self) -> Result<Documents, SourceError>;
 
-    /// Returns when something may have changed since the last `load`; changes that come close
+    /// What [`load`](Self::load) gives, where it is asked for because [`changed`](Self::changed) returned:
+    /// only what that told of needs to be looked at.
+    ///
+    /// # Errors
+    /// As `load`.
+    async fn follow(&self) -> Result<Documents, SourceError> {
+        self.load().await
+    }
+
+    /// Returns when something may have changed since the last load; changes that come close
     /// together are told once. Cancel-safe.
     async fn changed(&self);
 }

@@ -167,7 +167,7 @@ fn sample() -> &'static Sample {
         let file = Arc::new(parse_file("sample.yaml", SAMPLE.as_bytes()));
         let documents = combine([file], &OperatorDocuments::default(), &rules());
         assert_eq!(documents.problems, [], "the sample is sound");
-        let user = documents.users.into_values().next().expect("a user");
+        let user = documents.users.values().next().cloned().expect("a user");
         let target = documents.targets.into_iter().next().expect("a target");
         let resource = json!({ "id": "1", "userName": "ada", "active": true, "userType": "Employee",
             "emails": [{ "type": "work", "value": "ada@acme.example" }] });

@@ -149,11 +149,12 @@ pub fn explicit_words(previous: &Snapshot, next: &Snapshot, now: DateTime<Utc>) 
     let renamed: BTreeMap<RecordId, RecordId> =
         renames(previous, next).into_iter().map(|(old, new)| (new, old)).collect();
     let says = |(record, user): &(&RecordId, &Arc<User>)| {
-        let before = previous.users.get(renamed.get(*record).unwrap_or(*record));
+        let before = previous.users.get(renamed.get(*record).unwrap_or(record));
         let newly = |out: &dyn Fn(&User) -> bool| out(user) && !before.is_some_and(|before| out(before));
         newly(&|user| !user.active) || newly(&|user| !user.valid.contains(now))
     };
-    let words: BTreeSet<RecordId> = next.users.iter().filter(says).map(|(record, _)| record.clone()).collect();
+    let edited = previous.users.edits(&next.users).filter_map(|edit| Some((edit.record, edit.new?)));
+    let words: BTreeSet<RecordId> = edited.filter(says).map(|(record, _)| record.clone()).collect();
     if words.len() < BULK_FROM { words } else { BTreeSet::new() }
 }
 

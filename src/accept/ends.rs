@@ -160,12 +160,15 @@ fn by_record(ends: &BTreeSet<End>) -> BTreeMap<&RecordId, Vec<&End>> {
 fn edited<'a>(previous: &'a Snapshot, next: &'a Snapshot) -> Vec<(&'a User, &'a User)> {
     let renamed: BTreeMap<RecordId, RecordId> =
         renames(previous, next).into_iter().map(|(old, new)| (new, old)).collect();
-    let same_roles = previous.roles == next.roles;
-    let pair = |(record, new): (&RecordId, &'a Arc<User>)| {
-        let old = previous.users.get(renamed.get(record).unwrap_or(record))?;
-        (!same_roles || !Arc::ptr_eq(old, new)).then_some((&**old, &**new))
+    let pair = |new: &'a Arc<User>| {
+        let old = previous.users.get(renamed.get(&new.id).unwrap_or(&new.id))?;
+        Some((&**old, &**new))
     };
-    next.users.iter().filter_map(pair).collect()
+    if previous.roles == next.roles {
+        previous.users.edits(&next.users).filter_map(|edit| edit.new).filter_map(pair).collect()
+    } else {
+        next.users.values().filter_map(pair).collect()
+    }
 }
 
 /// The ends of a document that are still to come.

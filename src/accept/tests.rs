@@ -32,6 +32,26 @@ use crate::model::user::RoleHeld;
 use crate::model::user::User;
 use crate::model::user::Validity;
 
+/// As `judge` in the engine: measured against what the last snapshot grants.
+fn judged(
+    documents: &Documents,
+    projectors: &[Arc<Projector>],
+    previous: Option<&Snapshot>,
+    highest: Option<u64>,
+    percent: u32,
+    accepted: &BTreeSet<Digest>,
+    now: DateTime<Utc>,
+) -> Verdict {
+    let granted = |snapshot| Measure::default().of(projectors, snapshot, now);
+    let measured = previous.map(|snapshot| Measured { snapshot, granted: granted(snapshot) });
+    let previous = measured.map(|measured| Before { current: measured, accepted: measured });
+    judge(documents, projectors, previous, highest, percent, accepted, now)
+}
+
+fn triples(projectors: &[Arc<Projector>], snapshot: &Snapshot, at: DateTime<Utc>) -> Triples {
+    Triples::of(projectors, snapshot.users.values(), &snapshot.roles, at)
+}
+
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
@@ -142,7 +162,7 @@ fn projectors(scope: Scope) -> Vec<Arc<Projector>> {
 }
 
 fn snapshot(users: Vec<User>, roles: BTreeMap<RoleName, Arc<Role>>) -> Snapshot {
-    Snapshot { users: users.into_iter().map(|user| (user.id.clone(), Arc::new(user))).collect(), roles }
+    Snapshot { users: users.into_iter().map(Arc::new).collect(), roles }
 }
 
 fn documents(users: Vec<User>, roles: BTreeMap<RoleName, Arc<Role>>) -> Documents {
@@ -168,7 +188,7 @@ fn broken(users: Vec<User>) -> Documents {
 }
 
 fn judge_simply(documents: &Documents, previous: &Snapshot) -> Verdict {
-    judge(documents, &projectors(Scope::default()), Some(Before::of(previous)), None, 20, &BTreeSet::new(), now())
+    judged(documents, &projectors(Scope::default()), Some(previous), None, 20, &BTreeSet::new(), now())
 }
 
 /// Causes as `record entitlement: cause`, the account itself as `*`.
@@ -261,16 +281,7 @@ fn a_type_or_an_attribute_that_moves_a_user_out_of_scope_is_inferred_and_a_team_
     let cause = |new: User| {
         let previous = snapshot(vec![user("u", &["guest"])], roles());
         let documents = documents(vec![new], roles());
-        accepted(judge(
-            &documents,
-            &projectors(scope.clone()),
-            Some(Before::of(&previous)),
-            None,
-            20,
-            &BTreeSet::new(),
-            now(),
-        ))
-        .2
+        accepted(judged(&documents, &projectors(scope.clone()), Some(&previous), None, 20, &BTreeSet::new(), now())).2
     };
     let same = || user("u", &["guest"]);
     assert_eq!(cause(User { user_type: Some("candidate".to_owned()), ..same() }), ["u *: inferred"]);
@@ -312,7 +323,7 @@ fn a_declared_rename_takes_nothing_away() {
 #[test]
 fn the_first_load_is_accepted_without_causes_and_a_broken_one_gives_nothing() {
     let first = |documents: &Documents| {
-        judge(documents, &projectors(Scope::default()), None, None, 20, &BTreeSet::new(), now())
+        judged(documents, &projectors(Scope::default()), None, None, 20, &BTreeSet::new(), now())
     };
     let (snapshot, level, causes) = accepted(first(&documents(crowd(3, &["agent"]), roles())));
     assert_eq!((snapshot.users.len(), level, causes.len()), (3, 6, 0));
@@ -349,7 +360,7 @@ fn fewer_roles_and_earlier_ends_act_alone_and_later_ends_do_not() {
             Some(until) => format!("{} until {}", role.name, until.format("%Y-%m-%d")),
             None => role.name.to_string(),
         };
-        narrowed.users[&"u".into()].roles.iter().map(held).collect::<Vec<_>>()
+        narrowed.users.get(&"u".into()).expect("a user").roles.iter().map(held).collect::<Vec<_>>()
     };
     let (june, july) = ("agent until 2026-06-30T00:00:00Z", "agent until 2026-07-31T00:00:00Z");
     assert_eq!(overlay(&["agent", "guest"], &["guest"]), ["guest"]);
@@ -368,7 +379,7 @@ fn a_document_that_swaps_roles_takes_none_away_while_the_folder_is_broken() {
     assert_eq!((narrowed, causes), (previous.clone(), vec![]));
     let leaver = User { active: false, ..user("u", &["agent-2"]) };
     let (narrowed, _) = refused(judge_simply(&broken(vec![leaver]), &previous));
-    assert!(!narrowed.users[&"u".into()].active);
+    assert!(!narrowed.users.get(&"u".into()).expect("a user").active);
 }
 
 #[test]
@@ -376,7 +387,7 @@ fn a_leaver_under_a_new_record_id_leaves_under_the_old_one_too() {
     let previous = snapshot(vec![user("old", &["agent"])], roles());
     let leaver = User { active: false, formerly: vec!["old".into()], ..user("new", &["agent"]) };
     let (narrowed, _) = refused(judge_simply(&broken(vec![leaver]), &previous));
-    assert!(!narrowed.users[&"old".into()].active);
+    assert!(!narrowed.users.get(&"old".into()).expect("a user").active);
     assert_eq!(narrowed.users.len(), 1);
 }
 
@@ -392,7 +403,7 @@ fn a_load_that_takes_more_than_a_fifth_is_held_for_its_digest() {
     assert_eq!((narrowed, causes), (previous.clone(), Causes::new()));
     let accept = |digest: &str| {
         let given = BTreeSet::from([Digest::from(digest)]);
-        judge(&after(39), &projectors(Scope::default()), Some(Before::of(&previous)), None, 20, &given, now())
+        judged(&after(39), &projectors(Scope::default()), Some(&previous), None, 20, &given, now())
     };
     assert!(matches!(accept("d0"), Verdict::Held { .. }));
     assert_eq!(accepted(accept("d1")).1, 39);
@@ -419,15 +430,7 @@ fn slow_shrinking_within_a_day_is_measured_against_the_highest_level() {
     let previous = snapshot(crowd(85, &["guest"]), roles());
     let judge_at = |highest, left: usize| {
         let documents = documents(crowd(left, &["guest"]), roles());
-        judge(
-            &documents,
-            &projectors(Scope::default()),
-            Some(Before::of(&previous)),
-            Some(highest),
-            20,
-            &BTreeSet::new(),
-            now(),
-        )
+        judged(&documents, &projectors(Scope::default()), Some(&previous), Some(highest), 20, &BTreeSet::new(), now())
     };
     assert_eq!(accepted(judge_at(100, 80)).1, 80);
     assert!(matches!(judge_at(100, 79), Verdict::Held { lost: 21, level: 100, .. }));
@@ -452,15 +455,8 @@ fn what_ended_by_its_own_date_is_not_the_loads_doing() {
     let previous = snapshot(users.clone(), roles());
     users.pop();
     let documents = documents(users, roles());
-    let verdict = judge(
-        &documents,
-        &projectors(Scope::default()),
-        Some(Before::of(&previous)),
-        Some(100),
-        20,
-        &BTreeSet::new(),
-        now(),
-    );
+    let verdict =
+        judged(&documents, &projectors(Scope::default()), Some(&previous), Some(100), 20, &BTreeSet::new(), now());
     assert_eq!(accepted(verdict).1, 59);
 }
 
@@ -470,7 +466,7 @@ fn what_a_condition_cannot_decide_is_neither_taken_nor_given() {
     let previous = snapshot(vec![user("u", &["agent"])], roles());
     let torn = User { attributes: BTreeMap::from([("rank".to_owned(), json!("one"))]), ..user("u", &["agent"]) };
     let documents = documents(vec![torn], roles());
-    let verdict = judge(&documents, &projectors(scope), Some(Before::of(&previous)), None, 20, &BTreeSet::new(), now());
+    let verdict = judged(&documents, &projectors(scope), Some(&previous), None, 20, &BTreeSet::new(), now());
     let (_, level, causes) = accepted(verdict);
     assert_eq!((level, causes), (2, vec![]));
 }
@@ -506,8 +502,8 @@ proptest! {
         let projectors = projectors(Scope::default());
         for hours in (-96..120).step_by(12) {
             let moment = now() + TimeDelta::hours(hours);
-            let was = Triples::of(&projectors, &previous, moment);
-            let is = Triples::of(&projectors, &narrowed, moment);
+            let was = triples(&projectors, &previous, moment);
+            let is = triples(&projectors, &narrowed, moment);
             prop_assert_eq!(is.without(&was), 0, "at {}", moment);
         }
         prop_assert_eq!(narrowed.users.keys().collect::<Vec<_>>(), previous.users.keys().collect::<Vec<_>>());
@@ -519,10 +515,38 @@ proptest! {
         let previous = snapshot(before, roles());
         let load = broken(after);
         let (narrowed, _) = refused(judge_simply(&load, &previous));
-        let granted = Triples::of(&projectors(Scope::default()), &narrowed, now());
+        let granted = triples(&projectors(Scope::default()), &narrowed, now());
         for user in load.users.values().filter(|user| !user.active || user.valid.ended(now())) {
             prop_assert!(granted.get(&user.id).is_none(), "{}", user.id);
         }
+    }
+
+    /// The measure that is kept from load to load is the one made anew, as users come, change and go and
+    /// as time passes, or goes back.
+    #[test]
+    fn what_is_granted_is_counted_as_if_anew(
+        loads in proptest::collection::vec((any_users(), -72_i64..96), 1..8), when in proptest::bool::ANY,
+    ) {
+        let scope = Scope { when: when.then(|| "'credit' in user.teams".to_owned()), ..Scope::default() };
+        let projectors = projectors(scope);
+        let mut kept = Measure::default();
+        for (users, hours) in loads {
+            let (next, moment) = (snapshot(users, roles()), now() + TimeDelta::hours(hours));
+            let anew = triples(&projectors, &next, moment).level();
+            prop_assert_eq!(kept.of(&projectors, &next, moment), anew, "at {}", moment);
+        }
+    }
+
+    /// The level of an accepted load, measured by what differs, is that of the whole load.
+    #[test]
+    fn the_level_of_a_load_is_that_of_all_its_users(before in any_users(), after in any_users()) {
+        let previous = snapshot(before, roles());
+        let load = documents(after, roles());
+        let all = BTreeSet::from([load.digest.clone()]);
+        let projectors = projectors(Scope::default());
+        let Verdict::Accepted { level, snapshot: next, .. } =
+            judged(&load, &projectors, Some(&previous), None, 20, &all, now()) else { panic!() };
+        prop_assert_eq!(level, triples(&projectors, &next, now()).level());
     }
 
     #[test]
@@ -531,10 +555,10 @@ proptest! {
         let load = documents(after, roles());
         let all = BTreeSet::from([load.digest.clone()]);
         let projectors = projectors(Scope::default());
-        let verdict = judge(&load, &projectors, Some(Before::of(&previous)), None, 20, &all, now());
+        let verdict = judged(&load, &projectors, Some(&previous), None, 20, &all, now());
         let Verdict::Accepted { snapshot: next, causes, .. } = verdict else { panic!() };
-        let was = Triples::of(&projectors, &previous, now());
-        let is = Triples::of(&projectors, &next, now());
+        let was = triples(&projectors, &previous, now());
+        let is = triples(&projectors, &next, now());
         let lost = causes.values().filter(|cause| cause.is_some()).count();
         prop_assert_eq!(u64::try_from(lost).unwrap(), was.without(&is));
         prop_assert_eq!(u64::try_from(causes.len() - lost).unwrap(), is.without(&was));

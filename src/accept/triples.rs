@@ -12,7 +12,6 @@ use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
 use crate::model::ids::TargetName;
 use crate::model::role::Role;
-use crate::model::snapshot::Snapshot;
 use crate::model::user::User;
 use crate::project::Access;
 use crate::project::Projector;
@@ -20,7 +19,7 @@ use crate::project::Projector;
 /// What one user is granted.
 pub(crate) type Granted = BTreeSet<(TargetName, Option<EntitlementName>)>;
 
-/// What the users of a snapshot are granted at one moment.
+/// What users of a snapshot are granted at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Triples {
     granted: BTreeMap<RecordId, Granted>,
@@ -29,16 +28,21 @@ pub(crate) struct Triples {
 }
 
 impl Triples {
-    /// Every user of a snapshot in every target.
-    pub(crate) fn of(projectors: &[Arc<Projector>], snapshot: &Snapshot, now: DateTime<Utc>) -> Self {
+    /// Users in every target.
+    pub(crate) fn of<'u>(
+        projectors: &[Arc<Projector>],
+        users: impl Iterator<Item = &'u Arc<User>>,
+        roles: &BTreeMap<RoleName, Arc<Role>>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let mut triples = Self::default();
-        for (record, user) in &snapshot.users {
-            let (granted, undecided) = of_user(projectors, user, &snapshot.roles, now);
+        for user in users {
+            let (granted, undecided) = of_user(projectors, user, roles, now);
             if !granted.is_empty() {
-                triples.granted.insert(record.clone(), granted);
+                triples.granted.insert(user.id.clone(), granted);
             }
             if !undecided.is_empty() {
-                triples.undecided.insert(record.clone(), undecided);
+                triples.undecided.insert(user.id.clone(), undecided);
             }
         }
         triples
@@ -116,6 +120,6 @@ pub(crate) fn of_user(
     (granted, undecided)
 }
 
-fn count(number: usize) -> u64 {
+pub(crate) fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }

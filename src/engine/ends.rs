@@ -18,6 +18,7 @@ use crate::model::ids::RecordId;
 use crate::model::projection::NoAccessReason;
 use crate::model::snapshot::Snapshot;
 use crate::model::user::User;
+use crate::model::users::Users;
 use crate::project::Projector;
 use crate::store::EndDate;
 use crate::store::Store;
@@ -45,19 +46,13 @@ fn of_user(user: &User) -> BTreeSet<EndDate> {
 /// What to remember of end dates when `next` replaces `previous`.
 pub(crate) fn noted(previous: Option<&Snapshot>, next: &Snapshot, now: DateTime<Utc>) -> Vec<Write> {
     let mut writes = Vec::new();
-    let before = |record: &RecordId| previous.and_then(|snapshot| snapshot.users.get(record));
-    for (record, user) in &next.users {
-        let old = before(record);
-        if old.is_some_and(|old| Arc::ptr_eq(old, user)) {
-            continue;
-        }
-        let (old, new) = (old.map(|old| of_user(old)).unwrap_or_default(), of_user(user));
+    let nobody = Users::default();
+    for edit in previous.map_or(&nobody, |previous| &previous.users).edits(&next.users) {
+        let of = |user: Option<&Arc<User>>| user.map(|user| of_user(user)).unwrap_or_default();
+        let (old, new) = (of(edit.old), of(edit.new));
         writes.extend(old.difference(&new).map(|end| Write::EndDate(end.clone(), None)));
         writes.extend(new.difference(&old).map(|end| Write::EndDate(end.clone(), Some(now))));
     }
-    let gone = previous.into_iter().flat_map(|snapshot| &snapshot.users);
-    let gone = gone.filter(|(record, _)| !next.users.contains_key(*record)).flat_map(|(_, user)| of_user(user));
-    writes.extend(gone.map(|end| Write::EndDate(end, None)));
     writes
 }
 

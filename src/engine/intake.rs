@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept;
 use crate::accept::Before;
+use crate::accept::Measured;
 use crate::accept::Verdict;
 use crate::connector::Connector;
 use crate::engine::EngineError;
@@ -54,6 +55,14 @@ const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 type Causes = BTreeMap<(RecordId, TargetName, Option<EntitlementName>), Option<Cause>>;
 
+/// How much of the source a load looks at.
+#[derive(Clone, Copy)]
+enum Looking {
+    Everywhere,
+    /// Where the source said that something changed.
+    WhereTold,
+}
+
 /// Loads once, starts the workers, and watches where `running` says so.
 pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError> {
     time::begin(shared).await?;
@@ -76,7 +85,7 @@ pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineE
             narrowed_from: stored.narrowed_from,
         })));
     }
-    load(shared, running).await?;
+    load(shared, running, Looking::Everywhere).await?;
     if running == Running::Daemon {
         shared.tasks.spawn(time::watch(Arc::clone(shared)));
         let watched = Arc::clone(shared);
@@ -88,21 +97,21 @@ pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineE
 /// Reads the source again.
 pub async fn reload(shared: &Arc<Shared>) -> Result<(), EngineError> {
     let running = shared.running.get().copied().unwrap_or(Running::Once);
-    load(shared, running).await
+    load(shared, running, Looking::Everywhere).await
 }
 
 async fn watch(shared: &Arc<Shared>) {
     let mut again = false;
     loop {
-        tokio::select! {
+        let looking = tokio::select! {
             // In this order every time, so that equal worlds give equal runs.
             biased;
             () = shared.cancel.cancelled() => return,
-            () = shared.source.changed() => {}
+            () = shared.source.changed() => Looking::WhereTold,
             // Nobody may edit the documents again, and a leaver may be among them.
-            () = tokio::time::sleep(AGAIN), if again => {}
-        }
-        let loaded = load(shared, Running::Daemon).await;
+            () = tokio::time::sleep(AGAIN), if again => Looking::Everywhere,
+        };
+        let loaded = load(shared, Running::Daemon, looking).await;
         again = loaded.is_err();
         if let Err(error) = loaded {
             tracing::error!(%error, "a load could not be recorded; rosterd tries again");
@@ -110,9 +119,13 @@ async fn watch(shared: &Arc<Shared>) {
     }
 }
 
-async fn load(shared: &Arc<Shared>, running: Running) -> Result<(), EngineError> {
+async fn load(shared: &Arc<Shared>, running: Running, looking: Looking) -> Result<(), EngineError> {
     let _turn = shared.intake.lock().await;
-    let documents = match shared.source.load().await {
+    let loaded = match looking {
+        Looking::Everywhere => shared.source.load().await,
+        Looking::WhereTold => shared.source.follow().await,
+    };
+    let documents = match loaded {
         Ok(documents) => documents,
         Err(error) => {
             tracing::error!(source = shared.source.name(), %error, "the source gave nothing");
@@ -142,7 +155,9 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let shrink_accepted = permits::standing_shrinks(shared).await?;
     let previous = current.as_ref().map(|current| &*current.snapshot);
     let last_accepted = current.as_ref().map(|current| current.accepted());
-    let before = previous.zip(last_accepted.as_deref()).map(|(current, accepted)| Before { current, accepted });
+    let measured = |snapshot| Measured { snapshot, granted: lock(&shared.measure).of(&projectors, snapshot, now) };
+    let before = previous.zip(last_accepted.as_deref());
+    let before = before.map(|(current, accepted)| Before { current: measured(current), accepted: measured(accepted) });
     let percent = shared.max_shrink_percent;
     let verdict = accept::judge(documents, &projectors, before, highest, percent, &shrink_accepted, now);
     report(shared, documents, broken, &verdict);
@@ -159,8 +174,16 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let settles = accepted && current.as_ref().is_some_and(|current| !current.narrowed_from.is_empty());
     if (!same || settles) && (accepted || current.is_some()) {
         remember(shared, (documents, &projectors), snapshot, (causes, used), level).await?;
-    } else if !used.is_empty() {
-        shared.store.commit(used, shared.store.fence()).await?;
+    } else {
+        if let Some(Current { generation, at, narrowed_from, .. }) = current.as_deref() {
+            // Shared with the loads to come, so that telling what differs from them is cheap.
+            let (snapshot, narrowed_from) = (Arc::new(snapshot), narrowed_from.clone());
+            let current = Current { snapshot, generation: *generation, at: *at, narrowed_from };
+            shared.current.store(Some(Arc::new(current)));
+        }
+        if !used.is_empty() {
+            shared.store.commit(used, shared.store.fence()).await?;
+        }
     }
     debug_assert!(accepted || blocking > 0 || lock(&shared.source_status).shrink.is_some(), "a refusal has a reason");
     let staffed = restaff(shared, projectors, accepted, running).await;
@@ -383,15 +406,7 @@ fn changed(previous: Option<&Snapshot>, next: &Snapshot) -> Changed {
     if previous.roles != next.roles {
         return None;
     }
-    let mut changed = BTreeSet::new();
-    for (record, user) in &next.users {
-        let same = previous.users.get(record).is_some_and(|old| Arc::ptr_eq(old, user) || old == user);
-        if !same {
-            changed.insert(record.clone());
-        }
-    }
-    changed.extend(previous.users.keys().filter(|record| !next.users.contains_key(*record)).cloned());
-    Some(changed)
+    Some(previous.users.edits(&next.users).map(|edit| edit.record.clone()).collect())
 }
 
 /// Starts, replaces and ends workers so that there is one for each target of the documents.

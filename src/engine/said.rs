@@ -33,7 +33,6 @@ use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::snapshot::Snapshot;
-use crate::model::user::User;
 use crate::project::Revocation;
 use crate::project::Revoked;
 use crate::store::Write;
@@ -295,7 +294,7 @@ async fn within_the_hour(shared: &Shared, decision: &Decision, ids: &BTreeSet<Re
     let mut revoked: BTreeSet<_> = mine.filter_map(|said| said.record.as_ref()).collect();
     // One user under two record ids is one user.
     let snapshot = shared.snapshot();
-    let users = snapshot.iter().flat_map(|snapshot| snapshot.users.values());
+    let users = snapshot.iter().flat_map(|snapshot| snapshot.users.renamed());
     for user in users.filter(|user| revoked.contains(&user.id)).collect::<Vec<_>>() {
         revoked.retain(|record| !user.formerly.contains(record));
     }
@@ -330,8 +329,8 @@ fn restore(shared: &Shared, decision: &Decision) -> Result<Vec<Decision>, Engine
 pub(crate) fn aliases(shared: &Shared, record: &RecordId) -> BTreeSet<RecordId> {
     let mut ids = BTreeSet::from([record.clone()]);
     let Some(snapshot) = shared.snapshot() else { return ids };
-    let is_same = |user: &&Arc<User>| user.id == *record || user.formerly.contains(record);
-    for user in snapshot.users.values().filter(is_same) {
+    let under_another = snapshot.users.renamed().filter(|user| user.id != *record && user.formerly.contains(record));
+    for user in snapshot.users.get(record).into_iter().chain(under_another) {
         ids.insert(user.id.clone());
         ids.extend(user.formerly.iter().cloned());
     }
@@ -371,7 +370,7 @@ pub(crate) async fn links_of(shared: &Shared, ids: &BTreeSet<RecordId>) -> Resul
 pub(crate) fn carried(shared: &Shared, snapshot: &Snapshot) -> Vec<Write> {
     let (said, now) = (shared.said.load(), shared.judged());
     let mut writes = Vec::new();
-    for user in snapshot.users.values().filter(|user| !user.formerly.is_empty()) {
+    for user in snapshot.users.renamed() {
         let own = said.revoked.of(&user.id, &[], now);
         let Some(revocation) = said.revoked.of(&user.id, &user.formerly, now).filter(|_| own.is_none()) else {
             continue;

@@ -16,6 +16,7 @@ use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accept::Measure;
 use crate::clock::Clock;
 use crate::clock::guard::Guard;
 use crate::clock::guard::Reading;
@@ -95,7 +96,7 @@ impl Current {
             return Arc::clone(&self.snapshot);
         }
         let mut accepted = Snapshot::clone(&self.snapshot);
-        accepted.users.extend(self.narrowed_from.clone());
+        accepted.users.extend(self.narrowed_from.values().cloned());
         Arc::new(accepted)
     }
 }
@@ -162,6 +163,8 @@ pub struct Shared {
     pub(crate) running: OnceLock<Running>,
     /// The time by which windows slide.
     pub(crate) windows: Mutex<WindowClock>,
+    /// How much the last snapshot grants.
+    pub(crate) measure: Mutex<Measure>,
     /// Loads are judged one after another.
     pub(crate) intake: tokio::sync::Mutex<()>,
     /// Whom the store did not answer last, and why: workers by target, and loads.
@@ -201,6 +204,7 @@ impl Shared {
             turn: tokio::sync::Mutex::new(()),
             running: OnceLock::new(),
             windows,
+            measure: Mutex::default(),
             intake: tokio::sync::Mutex::new(()),
             store_away: Mutex::new(BTreeMap::new()),
         }

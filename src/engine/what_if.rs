@@ -47,7 +47,7 @@ pub fn changed(snapshot: &Snapshot, record: &RecordId, change: &str) -> Result<S
     if let Some(unknown) = user.roles.iter().find(|held| !snapshot.roles.contains_key(&held.name)) {
         return Err(wrong(format!("there is no role `{}`", unknown.name)));
     }
-    snapshot.users.insert(record.clone(), Arc::new(user));
+    snapshot.users.insert(Arc::new(user));
     Ok(snapshot)
 }
 

@@ -138,8 +138,6 @@ pub(super) struct Worker {
     place: Option<Place>,
     table: Table,
     snapshot: Option<Arc<Snapshot>>,
-    /// Declared users who had another record id.
-    renamed: BTreeSet<RecordId>,
     /// Seconds at which validity of these users begins or ends.
     transitions: BTreeSet<(DateTime<Utc>, RecordId)>,
     pace: Arc<Mutex<Pace>>,
@@ -252,7 +250,6 @@ impl Worker {
             place: None,
             table,
             snapshot: None,
-            renamed: BTreeSet::new(),
             transitions: BTreeSet::new(),
             pace: Arc::new(Mutex::new(pace)),
             queue: Queue::default(),
@@ -405,7 +402,6 @@ impl Worker {
         self.table.set_revoked(Arc::clone(&self.shared.said.load().revoked));
         let differ = self.table.refresh(&current.snapshot, records, now);
         self.plan_transitions(records, now);
-        self.note_renamed(records);
         // First, so that a record id left behind does not pass for a user who is gone.
         self.move_renamed();
         self.review_identities(records);

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ring::digest::Context;
-use ring::digest::SHA256;
-
 use crate::manifest::Documents;
 use crate::manifest::Problem;
+use crate::manifest::digests::Digests;
 use crate::manifest::exception;
 use crate::manifest::file::FileDocuments;
 use crate::manifest::file::FoundRole;
@@ -19,11 +17,10 @@ use crate::manifest::merge::Placed;
 use crate::manifest::merge::Targets;
 use crate::manifest::references;
 use crate::manifest::report::Report;
-use crate::model::ids::Digest;
-use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
 use crate::model::origin::Origin;
 use crate::model::user::User;
+use crate::model::users::Users;
 
 /// Problems told of names that do not fit together; a missing role file gives one for each user.
 const MOST_PROBLEMS: usize = 1_000;
@@ -52,7 +49,7 @@ pub struct Rules {
 /// The documents that only operators can change: the files that `include:` names.
 #[derive(Clone, Debug, Default)]
 pub struct OperatorDocuments {
-    files: Vec<Arc<FileDocuments>>,
+    pub(crate) files: Vec<Arc<FileDocuments>>,
 }
 
 impl OperatorDocuments {
@@ -77,7 +74,7 @@ pub fn combine(
     too_many(&files, &mut problems);
     misplaced(&files, operator, rules, &mut problems);
 
-    let mut users = BTreeMap::new();
+    let mut users = Users::default();
     let mut crossed = Vec::new();
     unique_users(&files, &mut users, &mut crossed);
     let found_roles = unique_roles(&files, &mut crossed);
@@ -110,12 +107,14 @@ pub fn combine(
         problems.push(whole("more", format!("{left_out} more names do not fit together"), None));
     }
     let Targets { targets, .. } = targets;
+    let mut digests = Digests::default();
+    all().filter(|file| file.documents > 0).for_each(|file| digests.add(&file.digest));
     Documents {
         users,
         roles: found_roles.into_iter().map(|(name, found)| (name, found.role.clone())).collect(),
         targets,
         problems,
-        digest: digest(all()),
+        digest: digests.whole(),
     }
 }
 
@@ -182,11 +181,11 @@ pub(crate) fn at(origin: &Origin, code: &'static str, message: String, hint: Str
     }
 }
 
-fn unique_users(files: &[Arc<FileDocuments>], users: &mut BTreeMap<RecordId, Arc<User>>, problems: &mut Vec<Problem>) {
+fn unique_users(files: &[Arc<FileDocuments>], users: &mut Users, problems: &mut Vec<Problem>) {
     let mut all: Vec<&Arc<User>> = files.iter().flat_map(|file| &file.users).collect();
     all.sort_by(|left, right| left.id.cmp(&right.id));
     let sound = all.chunk_by(|left, right| left.id == right.id).filter_map(|same| match same {
-        [user] => Some((user.id.clone(), Arc::clone(user))),
+        [user] => Some(Arc::clone(user)),
         several => {
             // None of them counts: nobody can say which one is meant.
             let places: Vec<&Origin> = several.iter().map(|user| &user.origin).collect();
@@ -223,18 +222,6 @@ pub(crate) fn repeated(kind: &str, name: &str, places: &[&Origin], problems: &mu
             format!("it also stands in {} line {}: keep one of them", other.file, other.line),
         ));
     }
-}
-
-fn digest<'f>(files: impl Iterator<Item = &'f Arc<FileDocuments>>) -> Digest {
-    let mut parts: Vec<&[u8; 32]> = files.filter(|file| file.documents > 0).map(|file| &file.digest).collect();
-    parts.sort_unstable();
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let hash = context.finish();
-    let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    Digest::from(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect::<String>())
 }
 
 /// Shows the lines of problems that were found when their text was gone already, and where in

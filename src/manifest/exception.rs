@@ -26,10 +26,9 @@ use crate::manifest::role;
 use crate::manifest::suggest;
 use crate::manifest::text::Place;
 use crate::manifest::words;
-use crate::model::ids::RecordId;
 use crate::model::origin::Origin;
 use crate::model::target::Exception;
-use crate::model::user::User;
+use crate::model::users::Users;
 
 /// Explains an account that no user does: a service account, a shared mailbox, a guest. It is
 /// never written, and its name is nobody else's.
@@ -66,7 +65,7 @@ struct ExceptionSpec {
 /// Gives each target the exceptions that name it, and tells what is wrong with them.
 pub(crate) fn attach(
     documents: &[Placed<'_>],
-    users: &BTreeMap<RecordId, Arc<User>>,
+    users: &Users,
     targets: &mut Targets,
     excused: &Excused<'_>,
     problems: &mut Vec<Problem>,

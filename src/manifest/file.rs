@@ -92,6 +92,12 @@ impl FileDocuments {
         self.documents == 0
     }
 
+    /// Whether nothing but sound users stands in it.
+    pub(crate) fn has_only_users(&self) -> bool {
+        let others = self.roles.is_empty() && self.operators.is_empty();
+        others && self.problems.is_empty() && self.broken.is_empty() && self.documents == self.users.len()
+    }
+
     fn refuse(&mut self, code: &'static str, message: impl Into<String>, hint: &str) {
         self.problems.push(Problem {
             file: self.file.as_ref().to_owned(),

@@ -22,6 +22,7 @@ use crate::model::role::Grant;
 use crate::model::role::TargetRef;
 use crate::model::target::Target;
 use crate::model::user::User;
+use crate::model::users::Users;
 
 /// Names of documents that are broken or do not count: that is told already.
 pub(crate) struct Excused<'f>(BTreeSet<&'f str>);
@@ -112,7 +113,7 @@ fn exclusive(target: &Target, places: &GrantPlaces, report: &mut Report<'_>) {
 /// Roles, teams and earlier ids that users name.
 pub(crate) fn of_users<'u>(
     people: impl Iterator<Item = &'u Arc<User>>,
-    users: &BTreeMap<RecordId, Arc<User>>,
+    users: &Users,
     roles: &BTreeMap<RoleName, FoundRole>,
     (settings, excused): (&Rules, &Excused<'_>),
     problems: &mut Vec<Problem>,
@@ -160,7 +161,7 @@ fn role_hint<'u>(
 fn of_former<'u>(
     user: &'u User,
     former: &'u RecordId,
-    users: &BTreeMap<RecordId, Arc<User>>,
+    users: &Users,
     formers: &mut BTreeMap<&'u RecordId, &'u User>,
     problems: &mut Vec<Problem>,
 ) {

@@ -6,11 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::model::ids::Digest;
-use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
 use crate::model::role::Role;
-use crate::model::user::User;
+use crate::model::users::Users;
 
 /// What every plan starts from.
 ///
@@ -19,18 +17,7 @@ use crate::model::user::User;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Users by record id.
-    pub users: BTreeMap<RecordId, Arc<User>>,
+    pub users: Users,
     /// Roles by name.
     pub roles: BTreeMap<RoleName, Arc<Role>>,
-}
-
-/// One load of the documents, before anybody accepted it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Load {
-    /// What the sound documents say.
-    pub snapshot: Snapshot,
-    /// Whether every document was sound and the folder was read whole.
-    pub sound: bool,
-    /// Hash of all documents' content, whatever the order of files.
-    pub digest: Option<Digest>,
 }

@@ -13,7 +13,7 @@ use crate::model::ids::RoleName;
 use crate::model::origin::Origin;
 
 /// One `User` document, checked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// `metadata.name`.
     pub id: RecordId,
@@ -51,6 +51,13 @@ pub struct User {
     pub origin: Origin,
     /// Line of each `spec` field that the document writes (`givenName`, `attributes.phone`).
     pub lines: BTreeMap<String, u32>,
+}
+
+impl User {
+    /// Whether any access begins or ends at a date.
+    pub fn is_dated(&self) -> bool {
+        self.roles.iter().map(|held| held.valid).chain([self.valid]).any(|valid| valid != Validity::default())
+    }
 }
 
 /// A role that a user holds, perhaps for a while.

@@ -387,7 +387,7 @@ fn a_listing_must_bring_every_path_that_planning_compares() {
 // --- the table
 
 fn snapshot(users: Vec<User>) -> Snapshot {
-    Snapshot { users: users.into_iter().map(|user| (user.id.clone(), Arc::new(user))).collect(), roles: roles() }
+    Snapshot { users: users.into_iter().map(Arc::new).collect(), roles: roles() }
 }
 
 fn named(id: &str, email: &str) -> User {

@@ -78,11 +78,10 @@ pub(crate) async fn plan(
     Ok(Json(PlanReply { plans, errors }))
 }
 
-/// Documents name each user and role twice; both must agree, or a plan would be about neither.
+/// Documents name each role twice; both must agree, or a plan would be about neither.
 fn checked(snapshot: Snapshot) -> Result<Snapshot, Refusal> {
-    let user = snapshot.users.iter().find(|(id, user)| **id != user.id).map(|(id, _)| id.as_str());
     let role = snapshot.roles.iter().find(|(name, role)| **name != role.name).map(|(name, _)| name.as_str());
-    match user.or(role) {
+    match role {
         Some(name) => Err(invalid(format!("the document under `documents` at `{name}` has another name inside"))),
         None => Ok(snapshot),
     }
@@ -125,6 +124,7 @@ pub(crate) async fn explain(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::users::Users;
 
     #[test]
     fn the_refusal_of_a_named_target_is_the_answer_and_of_others_an_entry() {
@@ -140,7 +140,7 @@ mod tests {
     fn a_document_under_another_name_than_its_own_is_refused() {
         let text = r#"{"name":"b","labels":{},"grants":[],"origin":{"file":"f","line":1,"what":"Role b"}}"#;
         let role = Arc::new(serde_json::from_str(text).unwrap());
-        let at = |name: &str| Snapshot { users: BTreeMap::new(), roles: [(name.into(), Arc::clone(&role))].into() };
+        let at = |name: &str| Snapshot { users: Users::default(), roles: [(name.into(), Arc::clone(&role))].into() };
         assert!(checked(at("b")).is_ok());
         assert_eq!(checked(at("a")).unwrap_err().problem().status, 422);
     }

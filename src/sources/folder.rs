@@ -1,7 +1,7 @@
 //! Documents from a folder of files.
 //!
-//! The folder is walked whole at every load, and only files that changed are read and parsed
-//! again. Nothing here knows what a document means; nothing here decides whether a load counts.
+//! Only files that changed are read and parsed again. Where events name them nothing else is looked at;
+//! every now and then, and whenever somebody asks, the folder is walked whole. Nothing here knows what a document means; nothing here decides whether a load counts.
 
 mod files;
 mod read;
@@ -12,15 +12,17 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use async_trait::async_trait;
 
+use crate::manifest::Combiner;
 use crate::manifest::Documents;
 use crate::manifest::FileDocuments;
 use crate::manifest::OperatorDocuments;
 use crate::manifest::Rules;
 use crate::manifest::add_snippets;
-use crate::manifest::combine;
 use crate::manifest::parse_file;
 use crate::source::Source;
 use crate::source::SourceError;
@@ -38,13 +40,7 @@ pub use crate::sources::folder::watch::Watching;
 /// - What cannot be read is a problem of the load. It is never taken as absent.
 pub struct FolderSource {
     files: Files<FileDocuments>,
-    beside: Arc<Beside>,
-}
-
-/// What the documents of the folder are judged with.
-struct Beside {
-    operator: OperatorDocuments,
-    rules: Rules,
+    combiner: Arc<Mutex<Combiner>>,
 }
 
 impl FolderSource {
@@ -59,7 +55,7 @@ impl FolderSource {
         watching: Watching,
     ) -> Self {
         let files = Files::new(folder, exclude, watching, parse_file);
-        Self { files, beside: Arc::new(Beside { operator, rules }) }
+        Self { files, combiner: Arc::new(Mutex::new(Combiner::new(operator, rules))) }
     }
 
     /// Files read since the start.
@@ -75,8 +71,13 @@ impl Source for FolderSource {
     }
 
     async fn load(&self) -> Result<Documents, SourceError> {
-        let beside = Arc::clone(&self.beside);
-        self.files.load(move |loaded, walk| documents(loaded, walk, &beside)).await
+        let combiner = Arc::clone(&self.combiner);
+        self.files.load(move |loaded, walk| documents(loaded, walk, &combiner)).await
+    }
+
+    async fn follow(&self) -> Result<Documents, SourceError> {
+        let combiner = Arc::clone(&self.combiner);
+        self.files.follow(move |loaded, walk| documents(loaded, walk, &combiner)).await
     }
 
     async fn changed(&self) {
@@ -84,8 +85,9 @@ impl Source for FolderSource {
     }
 }
 
-fn documents(loaded: Loaded<FileDocuments>, walk: &Walk, beside: &Beside) -> Documents {
-    let mut documents = combine(loaded.parsed, &beside.operator, &beside.rules);
+fn documents(loaded: Loaded<'_, FileDocuments>, walk: &Walk, combiner: &Mutex<Combiner>) -> Documents {
+    let mut combiner = combiner.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut documents = combiner.combine(&loaded.changed, || loaded.parsed());
     documents.problems.extend(loaded.problems);
     add_snippets(&mut documents.problems, |name| fs::read(&walk.files.get(name)?.path).ok());
     documents.problems.sort();

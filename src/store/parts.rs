@@ -13,6 +13,7 @@ use crate::model::ids::RecordId;
 use crate::model::role::Role;
 use crate::model::snapshot::Snapshot;
 use crate::model::user::User;
+use crate::model::users::Users;
 use crate::secrets::keys::Keys;
 use crate::store::AcceptedSnapshot;
 use crate::store::rows::RowError;
@@ -34,14 +35,40 @@ pub type SnapshotRow = (i64, String, i64, i64, i64, i64);
 /// Buckets whose users differ between two snapshots.
 pub fn changed(last: &AcceptedSnapshot, next: &AcceptedSnapshot) -> BTreeSet<i64> {
     let narrowed_from = (last.narrowed_from != next.narrowed_from).then_some(NARROWED_FROM);
-    let (last, next) = (&last.snapshot, &next.snapshot);
-    let same = |id: &RecordId, user: &Arc<User>| {
-        // A document that was not read again is the same allocation, so most are told at once.
-        last.users.get(id).is_some_and(|former| Arc::ptr_eq(former, user) || former == user)
-    };
-    let new = next.users.iter().filter(|(id, user)| !same(id, user)).map(|(id, _)| bucket(id));
-    let gone = last.users.keys().filter(|id| !next.users.contains_key(*id)).map(bucket);
-    new.chain(gone).chain(narrowed_from).collect()
+    let edits = last.snapshot.users.edits(&next.snapshot.users);
+    edits.map(|edit| bucket(edit.record)).chain(narrowed_from).collect()
+}
+
+/// Who lies in which bucket: nobody looks through everybody for the others of a bucket.
+#[derive(Debug, Default)]
+pub struct Buckets {
+    users: Users,
+    members: BTreeMap<i64, BTreeSet<RecordId>>,
+}
+
+impl Buckets {
+    /// Follows to the users of another snapshot.
+    fn follow(&mut self, next: &Users) {
+        let before = std::mem::replace(&mut self.users, next.clone());
+        for edit in before.edits(next) {
+            let members = self.members.entry(bucket(edit.record)).or_default();
+            match edit.new {
+                Some(_) => drop(members.insert(edit.record.clone())),
+                None => drop(members.remove(edit.record)),
+            }
+        }
+    }
+
+    /// Users by bucket, of those buckets asked for that hold anybody.
+    fn of(&mut self, next: &Users, only: Option<&BTreeSet<i64>>) -> BTreeMap<i64, Vec<Arc<User>>> {
+        self.follow(next);
+        let asked = self.members.iter().filter(|(bucket, _)| only.is_none_or(|only| only.contains(*bucket)));
+        let users = |members: &BTreeSet<RecordId>| members.iter().filter_map(|id| next.get(id).cloned()).collect();
+        asked
+            .map(|(bucket, members)| (*bucket, users(members)))
+            .filter(|(_, users): &(i64, Vec<_>)| !users.is_empty())
+            .collect()
+    }
 }
 
 /// The sealed parts of `next` that differ from `last`, one at a time; without it, all of them.
@@ -49,8 +76,8 @@ pub fn sealed<'a>(
     keys: &'a Keys,
     last: Option<&AcceptedSnapshot>,
     next: &'a AcceptedSnapshot,
-    stale: Option<&BTreeSet<i64>>,
-) -> impl Iterator<Item = Result<(i64, Vec<u8>), RowError>> + 'a {
+    (buckets, stale): (&mut Buckets, Option<&BTreeSet<i64>>),
+) -> impl Iterator<Item = Result<(i64, Vec<u8>), RowError>> + use<'a> {
     let seal = |bucket: i64, plain: Result<Vec<u8>, serde_json::Error>| {
         Ok((bucket, keys.seal(&part_context(bucket), &plain?)?))
     };
@@ -62,7 +89,7 @@ pub fn sealed<'a>(
         let roles: Vec<&Arc<Role>> = next.roles.values().collect();
         seal(ROLES, serde_json::to_vec(&roles))
     });
-    let users = buckets(next, stale).into_iter();
+    let users = buckets.of(&next.users, stale).into_iter();
     users.map(move |(bucket, users)| seal(bucket, serde_json::to_vec(&users))).chain(roles).chain(narrowed_from)
 }
 
@@ -82,7 +109,7 @@ pub fn assemble(
             narrowed_from = serde_json::from_slice(&plain)?;
         } else {
             let users: Vec<Arc<User>> = serde_json::from_slice(&plain)?;
-            snapshot.users.extend(users.into_iter().map(|user| (user.id.clone(), user)));
+            snapshot.users.extend(users);
         }
     }
     if (count(snapshot.users.len()), count(snapshot.roles.len())) != (users, roles) {
@@ -99,18 +126,6 @@ pub fn assemble(
         at: DateTime::from_timestamp_nanos(at),
         narrowed_from,
     })
-}
-
-/// Users by bucket, of the buckets asked for.
-fn buckets<'a>(snapshot: &'a Snapshot, only: Option<&BTreeSet<i64>>) -> BTreeMap<i64, Vec<&'a Arc<User>>> {
-    let mut buckets: BTreeMap<i64, Vec<&Arc<User>>> = BTreeMap::new();
-    for (id, user) in &snapshot.users {
-        let bucket = bucket(id);
-        if only.is_none_or(|only| only.contains(&bucket)) {
-            buckets.entry(bucket).or_default().push(user);
-        }
-    }
-    buckets
 }
 
 /// FNV-1a, written out because it must never change: it says where a stored user lies.

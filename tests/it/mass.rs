@@ -85,7 +85,7 @@ async fn an_end_date_of_nine_is_their_own_and_so_is_one_that_users_came_with() {
                 valid: Validity { from: None, until: Some(noon() + TimeDelta::hours(48)) },
                 ..users(10)[number].clone()
             };
-            documents.users.insert(user.id.clone(), Arc::new(user));
+            documents.users.insert(Arc::new(user));
         }
         documents
     })
@@ -113,7 +113,7 @@ async fn one_of_many_who_is_switched_off_leaves_by_their_own_document() {
     assert_eq!((disabled(&rig), holds(&rig)), (0, inferred(10)));
     let mut documents = with(0..10, until(2));
     let leaver = User { active: false, ..users(1)[0].clone() };
-    documents.users.insert(leaver.id.clone(), Arc::new(leaver));
+    documents.users.insert(Arc::new(leaver));
     rig.declare(documents.clone()).await;
     assert_eq!((disabled(&rig), holds(&rig)), (1, inferred(9)));
 }

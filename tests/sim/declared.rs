@@ -212,8 +212,7 @@ impl Declared {
 
     pub(crate) fn documents(&self, policies: &[Policy]) -> Documents {
         let readable = self.people.iter().filter(|(record, _)| !self.unreadable.contains(*record));
-        let users: BTreeMap<_, _> =
-            readable.map(|(record, person)| (record.as_str().into(), Arc::new(person.user(record)))).collect();
+        let users = readable.map(|(record, person)| Arc::new(person.user(record))).collect();
         let pattern = make::roles().remove(0);
         let roles = self.roles.iter().enumerate().map(|(number, gifts)| {
             let grant = pattern.grants[0].clone();

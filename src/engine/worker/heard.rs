@@ -22,7 +22,7 @@ impl Worker {
     pub(super) fn heard(&mut self, records: &BTreeSet<RecordId>, since: DateTime<Utc>) {
         let Some(snapshot) = self.snapshot.clone() else { return };
         self.table.set_revoked(Arc::clone(&self.shared.said.load().revoked));
-        let renamed = snapshot.users.values().filter(|user| user.formerly.iter().any(|old| records.contains(old)));
+        let renamed = snapshot.users.renamed().filter(|user| user.formerly.iter().any(|old| records.contains(old)));
         let concerned: BTreeSet<_> = records.iter().cloned().chain(renamed.map(|user| user.id.clone())).collect();
         let now = self.shared.judged();
         let differ = self.table.refresh(&snapshot, Some(&concerned), now);

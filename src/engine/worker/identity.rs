@@ -72,18 +72,6 @@ impl Worker {
         Some(place.identities.known(snapshot, &place.links, wants))
     }
 
-    /// Keeps in mind who had another record id, so that nobody looks through everybody for them.
-    pub(super) fn note_renamed(&mut self, records: Option<&BTreeSet<RecordId>>) {
-        let Some(snapshot) = &self.snapshot else { return };
-        let was_other = |record: &RecordId| snapshot.users.get(record).is_some_and(|user| !user.formerly.is_empty());
-        if let Some(records) = records {
-            self.renamed.retain(|record| !records.contains(record));
-            self.renamed.extend(records.iter().filter(|record| was_other(record)).cloned());
-        } else {
-            self.renamed = snapshot.users.keys().filter(|record| was_other(record)).cloned().collect();
-        }
-    }
-
     /// A declared rename moves the link.
     ///
     /// An account whose creation is under way, or whose end nobody knows, is moved when it is known.
@@ -92,7 +80,8 @@ impl Worker {
         let (Some(snapshot), Some(place)) = (self.snapshot.clone(), self.place.as_mut()) else { return };
         let now = self.shared.now();
         let mut marked = Vec::new();
-        for (record, user) in self.renamed.iter().filter_map(|record| snapshot.users.get_key_value(record)) {
+        for user in snapshot.users.renamed() {
+            let record = &user.id;
             let old = user.formerly.iter().find(|old| {
                 place.links.contains_key(*old)
                     && !snapshot.users.contains_key(*old)

@@ -145,7 +145,8 @@ impl Worker {
     /// A declared rename, while the door has not opened: the link is moved in the store once it has.
     pub(super) fn rename_recalled(&mut self) {
         let (Some(snapshot), Some(recalled)) = (&self.snapshot, self.recalled.as_mut()) else { return };
-        for (record, user) in snapshot.users.iter().filter(|(_, user)| !user.formerly.is_empty()) {
+        for user in snapshot.users.renamed() {
+            let record = &user.id;
             let gone = |old: &&RecordId| !snapshot.users.contains_key(*old);
             let links = &mut recalled.links;
             if links.contains_key(record) {

@@ -54,10 +54,29 @@ impl<T: Send + Sync + 'static> Files<T> {
     /// Where there is nothing to look at.
     pub(crate) async fn load<R: Send + 'static>(
         &self,
-        make: impl FnOnce(Loaded<T>, &Walk) -> R + Send + 'static,
+        make: impl FnOnce(Loaded<'_, T>, &Walk) -> R + Send + 'static,
+    ) -> Result<R, SourceError> {
+        self.look(true, make).await
+    }
+
+    /// The same, where events name what changed of that alone: what else changed is found by the rescan.
+    ///
+    /// # Errors
+    /// Where there is nothing to look at.
+    pub(crate) async fn follow<R: Send + 'static>(
+        &self,
+        make: impl FnOnce(Loaded<'_, T>, &Walk) -> R + Send + 'static,
+    ) -> Result<R, SourceError> {
+        self.look(false, make).await
+    }
+
+    async fn look<R: Send + 'static>(
+        &self,
+        whole: bool,
+        make: impl FnOnce(Loaded<'_, T>, &Walk) -> R + Send + 'static,
     ) -> Result<R, SourceError> {
         let inner = Arc::clone(&self.inner);
-        let (signal, result) = in_background(move || inner.load(make)).await?;
+        let (signal, result) = in_background(move || inner.load(whole, make)).await?;
         // Only now: had the caller gone away, the news would have reached nobody.
         self.inner.watch.seen(signal);
         result
@@ -81,18 +100,29 @@ impl<T: Send + Sync + 'static> Files<T> {
 }
 
 impl<T: Send + Sync> Inner<T> {
-    fn load<R>(&self, make: impl FnOnce(Loaded<T>, &Walk) -> R) -> (u64, Result<R, SourceError>) {
+    fn load<R>(&self, whole: bool, make: impl FnOnce(Loaded<'_, T>, &Walk) -> R) -> (u64, Result<R, SourceError>) {
         // Held throughout, so that a load never answers with files older than its signal.
         let mut reader = locked(&self.reader);
         let (signal, touched) = self.watch.begin();
+        let mut last = locked(&self.last);
+        let looked_at = match last.as_mut() {
+            Some(Ok(walk)) if !whole && !touched.unknown => walk.look_again(&touched.paths),
+            Some(_) | None => None,
+        };
+        let found = if looked_at.is_some() { last.take() } else { None };
+        let found = last.insert(found.unwrap_or_else(|| self.walk_all()));
+        let made = found.as_ref().map(|walk| make(reader.read(walk, &touched.paths, looked_at), walk));
+        (signal, made.map_err(Clone::clone))
+    }
+
+    fn walk_all(&self) -> Result<Walk, SourceError> {
         let mut entered = BTreeSet::new();
         let found = walk(&self.folder, &self.exclude, &mut |folder| {
             self.watch.enter(folder);
             entered.insert(folder.to_path_buf());
         });
         self.watch.retain(&entered);
-        *locked(&self.last) = Some(found.clone());
-        (signal, found.map(|found| make(reader.read(&found, &touched), &found)))
+        found
     }
 
     /// Signals when the folder looks different from what the last load saw. What it finds stays

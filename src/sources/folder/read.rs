@@ -30,6 +30,8 @@ const ATTEMPTS: u32 = 5;
 pub(crate) struct Reader<T> {
     parse: fn(&str, &[u8]) -> T,
     kept: BTreeMap<String, Kept<T>>,
+    /// Files that could not be read the last time.
+    failed: BTreeSet<String>,
     files_read: u64,
 }
 
@@ -39,16 +41,24 @@ struct Kept<T> {
 }
 
 /// What one load gave.
-pub(crate) struct Loaded<T> {
-    /// One for each file that could be read, by name.
-    pub(crate) parsed: Vec<Arc<T>>,
-    /// One for each file or folder that could not.
+pub(crate) struct Loaded<'r, T> {
+    kept: &'r BTreeMap<String, Kept<T>>,
+    /// What files gave in the load before and give now, of those that differ.
+    pub(crate) changed: Vec<(Option<Arc<T>>, Option<Arc<T>>)>,
+    /// One for each file or folder that could not be read.
     pub(crate) problems: Vec<Problem>,
+}
+
+impl<T> Loaded<'_, T> {
+    /// What every file gives that could be read, by name.
+    pub(crate) fn parsed(&self) -> impl Iterator<Item = Arc<T>> {
+        self.kept.values().map(|kept| Arc::clone(&kept.parsed))
+    }
 }
 
 impl<T: Send + Sync> Reader<T> {
     pub(crate) fn new(parse: fn(&str, &[u8]) -> T) -> Self {
-        Self { parse, kept: BTreeMap::new(), files_read: 0 }
+        Self { parse, kept: BTreeMap::new(), failed: BTreeSet::new(), files_read: 0 }
     }
 
     /// Files read since the start.
@@ -57,24 +67,46 @@ impl<T: Send + Sync> Reader<T> {
     }
 
     /// Parses what changed. `touched` names files that changed whatever their stamps say: two
-    /// writes in one tick of the file system's clock leave the same stamp.
-    pub(crate) fn read(&mut self, walk: &Walk, touched: &BTreeSet<PathBuf>) -> Loaded<T> {
-        self.kept.retain(|name, _| walk.files.contains_key(name));
-        let due: Vec<_> = walk.files.iter().filter(|(name, found)| self.is_due(name, found, touched)).collect();
+    /// writes in one tick of the file system's clock leave the same stamp. `looked_at`: no other files
+    /// differ from the last load; without it, any may.
+    pub(crate) fn read(
+        &mut self,
+        walk: &Walk,
+        touched: &BTreeSet<PathBuf>,
+        looked_at: Option<BTreeSet<String>>,
+    ) -> Loaded<'_, T> {
+        let mut changed = Vec::new();
+        let due: Vec<_> = match looked_at {
+            Some(names) => {
+                let gone = names.iter().filter(|name| !walk.files.contains_key(*name));
+                changed.extend(gone.filter_map(|name| Some((Some(self.kept.remove(name)?.parsed), None))));
+                names.union(&self.failed).filter_map(|name| walk.files.get_key_value(name)).collect()
+            }
+            None => {
+                let gone = self.kept.extract_if(.., |name, _| !walk.files.contains_key(name));
+                changed.extend(gone.map(|(_, kept)| (Some(kept.parsed), None)));
+                walk.files.iter().filter(|(name, found)| self.is_due(name, found, touched)).collect()
+            }
+        };
+        self.failed.clear();
         let mut problems = walk.problems.clone();
         for (name, result) in in_parallel(&due, self.parse) {
             self.files_read += 1;
-            match result {
+            let (former, present) = match result {
                 Ok(kept) => {
-                    self.kept.insert(name, kept);
+                    let parsed = Arc::clone(&kept.parsed);
+                    (self.kept.insert(name, kept), Some(parsed))
                 }
                 Err(problem) => {
-                    self.kept.remove(&name);
                     problems.push(*problem);
+                    let former = self.kept.remove(&name);
+                    self.failed.insert(name);
+                    (former, None)
                 }
-            }
+            };
+            changed.push((former.map(|former| former.parsed), present));
         }
-        Loaded { parsed: self.kept.values().map(|kept| Arc::clone(&kept.parsed)).collect(), problems }
+        Loaded { kept: &self.kept, changed, problems }
     }
 
     fn is_due(&self, name: &str, found: &Found, touched: &BTreeSet<PathBuf>) -> bool {
@@ -98,7 +130,8 @@ fn in_parallel<T: Send + Sync>(due: &[(&String, &Found)], parse: fn(&str, &[u8])
         }
         done
     };
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(due.len());
+    // Asking how many processors there are reads a dozen files.
+    let workers = if due.len() < 2 { 1 } else { thread::available_parallelism().map_or(1, usize::from).min(due.len()) };
     if workers < 2 {
         return work();
     }

@@ -27,6 +27,11 @@ pub(crate) struct Walk {
     pub(crate) files: BTreeMap<String, Found>,
     /// What could not be looked at.
     pub(crate) problems: Vec<Problem>,
+    /// The names of the folders that were listed, by where they are.
+    folders: BTreeMap<PathBuf, String>,
+    exclude: BTreeSet<PathBuf>,
+    /// Whether each file was met once, without any link.
+    plain: bool,
 }
 
 /// One manifest that was seen.
@@ -53,6 +58,45 @@ pub(crate) struct Stamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity(u64, u64);
 
+impl Walk {
+    /// Looks again at what events named, and at nothing else. Gives the names of files that may differ
+    /// from before; `None`: only a walk through everything tells.
+    pub(crate) fn look_again(&mut self, touched: &BTreeSet<PathBuf>) -> Option<BTreeSet<String>> {
+        if !self.plain || !self.problems.is_empty() {
+            return None;
+        }
+        let mut names = BTreeSet::new();
+        for path in touched {
+            if !is_manifest(path) || self.folders.contains_key(path) {
+                // A folder that came or went, or nothing of ours.
+                let is_folder = self.folders.contains_key(path) || path.is_dir();
+                if is_folder {
+                    return None;
+                }
+                continue;
+            }
+            let own = path.file_name()?.to_str()?;
+            let folder = self.folders.get(path.parent()?)?;
+            if own.contains(misleads) || own == CONFIGURATION {
+                return None;
+            }
+            if own.starts_with('.') || within(&self.exclude, path) {
+                continue;
+            }
+            let name = joined(folder, own);
+            match fs::symlink_metadata(path) {
+                Ok(metadata) if metadata.is_file() && !is_linked(&metadata) => {
+                    self.files.insert(name.clone(), Found { path: path.clone(), stamp: Stamp::of(&metadata) });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => drop(self.files.remove(&name)),
+                Ok(_) | Err(_) => return None,
+            }
+            names.insert(name);
+        }
+        (!self.files.is_empty()).then_some(names)
+    }
+}
+
 impl Stamp {
     pub(crate) fn of(metadata: &Metadata) -> Self {
         Self {
@@ -72,6 +116,13 @@ impl Identity {
     }
 }
 
+/// Whether the file has more than one name.
+#[cfg(unix)]
+fn is_linked(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    metadata.nlink() > 1
+}
+
 #[cfg(unix)]
 fn changed(metadata: &Metadata) -> (i64, i64) {
     use std::os::unix::fs::MetadataExt;
@@ -86,12 +137,14 @@ fn changed(metadata: &Metadata) -> (i64, i64) {
 pub(crate) fn walk(folder: &Path, exclude: &[PathBuf], enter: &mut dyn FnMut(&Path)) -> Result<Walk, SourceError> {
     let root = fs::canonicalize(folder).map_err(|error| nothing(folder, &error))?;
     let exclude = exclude.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect();
-    let mut walker = Walker { exclude, enter, seen: BTreeSet::new(), links: Vec::new(), walk: Walk::default(), root };
+    let walk = Walk { plain: true, ..Walk::default() };
+    let mut walker = Walker { exclude, enter, seen: BTreeSet::new(), links: Vec::new(), walk, root };
     walker.folder("", &walker.root.clone()).map_err(|error| nothing(folder, &error))?;
     walker.follow_links();
     let mut walk = walker.walk;
+    walk.exclude = walker.exclude;
     // A configuration may be met after what it includes.
-    walk.files.retain(|_, found| !within(&walker.exclude, &found.path));
+    walk.files.retain(|_, found| !within(&walk.exclude, &found.path));
     if walk.files.is_empty() && walk.problems.is_empty() {
         return Err(SourceError {
             message: format!(
@@ -153,6 +206,7 @@ impl Walker<'_> {
             return Ok(below);
         }
         (self.enter)(path);
+        self.walk.folders.insert(path.to_path_buf(), name.to_owned());
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             let Ok(own) = entry.file_name().into_string() else {
@@ -175,6 +229,7 @@ impl Walker<'_> {
                 continue;
             }
             if kind.is_symlink() {
+                self.walk.plain = false;
                 self.links.push(Link { name, path });
             } else if kind.is_dir() {
                 below.insert(name, path);
@@ -238,8 +293,9 @@ impl Walker<'_> {
             Ok(metadata) if self.seen.insert(Identity::of(&metadata)) => {
                 self.walk.files.insert(name, Found { path, stamp: Stamp::of(&metadata) });
             }
-            // Read already under another name, or removed while we walked.
-            Ok(_) => {}
+            // Read already under another name.
+            Ok(_) => self.walk.plain = false,
+            // Removed while we walked.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.unreadable(&name, "unreadable-file", &error),
         }

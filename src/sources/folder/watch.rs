@@ -55,6 +55,9 @@ impl Default for Watching {
     }
 }
 
+/// From so many touched paths on, a walk through everything is as cheap as a look at each.
+const MOST_TOUCHED: usize = 10_000;
+
 /// Signals of one folder.
 pub(crate) struct Watch {
     timing: Watching,
@@ -71,8 +74,17 @@ pub(crate) struct Watch {
 /// is held while it is called.
 struct Shared {
     signals: watch::Sender<u64>,
-    touched: Mutex<BTreeSet<PathBuf>>,
+    touched: Mutex<Touched>,
     watched: Mutex<BTreeMap<PathBuf, Identity>>,
+}
+
+/// What events named since the last load.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Files and folders.
+    pub(crate) paths: BTreeSet<PathBuf>,
+    /// Whether something changed that no path tells of.
+    pub(crate) unknown: bool,
 }
 
 impl Watch {
@@ -95,8 +107,8 @@ impl Watch {
         }
     }
 
-    /// Begins a load: the signal that it answers, and the files that events named since the last.
-    pub(crate) fn begin(&self) -> (u64, BTreeSet<PathBuf>) {
+    /// Begins a load: the signal that it answers, and what events named since the last.
+    pub(crate) fn begin(&self) -> (u64, Touched) {
         let signal = *self.shared.signals.borrow();
         *locked(&self.next_scan) = Instant::now() + self.timing.rescan;
         self.enter_ancestors();
@@ -150,6 +162,7 @@ impl Watch {
 
     /// Something changed, as somebody else found out.
     pub(crate) fn signal(&self) {
+        locked(&self.shared.touched).unknown = true;
         self.shared.signals.send_modify(|signal| *signal += 1);
     }
 
@@ -207,18 +220,24 @@ fn started(folder: &Path, shared: &Arc<Shared>) -> Option<RecommendedWatcher> {
 
 impl Shared {
     fn heard(&self, folder: &Path, event: notify::Result<Event>) {
-        if let Ok(event) = event {
-            if !event.need_rescan() && !is_news(folder, &event) {
-                return;
-            }
-            self.note(&event);
+        match event {
+            Ok(event) if !event.need_rescan() && !is_news(folder, &event) => return,
+            Ok(event) => self.note(&event),
+            Err(_) => locked(&self.touched).unknown = true,
         }
         self.signals.send_modify(|signal| *signal += 1);
     }
 
     fn note(&self, event: &Event) {
-        let manifests = event.paths.iter().filter(|path| is_manifest(path));
-        locked(&self.touched).extend(manifests.cloned());
+        let mut touched = locked(&self.touched);
+        touched.unknown |= event.need_rescan() || event.paths.is_empty() || touched.paths.len() > MOST_TOUCHED;
+        if touched.unknown {
+            // Files that keep their stamp are named all the same: two writes in one tick look alike.
+            touched.paths.extend(event.paths.iter().filter(|path| is_manifest(path)).cloned());
+        } else {
+            touched.paths.extend(event.paths.iter().cloned());
+        }
+        drop(touched);
         if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
             // A folder that went takes its watch along, even if one of that name (and number)
             // is back by now.

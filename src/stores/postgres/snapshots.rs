@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use crate::secrets::keys::Keys;
 use crate::store::AcceptedSnapshot;
 use crate::store::parts;
+use crate::store::parts::Buckets;
 use crate::store::parts::SnapshotRow;
 use crate::store::parts::count;
 use crate::store::rows::nanos;
@@ -16,6 +17,7 @@ use crate::stores::postgres::fault::Fault;
 pub(super) async fn write(
     db: &mut PgConnection,
     keys: &Keys,
+    buckets: &mut Buckets,
     last: Option<&AcceptedSnapshot>,
     next: &AcceptedSnapshot,
 ) -> Result<(), Fault> {
@@ -28,7 +30,7 @@ pub(super) async fn write(
             sqlx::query("DELETE FROM snapshot_part WHERE bucket = ANY($1)").bind(stale).execute(&mut *db).await?
         }
     };
-    for part in parts::sealed(keys, last, next, stale.as_ref()) {
+    for part in parts::sealed(keys, last, next, (buckets, stale.as_ref())) {
         let (bucket, body) = part?;
         let sql = "INSERT INTO snapshot_part (bucket, body) VALUES ($1, $2)
             ON CONFLICT (bucket) DO UPDATE SET body = excluded.body";

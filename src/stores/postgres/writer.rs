@@ -14,6 +14,7 @@ use crate::store::AcceptedSnapshot;
 use crate::store::Fence;
 use crate::store::Write;
 use crate::store::batch::Batch;
+use crate::store::parts::Buckets;
 use crate::stores::postgres::Inner;
 use crate::stores::postgres::chains;
 use crate::stores::postgres::fault::Fault;
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     export: Export,
     /// The accepted snapshot as the database holds it.
     snapshot: Option<AcceptedSnapshot>,
+    buckets: Buckets,
     unsure: Option<Unsure>,
 }
 
@@ -66,7 +68,7 @@ struct Unsure {
 
 impl Writer {
     pub(super) fn new(db: PgConnection, fence: Fence, ends: Ends, export: Export) -> Self {
-        Self { db: Some(db), fence, ends, export, snapshot: None, unsure: None }
+        Self { db: Some(db), fence, ends, export, snapshot: None, buckets: Buckets::default(), unsure: None }
     }
 
     /// Ends the session, and with it the lease.
@@ -137,7 +139,7 @@ impl Writer {
 
     /// One transaction.
     async fn transact(
-        &self,
+        &mut self,
         db: &mut PgConnection,
         inner: &Inner,
         batch: &Batch,
@@ -151,7 +153,7 @@ impl Writer {
         let mut snapshot = None;
         for accepted in &batch.snapshots {
             let last = snapshot.as_ref().or(self.snapshot.as_ref());
-            snapshots::write(&mut tx, &inner.keys, last, accepted).await?;
+            snapshots::write(&mut tx, &inner.keys, &mut self.buckets, last, accepted).await?;
             snapshot = Some(accepted.clone());
         }
         let ends = chains::append(&mut tx, &inner.keys, &self.ends, batch.audit.clone()).await?;

@@ -32,6 +32,7 @@ use crate::store::batch::LinkWrite;
 use crate::store::batch::SeenWrite;
 use crate::store::batch::TokenWrite;
 use crate::store::intents;
+use crate::store::parts::Buckets;
 use crate::store::rows::intent_context;
 use crate::store::rows::linked_by;
 use crate::store::rows::nanos;
@@ -59,6 +60,7 @@ pub(super) struct Writer {
     /// The accepted snapshot as the file holds it.
     snapshot: Option<AcceptedSnapshot>,
     spaces: Spaces,
+    buckets: Buckets,
     /// Last, so that it is given up after the connection.
     lease: Lease,
 }
@@ -66,6 +68,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(db: SqliteConnection, lease: Lease, ends: Ends, export: Export) -> Self {
         Self { db, ends, export, snapshot: None, spaces: Spaces::default(), lease }
+        Self { db, ends, export, snapshot: None, buckets: Buckets::default(), lease }
     }
 
     /// Closes the file, then gives the lease up. A failure to tidy up loses nothing that was committed.
@@ -131,7 +134,7 @@ impl Writer {
         windows::write(&mut tx, &mut spaces, &batch.windows).await?;
         let mut accepted = self.snapshot.clone();
         for snapshot in batch.snapshots {
-            snapshots::write(&mut tx, &inner.keys, accepted.as_ref(), &snapshot).await?;
+            snapshots::write(&mut tx, &inner.keys, &mut self.buckets, accepted.as_ref(), &snapshot).await?;
             accepted = Some(snapshot);
         }
         let ends = chains::append(&mut tx, &inner.keys, &self.ends, batch.audit).await?;

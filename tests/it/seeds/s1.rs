@@ -148,7 +148,7 @@ async fn s1_5_names_and_time_zone_follow_the_platform_and_the_email_is_written_o
     stage
         .until("the new mail", async |stage| {
             let snapshot = stage.engine.snapshot().unwrap();
-            snapshot.users[&"s1-001".into()].email.as_deref() == Some("adaeze.lane@acme.example")
+            snapshot.users.get(&"s1-001".into()).expect("a user").email.as_deref() == Some("adaeze.lane@acme.example")
         })
         .await;
     stage.sample.edit_document("users.yaml", "s1-001", &changes);

@@ -171,7 +171,7 @@ fn origin() -> Origin {
 }
 
 pub(crate) fn accepted(generation: u64, level: u64, time: DateTime<Utc>, users: &[Arc<User>]) -> AcceptedSnapshot {
-    let users = users.iter().map(|user| (user.id.clone(), user.clone())).collect();
+    let users = users.iter().cloned().collect();
     let roles = BTreeMap::from([("agent".into(), role("agent"))]);
     let snapshot = Arc::new(Snapshot { users, roles });
     AcceptedSnapshot {

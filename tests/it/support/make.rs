@@ -38,6 +38,7 @@ use rosterd::model::user::Login;
 use rosterd::model::user::RoleHeld;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
+use rosterd::model::users::Users;
 
 pub(crate) fn origin(what: &str) -> Origin {
     Origin { file: "test.yaml".into(), line: 1, what: what.into() }
@@ -162,7 +163,7 @@ pub(crate) fn target(name: &str) -> Target {
 }
 
 pub(crate) fn documents(users: impl IntoIterator<Item = User>, targets: impl IntoIterator<Item = Target>) -> Documents {
-    let users: BTreeMap<_, _> = users.into_iter().map(|user| (user.id.clone(), Arc::new(user))).collect();
+    let users: Users = users.into_iter().map(Arc::new).collect();
     let digest = format!("{:?}", users.values().map(|user| (&user.id, user.active, &user.roles)).collect::<Vec<_>>());
     Documents {
         users,

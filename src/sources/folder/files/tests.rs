@@ -35,14 +35,22 @@ fn write(folder: &Path, name: &str, content: &str) {
 
 /// What a load gives, as `name=content` and `name: code`.
 async fn loaded(files: &Files<String>) -> Vec<String> {
-    let loaded = files.load(|loaded, _| loaded).await.expect("a folder");
-    let parsed = loaded.parsed.iter().map(|text| text.as_ref().clone());
-    parsed.chain(loaded.problems.iter().map(|problem| format!("{}: {}", problem.file, problem.code))).collect()
+    files.load(|loaded, _| told(&loaded)).await.expect("a folder")
+}
+
+/// The same of what events named alone.
+async fn followed(files: &Files<String>) -> Result<Vec<String>, SourceError> {
+    files.follow(|loaded, _| told(&loaded)).await
+}
+
+fn told(loaded: &Loaded<'_, String>) -> Vec<String> {
+    let problems = loaded.problems.iter().map(|problem| format!("{}: {}", problem.file, problem.code));
+    loaded.parsed().map(|text| text.as_ref().clone()).chain(problems).collect()
 }
 
 /// How many files a load gives.
 async fn counted(files: &Files<String>) -> usize {
-    files.load(|loaded, _| loaded.parsed.len()).await.expect("a folder")
+    files.load(|loaded, _| loaded.parsed().count()).await.expect("a folder")
 }
 
 /// What is wrong with a folder that gives nothing.
@@ -55,7 +63,9 @@ async fn becomes(files: &Files<String>, expected: &[&str]) {
     let until_it_does = async {
         loop {
             files.changed().await;
-            if files.load(|_, _| ()).await.is_ok() && loaded(files).await == expected {
+            let followed = followed(files).await;
+            // Nothing is missed by looking where events point to alone.
+            if followed.is_ok_and(|followed| followed == expected) && loaded(files).await == expected {
                 return;
             }
         }
@@ -360,4 +370,36 @@ async fn a_name_that_would_move_the_cursor_is_a_problem_and_is_not_repeated() {
     let mut seen = loaded(&files_of(folder.path(), QUICK)).await;
     seen.retain(|line| !line.starts_with('\u{fffd}'));
     assert_eq!(seen, expected);
+}
+
+/// Whatever happens to a folder, following its events gives what a walk through it gives.
+#[tokio::test]
+async fn following_events_finds_what_a_walk_finds() {
+    let folder = TempDir::new().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    write(folder.path(), "a.yaml", "1");
+    write(folder.path(), "deep/b.yaml", "1");
+    let files = files_of(folder.path(), QUICK);
+    loaded(&files).await;
+    write(folder.path(), "a.yaml", "2");
+    becomes(&files, &["a.yaml=2", "deep/b.yaml=1"]).await;
+    let read = files.files_read();
+    write(folder.path(), "deep/c.yaml", "1");
+    becomes(&files, &["a.yaml=2", "deep/b.yaml=1", "deep/c.yaml=1"]).await;
+    assert_eq!(files.files_read(), read + 1, "only the new one was read");
+    fs::rename(at("deep/c.yaml"), at("d.yaml")).expect("renamed");
+    becomes(&files, &["a.yaml=2", "d.yaml=1", "deep/b.yaml=1"]).await;
+    fs::rename(at("deep"), at("deeper")).expect("renamed");
+    becomes(&files, &["a.yaml=2", "d.yaml=1", "deeper/b.yaml=1"]).await;
+    fs::hard_link(at("d.yaml"), at("e.yaml")).expect("linked");
+    write(folder.path(), "deeper/b.yaml", "");
+    becomes(&files, &["a.yaml=2", "d.yaml=1", "deeper/b.yaml: empty-file"]).await;
+    fs::remove_file(at("d.yaml")).expect("removed");
+    write(folder.path(), "deeper/b.yaml", "2");
+    becomes(&files, &["a.yaml=2", "deeper/b.yaml=2", "e.yaml=1"]).await;
+    symlink("a.yaml", at("f.yaml")).expect("a link");
+    fs::remove_file(at("e.yaml")).expect("removed");
+    becomes(&files, &["a.yaml=2", "deeper/b.yaml=2"]).await;
+    fs::remove_dir_all(at("deeper")).expect("removed");
+    becomes(&files, &["a.yaml=2"]).await;
 }

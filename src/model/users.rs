@@ -1,0 +1,158 @@
+//! The users of a snapshot: a map that costs nothing to copy and tells what differs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::OrdSet;
+use imbl::ordmap::DiffItem;
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
+use serde::de::Error as _;
+
+use crate::model::ids::RecordId;
+use crate::model::user::User;
+
+/// Users by record id.
+///
+/// A copy shares all of its parts with what it was copied from, so that a load of 100,000 users of
+/// which one differs costs one user: in making it, in keeping both, and in telling what differs.
+#[derive(Clone, Debug, Default)]
+pub struct Users {
+    by_id: OrdMap<RecordId, Arc<User>>,
+    /// Those who had another record id.
+    renamed: OrdSet<RecordId>,
+    /// Those of whom some access begins or ends at a date.
+    dated: OrdSet<RecordId>,
+}
+
+/// What became of one user between two snapshots: at least one side is there, and they differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Edit<'a> {
+    /// Which user.
+    pub record: &'a RecordId,
+    /// The user of the earlier snapshot.
+    pub old: Option<&'a Arc<User>>,
+    /// The user of the later one.
+    pub new: Option<&'a Arc<User>>,
+}
+
+impl Users {
+    /// The user of a record id.
+    pub fn get(&self, record: &RecordId) -> Option<&Arc<User>> {
+        self.by_id.get(record)
+    }
+
+    /// Whether the record id is declared.
+    pub fn contains_key(&self, record: &RecordId) -> bool {
+        self.by_id.contains_key(record)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Everybody, by record id.
+    pub fn iter(&self) -> impl Iterator<Item = (&RecordId, &Arc<User>)> {
+        self.by_id.iter()
+    }
+
+    /// Every record id, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &RecordId> {
+        self.by_id.keys()
+    }
+
+    /// Every user, by record id.
+    pub fn values(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.by_id.values()
+    }
+
+    /// Users who had another record id.
+    pub fn renamed(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.renamed.iter().filter_map(|record| self.get(record))
+    }
+
+    /// Users of whom some access begins or ends at a date.
+    pub fn dated(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.dated.iter().filter_map(|record| self.get(record))
+    }
+
+    /// Takes a user in; gives the one who was there under the same record id.
+    pub fn insert(&mut self, user: Arc<User>) -> Option<Arc<User>> {
+        let record = user.id.clone();
+        let former = self.remove(&record);
+        if !user.formerly.is_empty() {
+            self.renamed.insert(record.clone());
+        }
+        if user.is_dated() {
+            self.dated.insert(record.clone());
+        }
+        self.by_id.insert(record, user);
+        former
+    }
+
+    /// Takes a user out.
+    pub fn remove(&mut self, record: &RecordId) -> Option<Arc<User>> {
+        let user = self.by_id.remove(record)?;
+        self.renamed.remove(record);
+        self.dated.remove(record);
+        Some(user)
+    }
+
+    /// Whose document differs in `later`, in order of record id. Costs what differs where one was copied
+    /// from the other, however often both were changed since.
+    pub fn edits<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = Edit<'a>> {
+        self.by_id.diff(&later.by_id).map(|item| match item {
+            DiffItem::Add(record, new) => Edit { record, old: None, new: Some(new) },
+            DiffItem::Remove(record, old) => Edit { record, old: Some(old), new: None },
+            DiffItem::Update { old: (record, old), new: (_, new) } => Edit { record, old: Some(old), new: Some(new) },
+        })
+    }
+}
+
+impl PartialEq for Users {
+    fn eq(&self, other: &Self) -> bool {
+        self.edits(other).next().is_none()
+    }
+}
+
+impl Extend<Arc<User>> for Users {
+    fn extend<I: IntoIterator<Item = Arc<User>>>(&mut self, users: I) {
+        for user in users {
+            self.insert(user);
+        }
+    }
+}
+
+impl FromIterator<Arc<User>> for Users {
+    fn from_iter<I: IntoIterator<Item = Arc<User>>>(users: I) -> Self {
+        let mut all = Self::default();
+        all.extend(users);
+        all
+    }
+}
+
+impl Serialize for Users {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Users {
+    /// Each user stands under its record id; both must agree, or a plan would be about neither.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let users: BTreeMap<RecordId, Arc<User>> = BTreeMap::deserialize(deserializer)?;
+        match users.iter().find(|(record, user)| **record != user.id) {
+            Some((record, _)) => Err(D::Error::custom(format!("the user at `{record}` has another name inside"))),
+            None => Ok(users.into_values().collect()),
+        }
+    }
+}
