@@ -14,6 +14,8 @@ use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
+use crate::model::tally;
+use crate::model::tally::Counter;
 
 /// The order in which waiting work is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +59,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The limits that it counts for, or may: that an end date was known for a day is learnt later.
+    fn counters(&self) -> BTreeSet<Counter> {
+        self.changes.iter().flat_map(tally::counters).collect()
+    }
+
     fn lane(&self) -> Lane {
         self.changes.front().map_or(Lane::Widen, |change| Lane::of(change.effect))
     }
@@ -69,6 +76,8 @@ pub struct Queue {
     narrow: BTreeSet<(Instant, RecordId)>,
     neutral: BTreeSet<(Instant, RecordId)>,
     widen: BTreeSet<(Instant, RecordId)>,
+    /// Whose work counts for which limits.
+    counted: BTreeMap<Counter, BTreeSet<RecordId>>,
 }
 
 impl Queue {
@@ -76,6 +85,9 @@ impl Queue {
     pub fn put(&mut self, record: RecordId, entry: Entry) {
         self.remove(&record);
         self.lane_mut(entry.lane()).insert((entry.due, record.clone()));
+        for counter in entry.counters() {
+            self.counted.entry(counter).or_default().insert(record.clone());
+        }
         self.entries.insert(record, entry);
     }
 
@@ -83,6 +95,11 @@ impl Queue {
     pub fn remove(&mut self, record: &RecordId) -> Option<Entry> {
         let entry = self.entries.remove(record)?;
         self.lane_mut(entry.lane()).remove(&(entry.due, record.clone()));
+        for counter in entry.counters() {
+            if let Some(records) = self.counted.get_mut(&counter) {
+                records.remove(record);
+            }
+        }
         Some(entry)
     }
 
@@ -127,6 +144,17 @@ impl Queue {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// What waits for one user.
+    pub fn get(&self, record: &RecordId) -> Option<&Entry> {
+        self.entries.get(record)
+    }
+
+    /// What waits and counts for one of these limits, or may.
+    pub fn counting(&self, counters: &BTreeSet<Counter>) -> impl Iterator<Item = (&RecordId, &Entry)> {
+        let records: BTreeSet<_> = counters.iter().filter_map(|counter| self.counted.get(counter)).flatten().collect();
+        records.into_iter().filter_map(|record| self.entries.get_key_value(record))
     }
 
     /// Whether something waits for this user.

@@ -141,6 +141,16 @@ pub fn counted(change: &Change, dated: bool) -> BTreeSet<(Counter, Thing)> {
     counted
 }
 
+/// The limits that a change counts for, whether or not it follows from an end date that was known for a day.
+pub fn counters(change: &Change) -> BTreeSet<Counter> {
+    let counted = counted(change, false).into_iter().map(|(counter, _)| counter);
+    let dated = |counter: Counter| match counter {
+        Counter::NarrowExplicit => vec![Counter::NarrowExplicit, Counter::NarrowDated],
+        other => vec![other],
+    };
+    counted.flat_map(dated).collect()
+}
+
 /// Attributes that lose a value.
 pub fn cleared(change: &Change) -> impl Iterator<Item = &AttributePath> {
     change.fields.iter().filter(|field| field.before.is_some() && field.after.is_none()).map(|field| &field.path)

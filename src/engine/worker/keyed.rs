@@ -10,8 +10,10 @@ use chrono::Utc;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
+use crate::connector::Connector;
 use crate::connector::ConnectorError;
 use crate::connector::ErrorClass;
+use crate::connector::Shape;
 use crate::engine::bounded::contained;
 use crate::engine::look;
 use crate::engine::look::Looked;
@@ -40,6 +42,7 @@ use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
 use crate::model::target::Ending;
+use crate::model::target::Target;
 use crate::plan;
 use crate::plan::Planned;
 use crate::retry;
@@ -62,6 +65,13 @@ impl Dirty {
     pub(super) fn now(trigger: Trigger, since: DateTime<Utc>) -> Self {
         Self { trigger, cycle: None, since, due: Instant::now(), attempt: 0 }
     }
+}
+
+/// What looking up takes.
+struct Sight {
+    connector: Arc<dyn Connector>,
+    target: Arc<Target>,
+    shape: Arc<Shape>,
 }
 
 /// One user's part of a batch of look-ups.
@@ -307,8 +317,11 @@ impl Worker {
     }
 
     fn look(&mut self, lane: Lane, records: Vec<RecordId>) {
-        let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
-        let Some(view) = self.view(BTreeMap::new(), Arc::clone(&links)) else { return };
+        let Some(place) = self.place.as_ref() else { return };
+        let links = Arc::clone(&place.links);
+        let (target, shape) = (Arc::clone(&self.handle.target), Arc::clone(&place.shape));
+        // Nothing of what this worker keeps is held while it looks: to change it would mean to copy it.
+        let sight = Sight { connector: Arc::clone(&self.handle.connector), target, shape };
         let mut subjects = Vec::new();
         for record in records {
             if let Some(overtaken) = self.looking.remove(&record) {
@@ -325,7 +338,7 @@ impl Worker {
         self.looking_lanes.insert(lane);
         let (pace, width) = (Arc::clone(&self.pace), self.handle.target.limits.concurrency.max(1));
         self.looks.spawn(async move {
-            let looks = subjects.into_iter().map(|subject| look_at(&view, (&pace, lane), subject));
+            let looks = subjects.into_iter().map(|subject| look_at(&sight, (&pace, lane), subject));
             let results = futures_util::stream::iter(looks).buffer_unordered(width).collect().await;
             LooksDone { lane, results }
         });
@@ -525,12 +538,12 @@ impl Worker {
     }
 }
 
-async fn look_at(view: &View, (pace, lane): (&Mutex<Pace>, Lane), subject: Subject) -> LookDone {
+async fn look_at(sight: &Sight, (pace, lane): (&Mutex<Pace>, Lane), subject: Subject) -> LookDone {
     let Subject { record, link, desired, open } = subject;
     permit(pace, lane).await;
     let begun = Instant::now();
     let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref() };
-    let looking = look::look_up(&*view.connector, &view.shape, &view.target, sought);
+    let looking = look::look_up(&*sight.connector, &sight.shape, &sight.target, sought);
     LookDone { record, begun, result: contained(ErrorClass::Transient, looking).await }
 }
 

@@ -11,6 +11,7 @@ use chrono::Utc;
 
 use crate::engine::ends;
 use crate::engine::guardrail::Around;
+use crate::engine::queue::Entry;
 use crate::engine::shared::Running;
 use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
@@ -99,28 +100,37 @@ impl Worker {
     }
 
     fn around(&self, plan: &Plan, stay: Option<&BTreeSet<RecordId>>) -> Around<'static> {
-        let planned: BTreeSet<&RecordId> = plan.changes.iter().map(|change| &change.record).collect();
+        let mut planned: BTreeMap<&RecordId, Vec<&Change>> = BTreeMap::new();
+        for change in &plan.changes {
+            planned.entry(&change.record).or_default().push(change);
+        }
         let mut admitted: BTreeMap<RecordId, BTreeSet<String>> = BTreeMap::new();
-        for (record, entry) in self.queue.iter().filter(|(record, _)| planned.contains(record)) {
+        for (record, entry) in planned.keys().filter_map(|record| Some((*record, self.queue.get(record)?))) {
             let essences = entry.changes.iter().map(|change| essence(change).to_string());
             admitted.insert(record.clone(), essences.collect());
         }
-        let stays = |record: &RecordId, change: &Change| match (stay, admitted.get(record)) {
+        let stays = |record: &RecordId, change: &Change| match (stay, planned.get(record)) {
             (Some(stay), _) if stay.contains(record) => true,
             // A change that is planned otherwise now takes the place of the one that waits.
-            (_, Some(_)) => plan.changes.iter().any(|planned| planned == change),
+            (_, Some(planned)) => planned.contains(&change),
             (stay, None) => stay.is_none(),
         };
-        let waits =
-            self.queue.iter().flat_map(|(record, entry)| entry.changes.iter().map(move |change| (record, change)));
-        let waiting: Vec<&Change> =
-            waits.filter(|(record, change)| stays(record, change)).map(|(_, change)| change).collect();
+        let staying = |(record, entry): (&'_ RecordId, &'_ Entry)| {
+            let changes = entry.changes.iter().filter(|change| stays(record, change));
+            changes.cloned().collect::<Vec<_>>()
+        };
+        // Limits that the plan does not touch are not asked about what waits.
+        let counters = plan.changes.iter().flat_map(tally::counters).collect();
+        let waiting = self.queue.counting(&counters).flat_map(staying);
+        let waiting = waiting.flat_map(|change| tally::counted(&change, self.is_dated(&change))).collect();
+        let seats = self.handle.target.limits.seats.map(|_| self.queue.iter());
+        let coming = seats.into_iter().flatten().flat_map(staying).filter(takes_seat).count() as u64;
         let place = self.place.as_ref();
         Around {
             // What no listing has shown may hold anything.
             populated: place.is_some_and(|place| place.populated || !place.listed),
-            seats_taken: self.active_accounts() + waiting.iter().filter(|change| takes_seat(change)).count() as u64,
-            waiting: waiting.into_iter().flat_map(|change| tally::counted(change, self.is_dated(change))).collect(),
+            seats_taken: self.active_accounts() + coming,
+            waiting,
             admitted,
             dated: Cow::Owned(BTreeSet::new()),
             frozen: self.frozen.until,

@@ -209,6 +209,9 @@ impl Worker {
 
     /// Narrowing that is due and not confirmed, oldest first.
     pub(super) fn owed_now(&self) -> Vec<Owed> {
+        if self.owed.since.is_empty() {
+            return Vec::new();
+        }
         let general = self.door_reason();
         let changes = self.standing.holds.iter().flat_map(|hold| &hold.changes);
         let held: BTreeSet<_> = changes.map(|change| &change.record).collect();

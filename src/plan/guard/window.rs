@@ -66,12 +66,12 @@ impl Bound<'_> {
     }
 
     /// What was recorded in the window, or will be by what waits.
-    fn used(&self, window: &Window, guards: &Guards<'_>) -> BTreeSet<Thing> {
+    fn used<'g>(&self, window: &Window, guards: &'g Guards<'_>) -> BTreeSet<&'g Thing> {
         let length = TimeDelta::from_std(window.window).unwrap_or(TimeDelta::MAX);
         let since = guards.now.checked_sub_signed(length).unwrap_or(chrono::DateTime::<chrono::Utc>::MIN_UTC);
         let recorded = self.counters.iter().flat_map(|counter| guards.tally.since(counter, since));
         let waiting = guards.waiting.iter().filter(|(counter, _)| self.counters.contains(counter));
-        recorded.chain(waiting.map(|(_, thing)| thing)).cloned().collect()
+        recorded.chain(waiting.map(|(_, thing)| thing)).collect()
     }
 }
 
