@@ -12,6 +12,7 @@
 //! - Who holds the key file and the exported heads besides the store can rewrite everything.
 
 pub mod ends;
+pub mod exporter;
 pub mod heads;
 
 use std::fmt;

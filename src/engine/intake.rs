@@ -144,7 +144,7 @@ async fn load(shared: &Arc<Shared>, running: Running, looking: Looking) -> Resul
 
 /// Judges one load, remembers what it changes, and tells the workers.
 async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) -> Result<(), EngineError> {
-    let (projectors, broken) = projectors(&documents.targets);
+    let (projectors, broken) = projectors(shared, &documents.targets);
     forget_stale_causes(shared, &acting(shared)).await?;
     let blocking = documents.problems.iter().filter(|problem| problem.conflict_of.is_none()).count() + broken.len();
     let current = shared.current.load_full();
@@ -206,6 +206,9 @@ async fn restaff(
     accepted: bool,
     running: Running,
 ) -> Result<(), EngineError> {
+    if accepted && settled_already(shared, &projectors) {
+        return Ok(());
+    }
     if accepted && retargeted(shared, &projectors) {
         forget_stale_causes(shared, &projectors).await?;
     }
@@ -214,10 +217,15 @@ async fn restaff(
     Ok(())
 }
 
-fn projectors(targets: &[Arc<Target>]) -> (Vec<Arc<Projector>>, Vec<String>) {
+fn projectors(shared: &Shared, targets: &[Arc<Target>]) -> (Vec<Arc<Projector>>, Vec<String>) {
     let mut sound = Vec::new();
     let mut broken = Vec::new();
+    let handles = lock(&shared.handles);
     for target in targets {
+        if let Some(same) = handles.get(&target.name).filter(|handle| handle.projector.target() == target) {
+            sound.push(Arc::clone(&same.projector));
+            continue;
+        }
         match Projector::new(Arc::clone(target)) {
             Ok(projector) => sound.push(Arc::new(projector)),
             Err(errors) => {
@@ -228,9 +236,19 @@ fn projectors(targets: &[Arc<Target>]) -> (Vec<Arc<Projector>>, Vec<String>) {
     (sound, broken)
 }
 
+/// Whether every target acts just as these documents want it to.
+fn settled_already(shared: &Shared, projectors: &[Arc<Projector>]) -> bool {
+    let handles = lock(&shared.handles);
+    let as_written = |handle: &Handle| handle.loosening.is_none() && !handle.unaccepted;
+    handles.len() == projectors.len() && handles.values().all(as_written) && !retargeted_among(&handles, projectors)
+}
+
 /// Whether some target is new or not as it was.
 fn retargeted(shared: &Shared, projectors: &[Arc<Projector>]) -> bool {
-    let handles = lock(&shared.handles);
+    retargeted_among(&lock(&shared.handles), projectors)
+}
+
+fn retargeted_among(handles: &BTreeMap<TargetName, Handle>, projectors: &[Arc<Projector>]) -> bool {
     let same = |projector: &Arc<Projector>| {
         let target = projector.target();
         handles.get(&target.name).is_some_and(|handle| handle.target == *target)

@@ -52,6 +52,7 @@ use tokio::task::JoinError;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::audit::exporter::Exporter;
 use crate::audit::heads;
 use crate::clock::kept::Kept;
 use crate::correlate::history::IdentityKey;
@@ -231,7 +232,8 @@ async fn enter(door: Door, heads: PathBuf, keys: Arc<Keys>) -> Result<PostgresSt
     if let Some(why) = &audit.doubt {
         doubt::raise(&mut db, why).await?;
     }
-    let mut writer = Writer::new(db, fence, ends, audit.export);
+    let exporter = Exporter::start(heads.clone(), audit.export, &ends);
+    let writer = Writer::new(db, fence, ends, exporter);
     let readers = std::iter::repeat_with(Mutex::default).take(READERS).collect();
     let inner = Inner {
         door,
@@ -243,7 +245,6 @@ async fn enter(door: Door, heads: PathBuf, keys: Arc<Keys>) -> Result<PostgresSt
         readers,
         next_reader: AtomicUsize::new(0),
     };
-    writer.export_heads(&inner);
     *inner.writer.lock().await = Some(writer);
     Ok(PostgresStore { inner: Arc::new(inner), fence, warnings: audit.warnings })
 }

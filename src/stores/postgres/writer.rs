@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::audit::ends::Ends;
-use crate::audit::ends::Export;
+use crate::audit::exporter::Exporter;
 use crate::secrets::keys::Keys;
 use crate::store::AcceptedSnapshot;
 use crate::store::Fence;
@@ -38,7 +38,7 @@ pub(super) struct Writer {
     db: Option<PgConnection>,
     fence: Fence,
     ends: Ends,
-    export: Export,
+    exporter: Exporter,
     /// The accepted snapshot as the database holds it.
     snapshot: Option<AcceptedSnapshot>,
     buckets: Buckets,
@@ -67,8 +67,8 @@ struct Unsure {
 }
 
 impl Writer {
-    pub(super) fn new(db: PgConnection, fence: Fence, ends: Ends, export: Export) -> Self {
-        Self { db: Some(db), fence, ends, export, snapshot: None, buckets: Buckets::default(), unsure: None }
+    pub(super) fn new(db: PgConnection, fence: Fence, ends: Ends, exporter: Exporter) -> Self {
+        Self { db: Some(db), fence, ends, exporter, snapshot: None, buckets: Buckets::default(), unsure: None }
     }
 
     /// Ends the session, and with it the lease.
@@ -76,6 +76,7 @@ impl Writer {
         if let Some(db) = self.db {
             drop(db.close().await);
         }
+        self.exporter.close().await;
     }
 
     /// The session itself, for moving everything at once.
@@ -123,7 +124,7 @@ impl Writer {
         match (done, next) {
             (Ok(()), next) => {
                 self.db = Some(db);
-                self.became(inner, next);
+                self.became(next);
                 Ok(())
             }
             (Err(fault), next) if fault.kind() == Kind::Cut => {
@@ -167,21 +168,21 @@ impl Writer {
             self.db = Some(inner.door.enter_again(self.fence).await?);
         }
         if self.unsure.is_some() {
-            self.settle(inner).await?;
+            self.settle().await?;
         }
         Ok(())
     }
 
     /// Whether the commit in question happened. Asked over a session that holds the lease: the one
     /// that was lost has ended by then, so the answer is final.
-    async fn settle(&mut self, inner: &Inner) -> Result<bool, Fault> {
+    async fn settle(&mut self) -> Result<bool, Fault> {
         let Some(db) = self.db.as_mut() else { return Err(Fault::Late) };
         let asked = sqlx::query_scalar("SELECT commit_id FROM lease").fetch_one(db).await;
         let last: String = asked.inspect_err(|_| self.db = None)?;
         let Some(unsure) = self.unsure.take() else { return Ok(false) };
         let happened = last == unsure.id;
         if happened {
-            self.became(inner, Some(unsure.next));
+            self.became(Some(unsure.next));
         }
         Ok(happened)
     }
@@ -198,21 +199,21 @@ impl Writer {
             if self.db.is_none() {
                 continue;
             }
-            if let Ok(happened) = self.settle(inner).await {
+            if let Ok(happened) = self.settle().await {
                 return happened;
             }
         }
         false
     }
 
-    fn became(&mut self, inner: &Inner, next: Option<Next>) {
+    fn became(&mut self, next: Option<Next>) {
         let Some(Next { ends, snapshot }) = next else { return };
         if snapshot.is_some() {
             self.snapshot = snapshot;
         }
         if let Some(ends) = ends {
             self.ends = ends;
-            self.export_heads(inner);
+            self.exporter.follow(&self.ends);
         }
     }
 
@@ -234,14 +235,5 @@ impl Writer {
             self.db = Some(db);
         }
         read
-    }
-
-    /// Writes the heads outside. The commit they belong to is in the database by now, so a failure
-    /// is said and not returned: an older export finds a little less and accuses nobody.
-    pub(super) fn export_heads(&mut self, inner: &Inner) {
-        let path = &inner.heads;
-        if let Err(error) = self.export.write(path, &self.ends) {
-            tracing::warn!(path = %path.display(), %error, "audit heads were not exported");
-        }
     }
 }

@@ -13,6 +13,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 
+use crate::audit::exporter::Exporter;
 use crate::audit::heads;
 use crate::secrets::keys::Keys;
 use crate::store::Fence;
@@ -76,8 +77,8 @@ pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<
     }
     let present = Present::of(&path);
     lease.leave(&present.line())?;
-    let mut writer = Writer::new(db, lease, ends, audit.export);
-    writer.export_heads(&heads);
+    let exporter = Exporter::start(heads.clone(), audit.export, &ends);
+    let writer = Writer::new(db, lease, ends, exporter);
     Ok(Opened { keys, id, heads, present, audit_note: audit.note, writer, readers, fence, warnings: audit.warnings })
 }
 

@@ -1,7 +1,6 @@
 //! The one writer: a commit and what it remembers between commits.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use chrono::DateTime;
 use chrono::Utc;
@@ -10,7 +9,7 @@ use sqlx::Connection;
 use sqlx::SqliteConnection;
 
 use crate::audit::ends::Ends;
-use crate::audit::ends::Export;
+use crate::audit::exporter::Exporter;
 use crate::model::change::Cause;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
@@ -56,7 +55,7 @@ pub(super) const ROWS: usize = 500;
 pub(super) struct Writer {
     db: SqliteConnection,
     ends: Ends,
-    export: Export,
+    exporter: Exporter,
     /// The accepted snapshot as the file holds it.
     snapshot: Option<AcceptedSnapshot>,
     spaces: Spaces,
@@ -66,14 +65,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(db: SqliteConnection, lease: Lease, ends: Ends, export: Export) -> Self {
-        Self { db, ends, export, snapshot: None, spaces: Spaces::default(), lease }
-        Self { db, ends, export, snapshot: None, buckets: Buckets::default(), lease }
+    pub(super) fn new(db: SqliteConnection, lease: Lease, ends: Ends, exporter: Exporter) -> Self {
+        let (buckets, spaces) = (Buckets::default(), Spaces::default());
+        Self { db, ends, exporter, snapshot: None, buckets, spaces, lease }
     }
 
     /// Closes the file, then gives the lease up. A failure to tidy up loses nothing that was committed.
     pub(super) async fn close(self) {
         drop(self.db.close().await);
+        self.exporter.close().await;
         drop(self.lease);
     }
 
@@ -143,7 +143,7 @@ impl Writer {
         self.snapshot = accepted;
         if let Some(ends) = ends {
             self.ends = ends;
-            self.export_heads(&inner.heads);
+            self.exporter.follow(&self.ends);
         }
         Ok(())
     }
@@ -154,14 +154,6 @@ impl Writer {
             self.snapshot = snapshots::read(&mut self.db, keys).await?;
         }
         Ok(self.snapshot.clone())
-    }
-
-    /// Writes the heads outside. The commit they belong to is on the disk by now, so a failure is
-    /// said and not returned: an older export finds a little less and accuses nobody.
-    pub(super) fn export_heads(&mut self, path: &Path) {
-        if let Err(error) = self.export.write(path, &self.ends) {
-            tracing::warn!(path = %path.display(), %error, "audit heads were not exported");
-        }
     }
 }
 

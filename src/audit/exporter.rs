@@ -1,0 +1,60 @@
+//! Audit heads, written outside behind the commits that they belong to.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::task::spawn_blocking;
+
+use crate::audit::ends::Ends;
+use crate::audit::ends::Export;
+
+/// Writes the newest ends out, one write after another, while commits go on: what is committed is on
+/// the disk already, and an older export finds a little less and accuses nobody.
+pub struct Exporter {
+    newest: watch::Sender<Ends>,
+    task: JoinHandle<()>,
+}
+
+impl Exporter {
+    /// Writes `ends` out, and from then on whatever they become.
+    pub fn start(path: PathBuf, mut export: Export, ends: &Ends) -> Self {
+        write(&path, &mut export, ends);
+        let (newest, mut news) = watch::channel(ends.clone());
+        let task = tokio::spawn(async move {
+            while news.changed().await.is_ok() {
+                let (path, ends) = (path.clone(), news.borrow_and_update().clone());
+                let written = spawn_blocking(move || {
+                    write(&path, &mut export, &ends);
+                    export
+                });
+                match written.await {
+                    Ok(returned) => export = returned,
+                    Err(error) => {
+                        tracing::warn!(%error, "audit heads are exported no more until rosterd starts again");
+                        return;
+                    }
+                }
+            }
+        });
+        Self { newest, task }
+    }
+
+    /// Has these ends written.
+    pub fn follow(&self, ends: &Ends) {
+        self.newest.send_replace(ends.clone());
+    }
+
+    /// Waits until the newest ends are written.
+    pub async fn close(self) {
+        drop(self.newest);
+        drop(self.task.await);
+    }
+}
+
+fn write(path: &Path, export: &mut Export, ends: &Ends) {
+    if let Err(error) = export.write(path, ends) {
+        tracing::warn!(path = %path.display(), %error, "audit heads were not exported");
+    }
+}
