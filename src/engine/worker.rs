@@ -34,6 +34,7 @@ mod undo;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -153,6 +154,9 @@ pub(super) struct Worker {
     in_flight: BTreeMap<RecordId, InFlight>,
     /// Calls that nobody knows the end of: looked at before anything new.
     open: BTreeMap<RecordId, Intent>,
+    /// Those that a process before this one left besides, in the order in which they began: looked at one by
+    /// one after the first.
+    behind: BTreeMap<RecordId, VecDeque<(Intent, Instant)>>,
     /// Before this, absence does not prove that an open call left nothing.
     proves_from: BTreeMap<RecordId, Instant>,
     /// Calls that may still give something to accounts that are planned already.
@@ -262,6 +266,7 @@ impl Worker {
             calls: JoinSet::new(),
             in_flight: BTreeMap::new(),
             open: BTreeMap::new(),
+            behind: BTreeMap::new(),
             proves_from: BTreeMap::new(),
             late: LateCalls::default(),
             doubtful: BTreeMap::new(),

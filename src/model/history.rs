@@ -1,6 +1,7 @@
 //! What happened: cycles, intents and what was last seen.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chrono::DateTime;
 use chrono::Utc;
@@ -176,4 +177,18 @@ pub struct Standing {
     pub holds: Vec<Hold>,
     /// The last error of each user whose change failed.
     pub failures: BTreeMap<RecordId, String>,
+    /// Accounts that a creation may have made beside the one that a person linked meanwhile. Where accounts
+    /// bear no mark no later plan tells of them, so this stands until a listing shows none of them as
+    /// nobody's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beside: BTreeMap<RecordId, Beside>,
+}
+
+/// What a creation may have made beside the account of its user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// The accounts.
+    pub accounts: BTreeSet<AccountId>,
+    /// What a person is told.
+    pub why: String,
 }

@@ -224,6 +224,7 @@ impl Worker {
             return;
         };
         self.note_seen(&plan, in_view);
+        self.review_beside(&plan);
         // Before the plan is cut: what a saved plan does not name is owed all the same.
         self.stand(&plan, Speaks::ForAllBut(&newer), &seen);
         let stale = only.map(|only| keep_only(&mut plan, only, &self.owed)).unwrap_or_default();
@@ -346,6 +347,8 @@ impl Worker {
         self.standing.skips.sort_by(|a, b| a.record.cmp(&b.record));
         self.standing.failures.retain(|record, _| !concerns(record));
         self.standing.failures.extend(self.doubtful.clone());
+        let beside = self.standing.beside.iter().map(|(record, beside)| (record.clone(), beside.why.clone()));
+        self.standing.failures.extend(beside);
         self.standing.holds.clone_from(&plan.holds);
         self.held_seen.retain(|account, _| held_accounts(plan).any(|held| held == account));
         let held = held_accounts(plan).filter_map(|account| Some((account.clone(), Arc::clone(seen.get(account)?))));

@@ -21,12 +21,16 @@ use crate::model::account::Account;
 use crate::model::account::Membership;
 use crate::model::change::Action;
 use crate::model::change::Change;
+use crate::model::history::Beside;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
+use crate::model::plan::Coverage;
+use crate::model::plan::Plan;
+use crate::store::Write;
 
 /// How soon an account is looked at again that the target did not show, and did not disown.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
@@ -38,8 +42,6 @@ struct Late {
     gives: bool,
     /// A look that begins from here on shows all that it did.
     from: Instant,
-    /// Whether such a look was asked for.
-    asked: bool,
 }
 
 /// Calls that were put aside, by the linked account that they may give something to.
@@ -51,9 +53,17 @@ impl LateCalls {
         self.0.clear();
     }
 
-    /// When the next look is due that nobody asked for yet.
+    /// When the next look is due. One that is due already was asked for, and what waits for it wakes the
+    /// worker.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.0.values().flatten().filter(|late| !late.asked).map(|late| late.from).min()
+        let now = Instant::now();
+        self.0.values().flatten().map(|late| late.from).filter(|from| *from > now).min()
+    }
+
+    /// The accounts of which a look is due at `now`.
+    fn due(&self, now: Instant) -> Vec<AccountId> {
+        let due = self.0.iter().filter(|(_, calls)| calls.iter().any(|late| late.from <= now));
+        due.map(|(account, _)| account.clone()).collect()
     }
 
     /// A creation among the calls that may concern this account: what it made is looked for, too.
@@ -139,7 +149,7 @@ impl Worker {
             // Whoever recorded the intent may have booked nothing.
             self.put_link(link);
         }
-        self.late.0.entry(account.clone()).or_default().push(Late { intent, gives, from, asked: false });
+        self.late.0.entry(account.clone()).or_default().push(Late { intent, gives, from });
     }
 
     /// A person linked an account to a user of whom nobody knows how a creation ended. Whether the
@@ -159,19 +169,14 @@ impl Worker {
         self.open.contains_key(record) || link.is_some_and(|link| self.late.0.contains_key(&link.account))
     }
 
-    /// Asks for the looks that are due.
+    /// Asks for the looks that are due, each time anew until they were made: a listing may have taken the
+    /// place of one that was asked for, and settles nothing here.
     pub(super) fn look_at_late(&mut self) {
-        let now = Instant::now();
-        let mut due = BTreeSet::new();
-        for (account, calls) in &mut self.late.0 {
-            for late in calls.iter_mut().filter(|late| !late.asked && late.from <= now) {
-                late.asked = true;
-                due.insert(account.clone());
-            }
-        }
-        for account in due {
+        for account in self.late.due(Instant::now()) {
             if let Some(owner) = self.owner_of(&account).map(|link| link.record.clone()) {
-                self.await_look(&owner, Dirty::now(Trigger::Retry, self.shared.now()));
+                if !self.dirty.contains_key(&owner) && !self.looking.contains_key(&owner) {
+                    self.await_look(&owner, Dirty::now(Trigger::Retry, self.shared.now()));
+                }
                 continue;
             }
             // An account that is nobody's any more was found to be gone for good.
@@ -191,24 +196,22 @@ impl Worker {
         let Some(calls) = self.late.0.get_mut(&account) else { return };
         if shown.is_none() && !looked.proven {
             for late in calls.iter_mut().filter(|late| late.from <= begun) {
-                (late.from, late.asked) = (begun + LOOK_AGAIN, false);
+                late.from = begun + LOOK_AGAIN;
             }
             return;
         }
         let over: Vec<_> = calls.extract_if(.., |late| late.from <= begun).collect();
         self.late.0.retain(|_, calls| !calls.is_empty());
         for Late { intent, gives, .. } in over {
-            let beside = if gives { None } else { self.beside(&intent.change, looked) };
+            let beside = if gives { BTreeSet::new() } else { self.beside(&intent.change, looked) };
             let made = intent.change.action == Action::Create && gives;
             let done = made || shown.as_ref().is_some_and(|shown| self.shows(&intent.change, shown));
-            let outcome = match beside {
-                Some(why) => {
-                    // Where accounts bear no mark, no later plan tells it.
-                    self.doubtful.insert(record.clone(), why.clone());
-                    OutcomeResult::Nothing(why)
-                }
-                None if done => OutcomeResult::Done,
-                None => OutcomeResult::Nothing("a later look shows that it did not do all of it".to_owned()),
+            let outcome = if !beside.is_empty() {
+                OutcomeResult::Nothing(self.tell_beside(record, beside))
+            } else if done {
+                OutcomeResult::Done
+            } else {
+                OutcomeResult::Nothing("a later look shows that it did not do all of it".to_owned())
             };
             self.remember_not_done(&intent, outcome);
             if gives {
@@ -218,18 +221,36 @@ impl Worker {
         }
     }
 
-    /// The account that a creation made beside the one that a person linked, in words.
-    fn beside(&self, change: &Change, looked: &Looked) -> Option<String> {
+    /// The accounts that a creation made beside the one that a person linked.
+    fn beside(&self, change: &Change, looked: &Looked) -> BTreeSet<AccountId> {
         let made = if change.action == Action::Create { self.left_by(change, looked) } else { Vec::new() };
-        let named: Vec<_> = made.iter().map(|account| format!("`{}`", account.id)).collect();
-        (!named.is_empty()).then(|| {
-            format!(
-                "a person linked an account to `{}` while nobody knew how its creation ended, and {} may be what the \
-                 creation made: look at both there and remove the wrong one by hand; rosterd deletes neither",
-                change.record,
-                named.join(", ")
-            )
-        })
+        made.into_iter().map(|account| account.id.clone()).collect()
+    }
+
+    /// Tells of them, in this process and the next; the words.
+    fn tell_beside(&mut self, record: &RecordId, accounts: BTreeSet<AccountId>) -> String {
+        let named: Vec<_> = accounts.iter().map(|account| format!("`{account}`")).collect();
+        let why = format!(
+            "a person linked an account to `{record}` while nobody knew how its creation ended, and {} may be what the \
+             creation made: look at both there and remove the wrong one by hand; rosterd deletes neither",
+            named.join(", ")
+        );
+        self.standing.failures.insert(record.clone(), why.clone());
+        self.standing.beside.insert(record.clone(), Beside { accounts, why: why.clone() });
+        if let Some(place) = &self.place {
+            self.writes.push(Write::Standing(place.space.clone(), self.standing.clone()));
+        }
+        why
+    }
+
+    /// What a complete listing does not show as nobody's is settled: a person removed it, or said whose it
+    /// is.
+    pub(super) fn review_beside(&mut self, plan: &Plan) {
+        if plan.coverage != Coverage::Complete || self.standing.beside.is_empty() {
+            return;
+        }
+        let nobodys: BTreeSet<_> = plan.unmanaged.iter().map(|unmanaged| &unmanaged.account).collect();
+        self.standing.beside.retain(|_, beside| beside.accounts.iter().any(|account| nobodys.contains(account)));
     }
 }
 

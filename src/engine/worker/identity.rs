@@ -90,6 +90,9 @@ impl Worker {
             let Some(old) = old else { continue };
             let Some(mut link) = place.take_link(old) else { continue };
             self.owed.rename(old, record);
+            if let Some(beside) = self.standing.beside.remove(old) {
+                self.standing.beside.insert(record.clone(), beside);
+            }
             link.record = record.clone();
             place.put_link(link.clone());
             let event = AuditEvent {

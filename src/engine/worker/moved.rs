@@ -36,6 +36,7 @@ impl Worker {
         self.looking.clear();
         self.looking_lanes.clear();
         self.open.clear();
+        self.behind.clear();
         self.proves_from.clear();
         self.late.clear();
         self.away.leave();

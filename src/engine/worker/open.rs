@@ -50,8 +50,19 @@ enum Made<'a> {
 }
 
 impl Worker {
-    /// What a look says about an open intent of this user. `false`: it says nothing yet.
+    /// What a look says about the open intents of this user, one after another. `false`: it says nothing
+    /// yet of one of them.
     pub(super) fn resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked, begun: Instant) -> bool {
+        let resolved = self.first_resolved(record, dirty, looked, begun);
+        if !resolved || !self.open.contains_key(record) {
+            return resolved;
+        }
+        // This look did not ask for what the next one of them may have left.
+        self.await_look(record, dirty.clone());
+        false
+    }
+
+    fn first_resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked, begun: Instant) -> bool {
         self.settle_late(record, looked, begun);
         let Some(intent) = self.open.get(record).cloned() else { return true };
         let over = self.proves_from.get(record).is_none_or(|proves| *proves <= begun);
@@ -145,13 +156,20 @@ impl Worker {
     pub(super) fn leave_open(&mut self, record: &RecordId, intent: Intent) {
         let proves = Instant::now() + self.call_limit() + self.handle.connector.capabilities().visible_within;
         let from = *self.proves_from.entry(record.clone()).or_insert(proves);
-        let earlier = self.open.insert(record.clone(), intent);
-        let Some(earlier) = earlier else { return };
+        let Some(earlier) = self.open.remove(record) else {
+            self.open.insert(record.clone(), intent);
+            return;
+        };
         // What a creation made stands beside the account that was linked meanwhile, if it is another.
         let (gives, linked) = (earlier.change.account.is_some(), self.link_of(record).map(|link| link.account.clone()));
-        if let Some(account) = earlier.change.account.clone().or(linked) {
-            self.put_aside(earlier, &account, gives, from);
-        }
+        let Some(account) = earlier.change.account.clone().or(linked) else {
+            // Nobody knows yet what the creation made: that is asked first.
+            self.open.insert(record.clone(), earlier);
+            self.behind.entry(record.clone()).or_default().push_back((intent, from.max(proves)));
+            return;
+        };
+        self.put_aside(earlier, &account, gives, from);
+        self.open.insert(record.clone(), intent);
     }
 
     /// Looks prove nothing about an open creation: the next listing must, and nobody waits for it.
@@ -186,6 +204,13 @@ impl Worker {
         self.proves_from.remove(record);
         self.doubtful.remove(record);
         self.unprovable.remove(record);
+        let Some(behind) = self.behind.get_mut(record) else { return };
+        if let Some((next, proves)) = behind.pop_front() {
+            self.open.insert(record.clone(), next);
+            self.proves_from.insert(record.clone(), proves);
+        } else {
+            self.behind.remove(record);
+        }
     }
 
     /// The accounts that a creation may have made: those that carry our mark for its user, or, where
@@ -273,8 +298,8 @@ impl Worker {
             }
             let known = self.dirty.get(&record).cloned();
             let dirty = known.unwrap_or_else(|| Dirty::now(Trigger::Retry, self.shared.now()));
-            let resolved = self.resolved(&record, &Dirty { cycle: None, ..dirty }, &looked, begun);
-            if resolved && self.link_of(&record).is_some() {
+            self.resolved(&record, &Dirty { cycle: None, ..dirty }, &looked, begun);
+            if self.link_of(&record).is_some() {
                 // The plan was made without the link.
                 self.touched.insert(record);
             }

@@ -24,6 +24,7 @@ use rosterd::model::decision::DecisionKind;
 use rosterd::model::decision::Halts;
 use rosterd::model::hand::Hand;
 use rosterd::model::hand::Hands;
+use rosterd::model::history::Beside;
 use rosterd::model::history::Counting;
 use rosterd::model::history::CycleRecord;
 use rosterd::model::history::CycleResult;
@@ -606,7 +607,9 @@ pub(crate) async fn decisions_come_back_oldest_first(store: &impl Store) {
 pub(crate) async fn a_standing_plan_replaces_the_former(store: &impl Store) {
     assert_eq!(store.standing(&space()).await.unwrap(), None);
     let skip = Skip { record: "u-1".into(), account: None, reason: SkipReason::Vanished };
-    let full = Standing { at: Some(at(1)), skips: vec![skip], holds: Vec::new(), failures: BTreeMap::new() };
+    let two = Beside { accounts: BTreeSet::from(["a-1".into()]), why: "look at both".to_owned() };
+    let beside = BTreeMap::from([("u-1".into(), two)]);
+    let full = Standing { at: Some(at(1)), skips: vec![skip], holds: Vec::new(), failures: BTreeMap::new(), beside };
     commit(store, vec![Write::Standing(space(), Standing::default()), Write::Standing(space(), full.clone())]).await;
     assert_eq!(store.standing(&space()).await.unwrap(), Some(full));
     assert_eq!(store.standing(&elsewhere()).await.unwrap(), None);
