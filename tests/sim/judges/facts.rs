@@ -116,6 +116,9 @@ pub(crate) struct Facts {
     pub(crate) fooled: bool,
     /// What the engine last recorded as everybody's documents.
     current_snapshot: Option<Arc<Snapshot>>,
+    /// Whether documents that nobody accepted narrowed that since: a load that says the same is recorded
+    /// where it is accepted, and held where it takes too much from the last accepted one.
+    narrowed: bool,
     /// Digest of the last snapshot that was kept.
     pub(crate) snapshot: String,
     /// The most that any accepted load granted.
@@ -175,6 +178,7 @@ impl Facts {
             noticed: 0,
             fooled: false,
             current_snapshot: None,
+            narrowed: false,
             snapshot: String::new(),
             highest: 0,
             heirs: BTreeMap::new(),
@@ -293,7 +297,7 @@ impl Facts {
             let documents = declared.documents(&policies);
             current.users == documents.users && current.roles == documents.roles
         };
-        if declared.unreadable.is_empty() && self.current_snapshot.as_ref().is_some_and(same) {
+        if declared.unreadable.is_empty() && !self.narrowed && self.current_snapshot.as_ref().is_some_and(same) {
             self.accepted.push(Accepted { declared: Arc::clone(declared), superseded: None, told: true });
             self.supersede(at);
             return;
@@ -332,7 +336,8 @@ impl Facts {
         let same = self.snapshot == digest;
         digest.clone_into(&mut self.snapshot);
         self.current_snapshot = Some(Arc::clone(&snapshot.snapshot));
-        if snapshot.generation <= self.generation && same {
+        self.narrowed = snapshot.generation <= self.generation && same;
+        if self.narrowed {
             // The last accepted documents, narrowed by what was read since.
             if let (Some(beside), true) = (self.beside.last_mut(), told) {
                 beside.acted.get_or_insert(at);
