@@ -217,7 +217,10 @@ impl SqliteStore {
                 inner.present.untouched().map_err(told)?;
                 let done = job(&inner, writer).await;
                 // What went to a deleted file while it was written is not kept either.
-                let present = inner.present.check().inspect(|()| inner.present.settle());
+                let present = inner.present.check();
+                if present.is_ok() && inner.present.settle() {
+                    writer.leave(&inner.present.line());
+                }
                 let done = done.map_err(told)?;
                 present.map_err(told)?;
                 Ok(done)

@@ -10,12 +10,12 @@ use crate::store::transfer::TransferError;
 /// What is said of a file that is no longer where it was opened.
 pub(super) const GONE: &str = "was deleted or replaced while rosterd runs, so nothing can be remembered and nobody is \
      given access: put that very file back (`mv`), or stop rosterd, put back the newest copy (and move the `-wal` and \
-     `-shm` files that lie there away) and start it again; without any copy a fresh store begins with every target at first contact (`rosterd enforce TARGET`)";
+     `-shm` files that lie there to a safe place: they may hold what no copy has) and start it again; without any copy a fresh store begins with every target at first contact (`rosterd enforce TARGET`)";
 
 /// What is said of a file into which another program wrote.
 pub(super) const OTHERS: &str = "was written by another program while rosterd runs, perhaps by a copy put into its place, \
      so nothing of it can be believed and nobody is given access: stop rosterd, put back the newest copy (and move the \
-     `-wal` and `-shm` files that lie there away) and start it again; what changed since that copy waits for `rosterd enforce TARGET`";
+     `-wal` and `-shm` files that lie there to a safe place: they may hold what no copy has) and start it again; what changed since that copy waits for `rosterd enforce TARGET`";
 
 /// An error inside the store, before it is put into words.
 #[derive(Debug, thiserror::Error)]

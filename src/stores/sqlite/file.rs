@@ -61,6 +61,10 @@ pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<
     look(&path)?;
     let mut lease = Lease::take(&path, actor)?;
     present::is_one(&path, lease.former())?;
+    if !present::has_log(&path) {
+        // A copy may have been put there: what was said of the file before is not true of it.
+        lease.leave("")?;
+    }
     make_private(&path)?;
     let mut db = options(&path).connect().await?;
     migrate(&mut db).await?;
@@ -71,6 +75,7 @@ pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<
     if let Some(why) = &audit.doubt {
         doubt::raise(&mut db, why).await?;
     }
+    tell_apart(&mut db).await?;
     let mut readers = Vec::with_capacity(READERS);
     for _ in 0..READERS {
         readers.push(options(&path).read_only(true).connect().await?);
@@ -185,6 +190,16 @@ async fn migrate(db: &mut SqliteConnection) -> Result<(), Fault> {
         sqlx::raw_sql(*script).execute(&mut *tx).await?;
         tx.commit().await?;
     }
+    Ok(())
+}
+
+/// Makes the file itself tell this opening from those before, so that a copy from before is known beside a
+/// log from now: to write the version of the schema once more counts its change counter up, and moving
+/// the log brings that into the file. Where another program reads meanwhile, it comes there later.
+async fn tell_apart(db: &mut SqliteConnection) -> Result<(), Fault> {
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *db).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"))).execute(&mut *db).await?;
+    sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut *db).await?;
     Ok(())
 }
 

@@ -77,6 +77,14 @@ impl Writer {
         drop(self.lease);
     }
 
+    /// Leaves a line about the files for the next process. The line that stood there goes on to be true of
+    /// them, so a failure is said and not returned.
+    pub(super) fn leave(&mut self, line: &str) {
+        if let Err(error) = self.lease.leave(line) {
+            tracing::warn!(%error, "what is known of the store's files was not written down");
+        }
+    }
+
     /// The connection itself, for moving everything at once.
     pub(super) fn session(&mut self) -> &mut SqliteConnection {
         &mut self.db

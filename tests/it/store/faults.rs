@@ -20,6 +20,7 @@ use crate::store::sqlite::five_events;
 use crate::store::sqlite::fresh;
 use crate::store::sqlite::open;
 use crate::store::sqlite::refusal;
+use crate::store::sqlite::tamper;
 use crate::store::suite::event;
 use crate::store::suite::link;
 use crate::store::suite::space;
@@ -137,6 +138,41 @@ async fn moving_the_log_into_the_file_is_no_other_programs_doing() {
         assert_eq!(store.tokens().await.unwrap().len(), 0);
         round += 1;
         assert!(round < 500, "the log is never moved");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_another_program_moves_into_the_file_is_gone_on_with_and_a_copy_is_told_still() {
+    let (store, folder) = fresh().await;
+    commit(&store, vec![Write::Link(space(), link("u-0", "a-0"))]).await;
+    store.close().await;
+    let (file, copy) = (folder.path().join("rosterd.db"), folder.path().join("copy"));
+    fs::copy(&file, &copy).unwrap();
+    let store = open(folder.path()).await.unwrap();
+    let moving =
+        ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(RESTART)", "PRAGMA wal_checkpoint(TRUNCATE)"];
+    for (number, sql) in moving.into_iter().cycle().take(12).enumerate() {
+        let written = || fs::metadata(&file).unwrap().modified().unwrap();
+        commit(&store, vec![Write::Link(space(), link(&format!("u-{number}"), &format!("a-{number}")))]).await;
+        let before = written();
+        tamper(folder.path(), sql).await;
+        assert!(written() > before, "the file was written");
+        assert_eq!(store.links(&space()).await.unwrap().len(), number + 1, "{sql}");
+    }
+    fs::copy(&copy, &file).unwrap();
+    assert!(away(&store).await.contains("was written by another program"));
+}
+
+#[tokio::test]
+async fn each_opening_leaves_a_file_that_came_further_than_any_copy_of_it_from_before() {
+    let (store, folder) = fresh().await;
+    store.close().await;
+    let counter = || fs::read(folder.path().join("rosterd.db")).unwrap()[24..28].to_vec();
+    for _ in 0..3 {
+        let before = counter();
+        let store = open(folder.path()).await.unwrap();
+        assert!(counter() > before, "before anything is committed");
+        store.close().await;
     }
 }
 
