@@ -335,9 +335,12 @@ impl Facts {
         let digest = snapshot.digest.as_str();
         let same = self.snapshot == digest;
         digest.clone_into(&mut self.snapshot);
+        // A commit that was kept and not told is made again.
+        let again = self.current_snapshot.as_deref() == Some(&*snapshot.snapshot);
         self.current_snapshot = Some(Arc::clone(&snapshot.snapshot));
-        self.narrowed = snapshot.generation <= self.generation && same;
-        if self.narrowed {
+        let stands = snapshot.generation <= self.generation && same;
+        self.narrowed = stands && (self.narrowed || !again);
+        if stands {
             // The last accepted documents, narrowed by what was read since.
             if let (Some(beside), true) = (self.beside.last_mut(), told) {
                 beside.acted.get_or_insert(at);
