@@ -238,7 +238,7 @@ impl Comparison {
 fn renames(previous: &Snapshot, next: &Snapshot) -> BTreeMap<RecordId, RecordId> {
     let all = next.users.renamed().flat_map(|user| user.formerly.iter().map(|old| (old, &user.id)));
     let acting = all.filter(|(old, new)| {
-        previous.users.contains_key(*old) && !next.users.contains_key(*old) && !previous.users.contains_key(*new)
+        previous.users.contains_key(old) && !next.users.contains_key(old) && !previous.users.contains_key(new)
     });
     acting.map(|(old, new)| (old.clone(), new.clone())).collect()
 }

@@ -33,6 +33,7 @@ use crate::model::user::User;
 use crate::model::user::Validity;
 
 /// As `judge` in the engine: measured against what the last snapshot grants.
+#[expect(clippy::too_many_arguments, reason = "those of `judge`")]
 fn judged(
     documents: &Documents,
     projectors: &[Arc<Projector>],

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::task::spawn_blocking;
 
 use crate::audit::ends::Ends;
@@ -14,30 +14,16 @@ use crate::audit::ends::Export;
 /// the disk already, and an older export finds a little less and accuses nobody.
 pub struct Exporter {
     newest: watch::Sender<Ends>,
-    task: JoinHandle<()>,
+    task: JoinSet<()>,
 }
 
 impl Exporter {
     /// Writes `ends` out, and from then on whatever they become.
     pub fn start(path: PathBuf, mut export: Export, ends: &Ends) -> Self {
         write(&path, &mut export, ends);
-        let (newest, mut news) = watch::channel(ends.clone());
-        let task = tokio::spawn(async move {
-            while news.changed().await.is_ok() {
-                let (path, ends) = (path.clone(), news.borrow_and_update().clone());
-                let written = spawn_blocking(move || {
-                    write(&path, &mut export, &ends);
-                    export
-                });
-                match written.await {
-                    Ok(returned) => export = returned,
-                    Err(error) => {
-                        tracing::warn!(%error, "audit heads are exported no more until rosterd starts again");
-                        return;
-                    }
-                }
-            }
-        });
+        let (newest, news) = watch::channel(ends.clone());
+        let mut task = JoinSet::new();
+        task.spawn(follow(path, export, news));
         Self { newest, task }
     }
 
@@ -47,9 +33,25 @@ impl Exporter {
     }
 
     /// Waits until the newest ends are written.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
         drop(self.newest);
-        drop(self.task.await);
+        drop(self.task.join_next().await);
+    }
+}
+
+async fn follow(path: PathBuf, mut export: Export, mut news: watch::Receiver<Ends>) {
+    while news.changed().await.is_ok() {
+        let (path, ends) = (path.clone(), news.borrow_and_update().clone());
+        let writing = move || {
+            write(&path, &mut export, &ends);
+            export
+        };
+        export = match spawn_blocking(writing).await {
+            Ok(export) => export,
+            Err(error) => {
+                return tracing::warn!(%error, "audit heads are exported no more until rosterd starts again");
+            }
+        };
     }
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn dated(
     let later = |at: DateTime<Utc>| at.checked_add_signed(ahead).unwrap_or(DateTime::<Utc>::MAX_UTC);
     let (now, latest) = (later(shared.now()), later(shared.window_now()) - KNOWN_FOR);
     let long_known = |record: &&RecordId, ended: Ended| {
-        let Some(user) = snapshot.users.get(*record) else { return false };
+        let Some(user) = snapshot.users.get(record) else { return false };
         let ends =
             of_user(user).into_iter().filter(|end| end.until <= now && end.role.is_none() == (ended == Ended::User));
         let mut since = ends.map(|end| known.get(&end).copied()).peekable();

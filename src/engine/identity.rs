@@ -105,7 +105,7 @@ impl Identities {
             &everybody
         };
         // Who is gone comes first: a newcomer is compared with them.
-        for record in records.iter().filter(|record| !snapshot.users.contains_key(*record)) {
+        for record in records.iter().filter(|record| !snapshot.users.contains_key(record)) {
             self.review_gone(snapshot, links, record, &mut reviewed);
         }
         for record in records {

@@ -277,7 +277,7 @@ async fn revoke(shared: &Shared, decision: Decision) -> Result<Vec<Decision>, En
     }
     within_the_hour(shared, &decision, &ids).await?;
     // A user who was renamed is revoked under the record id that stands today, too.
-    let declared = |id: &&RecordId| shared.snapshot().is_some_and(|snapshot| snapshot.users.contains_key(*id));
+    let declared = |id: &&RecordId| shared.snapshot().is_some_and(|snapshot| snapshot.users.contains_key(id));
     let also = ids.iter().filter(|id| **id != record).filter(declared).cloned().collect::<Vec<_>>();
     let of = |id: RecordId| Decision { record: Some(id), ..decision.clone() };
     Ok([record].into_iter().chain(also).map(of).collect())

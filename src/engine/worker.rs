@@ -227,7 +227,7 @@ pub fn spawn(
         let mut commands = commands;
         // A worker that fails in itself begins anew: what it had under way is an open intent, and is
         // looked at before anything else.
-        while let Err(_panic) = caught(Worker::new(&shared, handle.clone(), running).run(&mut commands)).await {
+        while let Err(_panic) = caught(Box::pin(Worker::new(&shared, handle.clone(), running).run(&mut commands))).await {
             tracing::error!(target = %handle.target.name, "the worker failed in itself and begins anew; please report this");
             tokio::time::sleep(STORE_PAUSE).await;
         }

@@ -144,11 +144,11 @@ pub fn counted(change: &Change, dated: bool) -> BTreeSet<(Counter, Thing)> {
 /// The limits that a change counts for, whether or not it follows from an end date that was known for a day.
 pub fn counters(change: &Change) -> BTreeSet<Counter> {
     let counted = counted(change, false).into_iter().map(|(counter, _)| counter);
-    let dated = |counter: Counter| match counter {
-        Counter::NarrowExplicit => vec![Counter::NarrowExplicit, Counter::NarrowDated],
-        other => vec![other],
-    };
-    counted.flat_map(dated).collect()
+    let mut counters: BTreeSet<Counter> = counted.collect();
+    if counters.contains(&Counter::NarrowExplicit) {
+        counters.insert(Counter::NarrowDated);
+    }
+    counters
 }
 
 /// Attributes that lose a value.

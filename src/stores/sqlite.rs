@@ -218,9 +218,8 @@ impl SqliteStore {
                 let done = job(&inner, writer).await;
                 // What went to a deleted file while it was written is not kept either.
                 let present = inner.present.check();
-                if present.is_ok() && inner.present.settle() {
-                    writer.leave(&inner.present.line());
-                }
+                let moved = present.is_ok() && inner.present.settle();
+                moved.then(|| writer.leave(&inner.present.line()));
                 let done = done.map_err(told)?;
                 present.map_err(told)?;
                 Ok(done)

@@ -15,6 +15,7 @@ use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
 use rosterd::engine::status::SyncReport;
 use rosterd::metrics::Metrics;
+use rosterd::model::ids::RecordId;
 use rosterd::model::node::Node;
 use rosterd::model::target::Target;
 use rosterd::model::user::User;
@@ -167,7 +168,7 @@ async fn a_deletion_by_another_hand_is_told_without_a_schedule_though_the_listin
     rig.target("app").inside().partial = None;
     rig.pass(Duration::from_mins(2)).await;
     let conflicts = rig.status("app").conflicts;
-    assert_eq!(conflicts.keys().map(|record| record.as_str()).collect::<Vec<_>>(), ["u-01"], "the look is owed");
+    assert_eq!(conflicts.keys().map(RecordId::as_str).collect::<Vec<_>>(), ["u-01"], "the look is owed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -169,14 +169,18 @@ impl Worker {
         self.open.contains_key(record) || link.is_some_and(|link| self.late.0.contains_key(&link.account))
     }
 
+    fn look_unless_noted(&mut self, record: &RecordId) {
+        if !self.dirty.contains_key(record) && !self.looking.contains_key(record) {
+            self.await_look(record, Dirty::now(Trigger::Retry, self.shared.now()));
+        }
+    }
+
     /// Asks for the looks that are due, each time anew until they were made: a listing may have taken the
     /// place of one that was asked for, and settles nothing here.
     pub(super) fn look_at_late(&mut self) {
         for account in self.late.due(Instant::now()) {
             if let Some(owner) = self.owner_of(&account).map(|link| link.record.clone()) {
-                if !self.dirty.contains_key(&owner) && !self.looking.contains_key(&owner) {
-                    self.await_look(&owner, Dirty::now(Trigger::Retry, self.shared.now()));
-                }
+                self.look_unless_noted(&owner);
                 continue;
             }
             // An account that is nobody's any more was found to be gone for good.

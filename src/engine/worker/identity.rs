@@ -83,9 +83,7 @@ impl Worker {
         for user in snapshot.users.renamed() {
             let record = &user.id;
             let old = user.formerly.iter().find(|old| {
-                place.links.contains_key(*old)
-                    && !snapshot.users.contains_key(*old)
-                    && !place.links.contains_key(record)
+                place.links.contains_key(*old) && !snapshot.users.contains_key(old) && !place.links.contains_key(record)
             });
             let Some(old) = old else { continue };
             let Some(mut link) = place.take_link(old) else { continue };

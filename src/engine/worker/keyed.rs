@@ -317,9 +317,12 @@ impl Worker {
     }
 
     fn look(&mut self, lane: Lane, records: Vec<RecordId>) {
-        let Some(place) = self.place.as_ref() else { return };
-        let links = Arc::clone(&place.links);
-        let (target, shape) = (Arc::clone(&self.handle.target), Arc::clone(&place.shape));
+        let Some((links, shape)) =
+            self.place.as_ref().map(|place| (Arc::clone(&place.links), Arc::clone(&place.shape)))
+        else {
+            return;
+        };
+        let target = Arc::clone(&self.handle.target);
         // Nothing of what this worker keeps is held while it looks: to change it would mean to copy it.
         let sight = Sight { connector: Arc::clone(&self.handle.connector), target, shape };
         let mut subjects = Vec::new();

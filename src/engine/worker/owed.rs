@@ -147,7 +147,7 @@ impl Worker {
         let (Some(snapshot), Some(recalled)) = (&self.snapshot, self.recalled.as_mut()) else { return };
         for user in snapshot.users.renamed() {
             let record = &user.id;
-            let gone = |old: &&RecordId| !snapshot.users.contains_key(*old);
+            let gone = |old: &&RecordId| !snapshot.users.contains_key(old);
             let links = &mut recalled.links;
             if links.contains_key(record) {
                 continue;

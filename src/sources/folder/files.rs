@@ -111,8 +111,8 @@ impl<T: Send + Sync> Inner<T> {
         };
         let found = if looked_at.is_some() { last.take() } else { None };
         let found = last.insert(found.unwrap_or_else(|| self.walk_all()));
-        let made = found.as_ref().map(|walk| make(reader.read(walk, &touched.paths, looked_at), walk));
-        (signal, made.map_err(Clone::clone))
+        let result = found.as_ref().map(|walk| make(reader.read(walk, &touched.paths, looked_at), walk));
+        (signal, result.map_err(Clone::clone))
     }
 
     fn walk_all(&self) -> Result<Walk, SourceError> {

@@ -40,11 +40,14 @@ struct Kept<T> {
     parsed: Arc<T>,
 }
 
+/// What one file gave in the load before, and gives now.
+pub(crate) type Change<T> = (Option<Arc<T>>, Option<Arc<T>>);
+
 /// What one load gave.
 pub(crate) struct Loaded<'r, T> {
     kept: &'r BTreeMap<String, Kept<T>>,
-    /// What files gave in the load before and give now, of those that differ.
-    pub(crate) changed: Vec<(Option<Arc<T>>, Option<Arc<T>>)>,
+    /// Of those files that differ.
+    pub(crate) changed: Vec<Change<T>>,
     /// One for each file or folder that could not be read.
     pub(crate) problems: Vec<Problem>,
 }
@@ -76,17 +79,14 @@ impl<T: Send + Sync> Reader<T> {
         looked_at: Option<BTreeSet<String>>,
     ) -> Loaded<'_, T> {
         let mut changed = Vec::new();
-        let due: Vec<_> = match looked_at {
-            Some(names) => {
-                let gone = names.iter().filter(|name| !walk.files.contains_key(*name));
-                changed.extend(gone.filter_map(|name| Some((Some(self.kept.remove(name)?.parsed), None))));
-                names.union(&self.failed).filter_map(|name| walk.files.get_key_value(name)).collect()
-            }
-            None => {
-                let gone = self.kept.extract_if(.., |name, _| !walk.files.contains_key(name));
-                changed.extend(gone.map(|(_, kept)| (Some(kept.parsed), None)));
-                walk.files.iter().filter(|(name, found)| self.is_due(name, found, touched)).collect()
-            }
+        let due: Vec<_> = if let Some(names) = looked_at {
+            let gone = names.iter().filter(|name| !walk.files.contains_key(*name));
+            changed.extend(gone.filter_map(|name| Some((Some(self.kept.remove(name)?.parsed), None))));
+            names.union(&self.failed).filter_map(|name| walk.files.get_key_value(name)).collect()
+        } else {
+            let gone = self.kept.extract_if(.., |name, _| !walk.files.contains_key(name));
+            changed.extend(gone.map(|(_, kept)| (Some(kept.parsed), None)));
+            walk.files.iter().filter(|(name, found)| self.is_due(name, found, touched)).collect()
         };
         self.failed.clear();
         let mut problems = walk.problems.clone();

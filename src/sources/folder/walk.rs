@@ -67,12 +67,11 @@ impl Walk {
         }
         let mut names = BTreeSet::new();
         for path in touched {
-            if !is_manifest(path) || self.folders.contains_key(path) {
-                // A folder that came or went, or nothing of ours.
-                let is_folder = self.folders.contains_key(path) || path.is_dir();
-                if is_folder {
-                    return None;
-                }
+            let is_folder = self.folders.contains_key(path) || (!is_manifest(path) && path.is_dir());
+            if is_folder {
+                return None;
+            }
+            if !is_manifest(path) {
                 continue;
             }
             let own = path.file_name()?.to_str()?;

@@ -226,8 +226,9 @@ mod tests {
         let path = folder.path().join("rosterd.db");
         put(&path, mark);
         fs::write(beside(&path, "-wal"), "frames").unwrap();
-        let hour = std::time::Duration::from_secs(before.unsigned_abs());
-        let log = if before > 0 { SystemTime::now() + hour } else { SystemTime::now() - hour };
+        let apart = std::time::Duration::from_secs(before.unsigned_abs());
+        let file = fs::metadata(&path).unwrap().modified().unwrap();
+        let log = if before > 0 { file + apart } else { file - apart };
         File::options().write(true).open(beside(&path, "-wal")).unwrap().set_modified(log).unwrap();
         (folder, path)
     }
