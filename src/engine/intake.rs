@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use chrono::Duration;
 use tokio::sync::mpsc;
@@ -206,7 +207,8 @@ async fn restaff(
     accepted: bool,
     running: Running,
 ) -> Result<(), EngineError> {
-    if accepted && settled_already(shared, &projectors) {
+    if shared.settled.swap(false, Ordering::Relaxed) && accepted && settled_already(shared, &projectors) {
+        shared.settled.store(true, Ordering::Relaxed);
         return Ok(());
     }
     if accepted && retargeted(shared, &projectors) {
@@ -214,6 +216,7 @@ async fn restaff(
     }
     let settled = policy::settle(shared, projectors, accepted).await?;
     staff(shared, settled, accepted, running).await;
+    shared.settled.store(accepted, Ordering::Relaxed);
     Ok(())
 }
 

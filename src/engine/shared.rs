@@ -163,6 +163,8 @@ pub struct Shared {
     pub(crate) running: OnceLock<Running>,
     /// The time by which windows slide.
     pub(crate) windows: Mutex<WindowClock>,
+    /// Whether the targets act as the last load that was accepted wants them to, and the store knows.
+    pub(crate) settled: AtomicBool,
     /// How much the last snapshot grants.
     pub(crate) measure: Mutex<Measure>,
     /// Loads are judged one after another.
@@ -204,6 +206,7 @@ impl Shared {
             turn: tokio::sync::Mutex::new(()),
             running: OnceLock::new(),
             windows,
+            settled: AtomicBool::new(false),
             measure: Mutex::default(),
             intake: tokio::sync::Mutex::new(()),
             store_away: Mutex::new(BTreeMap::new()),

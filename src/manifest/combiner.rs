@@ -48,6 +48,11 @@ impl Combiner {
         Self { operator, rules, last: None }
     }
 
+    /// The next load has nothing in common with the last one for sure.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// The documents of `all` files, of which `changed` differ from the last load.
     pub fn combine<F: Iterator<Item = Arc<FileDocuments>>>(
         &mut self,
@@ -144,6 +149,13 @@ apiVersion: rosterd.dev/v1
 kind: Role
 metadata: { name: staff }
 spec: { grants: [] }
+---
+apiVersion: rosterd.dev/v1
+kind: Target
+metadata: { name: t }
+spec:
+  connector: { directory: {} }
+  account: { match: [userName], userName: '{{ user.id }}' }
 ";
 
     /// What may stand in one file: users of few ids, sound and not, some at odds with others.
@@ -179,6 +191,8 @@ spec: { grants: [] }
             };
             let mut combiner = Combiner::new(OperatorDocuments::default(), rules.clone());
             let mut files = BTreeMap::from([("base.yaml".to_owned(), Arc::new(parse_file("base.yaml", BASE.as_bytes())))]);
+            let base = combine(files.values().cloned(), &OperatorDocuments::default(), &rules);
+            prop_assert_eq!(base.problems, vec![], "what everything stands on is sound");
             let mut changed: Vec<Change> = vec![(None, files.get("base.yaml").cloned())];
             for load in loads {
                 for (number, text) in load.into_iter().collect::<BTreeMap<_, _>>() {

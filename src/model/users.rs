@@ -156,3 +156,89 @@ impl<'de> Deserialize<'de> for Users {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::origin::Origin;
+    use crate::model::user::Login;
+    use crate::model::user::Validity;
+
+    fn user(number: usize, version: u32) -> Arc<User> {
+        let id = RecordId::from(format!("u-{number:05}"));
+        let formerly = if version % 3 == 1 { vec![format!("o-{number:05}").as_str().into()] } else { Vec::new() };
+        let until = (version % 5 == 2).then_some(chrono::DateTime::UNIX_EPOCH);
+        Arc::new(User {
+            id,
+            formerly,
+            labels: BTreeMap::new(),
+            given_name: Some(version.to_string()),
+            family_name: None,
+            email: None,
+            time_zone: None,
+            locale: None,
+            user_type: None,
+            active: true,
+            valid: Validity { from: None, until },
+            login: Login::Sso,
+            roles: Vec::new(),
+            teams: std::collections::BTreeSet::new(),
+            manager: None,
+            attributes: BTreeMap::new(),
+            origin: Origin { file: "a.yaml".into(), line: 1, what: "User".into() },
+            lines: BTreeMap::new(),
+        })
+    }
+
+    /// Runs of neighbours and lone users, put in (`Some`) or taken out.
+    fn any_steps() -> impl Strategy<Value = Vec<(usize, usize, Option<u32>)>> {
+        prop::collection::vec((0..6_000_usize, prop_oneof![Just(1), 1..400_usize], prop::option::of(0..7_u32)), 0..12)
+    }
+
+    fn apply(users: &mut Users, plain: &mut BTreeMap<RecordId, Arc<User>>, steps: Vec<(usize, usize, Option<u32>)>) {
+        for (first, many, version) in steps {
+            for number in first..first + many {
+                let id = user(number, 0).id.clone();
+                let (one, other) = match version {
+                    Some(version) => (users.insert(user(number, version)), plain.insert(id, user(number, version))),
+                    None => (users.remove(&id), plain.remove(&id)),
+                };
+                assert_eq!(one, other);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// However two of them came about from common parts, every difference is told, and nothing else.
+        #[test]
+        fn what_differs_between_copies_is_told_to_the_last_user(
+            before in any_steps(), one in any_steps(), other in any_steps(),
+        ) {
+            let mut users: Users = (0..5_000).map(|number| user(number, 0)).collect();
+            let mut plain: BTreeMap<_, _> = users.iter().map(|(id, user)| (id.clone(), Arc::clone(user))).collect();
+            apply(&mut users, &mut plain, before);
+            let (mut left, mut right) = (users.clone(), users);
+            let (mut plain_left, mut plain_right) = (plain.clone(), plain);
+            apply(&mut left, &mut plain_left, one);
+            apply(&mut right, &mut plain_right, other);
+            let ids: std::collections::BTreeSet<_> = plain_left.keys().chain(plain_right.keys()).collect();
+            let expected: Vec<_> = ids
+                .into_iter()
+                .filter(|id| plain_left.get(id) != plain_right.get(id))
+                .map(|id| (id, plain_left.get(id), plain_right.get(id)))
+                .collect();
+            let found: Vec<_> = left.edits(&right).map(|edit| (edit.record, edit.old, edit.new)).collect();
+            prop_assert_eq!(found.len(), expected.len());
+            prop_assert!(found == expected);
+            prop_assert_eq!(left == right, expected.is_empty());
+            prop_assert_eq!(right.len(), plain_right.len());
+            let renamed = plain_right.values().filter(|user| !user.formerly.is_empty());
+            prop_assert!(right.renamed().eq(renamed));
+            prop_assert!(right.dated().eq(plain_right.values().filter(|user| user.is_dated())));
+        }
+    }
+}

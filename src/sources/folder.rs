@@ -87,6 +87,9 @@ impl Source for FolderSource {
 
 fn documents(loaded: Loaded<'_, FileDocuments>, walk: &Walk, combiner: &Mutex<Combiner>) -> Documents {
     let mut combiner = combiner.lock().unwrap_or_else(PoisonError::into_inner);
+    if loaded.anew {
+        combiner.forget();
+    }
     let mut documents = combiner.combine(&loaded.changed, || loaded.parsed());
     documents.problems.extend(loaded.problems);
     add_snippets(&mut documents.problems, |name| fs::read(&walk.files.get(name)?.path).ok());

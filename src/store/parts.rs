@@ -139,3 +139,85 @@ fn bucket(id: &RecordId) -> i64 {
 pub fn count(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::origin::Origin;
+    use crate::model::user::Login;
+    use crate::model::user::Validity;
+
+    fn user(number: u32, version: u32) -> Arc<User> {
+        Arc::new(User {
+            id: RecordId::from(format!("u-{number}")),
+            formerly: Vec::new(),
+            labels: BTreeMap::new(),
+            given_name: Some(version.to_string()),
+            family_name: None,
+            email: None,
+            time_zone: None,
+            locale: None,
+            user_type: None,
+            active: true,
+            valid: Validity::default(),
+            login: Login::Sso,
+            roles: Vec::new(),
+            teams: BTreeSet::new(),
+            manager: None,
+            attributes: BTreeMap::new(),
+            origin: Origin { file: "a.yaml".into(), line: 1, what: "User".into() },
+            lines: BTreeMap::new(),
+        })
+    }
+
+    fn accepted(users: Users) -> AcceptedSnapshot {
+        AcceptedSnapshot {
+            snapshot: Arc::new(Snapshot { users, ..Snapshot::default() }),
+            digest: "d".into(),
+            generation: 1,
+            level: 0,
+            at: DateTime::<Utc>::UNIX_EPOCH,
+            narrowed_from: BTreeMap::new(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// What is written of one snapshot after another, some of them in vain, is the last one.
+        #[test]
+        fn the_parts_that_are_written_make_the_snapshot_whole(
+            steps in prop::collection::vec((prop::collection::vec((0..3_000_u32, prop::option::of(0..9_u32)), 0..40), any::<bool>()), 1..8),
+        ) {
+            let keys = Keys::generate().unwrap();
+            let mut buckets = Buckets::default();
+            let mut held: BTreeMap<i64, Vec<u8>> = BTreeMap::new();
+            let mut last: Option<AcceptedSnapshot> = None;
+            let mut users: Users = (0..2_000).map(|number| user(number, 0)).collect();
+            for (edits, taken) in steps {
+                for (number, version) in edits {
+                    match version {
+                        Some(version) => drop(users.insert(user(number, version))),
+                        None => drop(users.remove(&user(number, 0).id)),
+                    }
+                }
+                let next = accepted(users.clone());
+                let stale = last.as_ref().map(|last| changed(last, &next));
+                let parts: Vec<_> = sealed(&keys, last.as_ref(), &next, (&mut buckets, stale.as_ref())).map(Result::unwrap).collect();
+                if !taken {
+                    // The commit failed: what is held stays as it is, and so does what is known of it.
+                    continue;
+                }
+                held.retain(|bucket, _| stale.as_ref().is_some_and(|stale| !stale.contains(bucket)));
+                held.extend(parts);
+                let row = (1, "d".to_owned(), 0, 0, count(users.len()), 0);
+                let whole = assemble(&keys, row, held.clone().into_iter().collect()).unwrap();
+                prop_assert!(whole.snapshot == next.snapshot);
+                last = Some(next);
+            }
+        }
+    }
+}

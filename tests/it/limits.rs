@@ -22,6 +22,7 @@ use rosterd::model::target::Window;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 
+use crate::support::make::broken;
 use crate::support::make::documents;
 use crate::support::make::held;
 use crate::support::make::inactive;
@@ -311,6 +312,21 @@ async fn a_looser_policy_waits_for_a_person_and_a_stricter_one_acts_at_once() {
     assert_eq!(holds(&rig), [(HoldKind::Widen, 10)].into());
     rig.declare(documents(users(20), [with(50, &[])])).await;
     assert_eq!(holds(&rig), [(HoldKind::Widen, 10), (HoldKind::Loosen, 0)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_looser_policy_released_while_loads_are_refused_is_recorded_with_the_first_sound_one() {
+    let with = |widen| documents(users(3), [app(Limits { widen: count(widen, HOUR), ..Limits::none() })]);
+    let rig = Rig::started(with(5)).await;
+    rig.declare(with(50)).await;
+    rig.declare(broken(with(50))).await;
+    release(&rig, HoldKind::Loosen).await;
+    let rig = rig.restarted(broken(with(50))).await;
+    rig.declare(with(50)).await;
+    assert_eq!(holds(&rig), BTreeMap::new());
+    rig.declare(with(5)).await;
+    rig.declare(with(50)).await;
+    assert_eq!(holds(&rig), [(HoldKind::Loosen, 0)].into(), "the old word is good for no second loosening");
 }
 
 #[tokio::test(start_paused = true)]

@@ -206,7 +206,7 @@ impl Worker {
     }
 
     fn may_look(&self) -> bool {
-        let inside = self.door.is_open() && self.place.is_some();
+        let inside = self.door.is_open() && self.place.is_some() && self.snapshot.is_some();
         inside && !self.suspended() && !self.store_is_away() && self.looks.len() < 2
     }
 

@@ -104,15 +104,20 @@ impl<T: Send + Sync> Inner<T> {
         // Held throughout, so that a load never answers with files older than its signal.
         let mut reader = locked(&self.reader);
         let (signal, touched) = self.watch.begin();
-        let mut last = locked(&self.last);
+        // Put back at the end: of a load that breaks off nothing is built upon.
+        let mut last = locked(&self.last).take();
         let looked_at = match last.as_mut() {
-            Some(Ok(walk)) if !whole && !touched.unknown => walk.look_again(&touched.paths),
+            Some(Ok(walk)) if !whole && !touched.unknown => walk.look_again(&self.folder, &touched.paths),
             Some(_) | None => None,
         };
-        let found = if looked_at.is_some() { last.take() } else { None };
-        let found = last.insert(found.unwrap_or_else(|| self.walk_all()));
+        let found = last.filter(|_| looked_at.is_some()).unwrap_or_else(|| self.walk_all());
+        if found.is_err() {
+            self.watch.put_back(touched.paths.clone());
+        }
         let result = found.as_ref().map(|walk| make(reader.read(walk, &touched.paths, looked_at), walk));
-        (signal, result.map_err(Clone::clone))
+        let result = result.map_err(Clone::clone);
+        *locked(&self.last) = Some(found);
+        (signal, result)
     }
 
     fn walk_all(&self) -> Result<Walk, SourceError> {

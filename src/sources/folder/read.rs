@@ -32,6 +32,8 @@ pub(crate) struct Reader<T> {
     kept: BTreeMap<String, Kept<T>>,
     /// Files that could not be read the last time.
     failed: BTreeSet<String>,
+    /// A reading broke off: what it did is in no load.
+    unfinished: bool,
     files_read: u64,
 }
 
@@ -48,6 +50,8 @@ pub(crate) struct Loaded<'r, T> {
     kept: &'r BTreeMap<String, Kept<T>>,
     /// Of those files that differ.
     pub(crate) changed: Vec<Change<T>>,
+    /// Whether others may differ too: the load before broke off.
+    pub(crate) anew: bool,
     /// One for each file or folder that could not be read.
     pub(crate) problems: Vec<Problem>,
 }
@@ -61,7 +65,7 @@ impl<T> Loaded<'_, T> {
 
 impl<T: Send + Sync> Reader<T> {
     pub(crate) fn new(parse: fn(&str, &[u8]) -> T) -> Self {
-        Self { parse, kept: BTreeMap::new(), failed: BTreeSet::new(), files_read: 0 }
+        Self { parse, kept: BTreeMap::new(), failed: BTreeSet::new(), unfinished: false, files_read: 0 }
     }
 
     /// Files read since the start.
@@ -78,6 +82,7 @@ impl<T: Send + Sync> Reader<T> {
         touched: &BTreeSet<PathBuf>,
         looked_at: Option<BTreeSet<String>>,
     ) -> Loaded<'_, T> {
+        let anew = std::mem::replace(&mut self.unfinished, true);
         let mut changed = Vec::new();
         let due: Vec<_> = if let Some(names) = looked_at {
             let gone = names.iter().filter(|name| !walk.files.contains_key(*name));
@@ -106,7 +111,8 @@ impl<T: Send + Sync> Reader<T> {
             };
             changed.push((former.map(|former| former.parsed), present));
         }
-        Loaded { kept: &self.kept, changed, problems }
+        self.unfinished = false;
+        Loaded { kept: &self.kept, changed, anew, problems }
     }
 
     fn is_due(&self, name: &str, found: &Found, touched: &BTreeSet<PathBuf>) -> bool {

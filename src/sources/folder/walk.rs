@@ -27,8 +27,9 @@ pub(crate) struct Walk {
     pub(crate) files: BTreeMap<String, Found>,
     /// What could not be looked at.
     pub(crate) problems: Vec<Problem>,
-    /// The names of the folders that were listed, by where they are.
-    folders: BTreeMap<PathBuf, String>,
+    root: PathBuf,
+    /// The folders that were listed, by where they are: their names, and which folders they were.
+    folders: BTreeMap<PathBuf, (String, Identity)>,
     exclude: BTreeSet<PathBuf>,
     /// Whether each file was met once, without any link.
     plain: bool,
@@ -61,21 +62,23 @@ pub(crate) struct Identity(u64, u64);
 impl Walk {
     /// Looks again at what events named, and at nothing else. Gives the names of files that may differ
     /// from before; `None`: only a walk through everything tells.
-    pub(crate) fn look_again(&mut self, touched: &BTreeSet<PathBuf>) -> Option<BTreeSet<String>> {
-        if !self.plain || !self.problems.is_empty() {
+    ///
+    /// Events follow a folder that was moved away and keep its former path, and a rename is two of them:
+    /// so nothing is taken for gone here.
+    pub(crate) fn look_again(&mut self, folder: &Path, touched: &BTreeSet<PathBuf>) -> Option<BTreeSet<String>> {
+        let same_root = fs::canonicalize(folder).is_ok_and(|root| root == self.root) && self.is_as_listed(&self.root);
+        if !self.plain || !self.problems.is_empty() || !same_root {
             return None;
         }
         let mut names = BTreeSet::new();
         for path in touched {
-            let is_folder = self.folders.contains_key(path) || (!is_manifest(path) && path.is_dir());
-            if is_folder {
-                return None;
-            }
             if !is_manifest(path) {
+                self.is_no_folder(path).then_some(())?;
                 continue;
             }
             let own = path.file_name()?.to_str()?;
-            let folder = self.folders.get(path.parent()?)?;
+            let parent = path.parent().filter(|parent| self.is_as_listed(parent))?;
+            let (folder, _) = self.folders.get(parent)?;
             if own.contains(misleads) || own == CONFIGURATION {
                 return None;
             }
@@ -86,13 +89,26 @@ impl Walk {
             match fs::symlink_metadata(path) {
                 Ok(metadata) if metadata.is_file() && !is_linked(&metadata) => {
                     self.files.insert(name.clone(), Found { path: path.clone(), stamp: Stamp::of(&metadata) });
+                    names.insert(name);
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => drop(self.files.remove(&name)),
+                // It came and went.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.files.contains_key(&name) => {}
                 Ok(_) | Err(_) => return None,
             }
-            names.insert(name);
         }
-        (!self.files.is_empty()).then_some(names)
+        Some(names)
+    }
+
+    /// Whether this is no folder and no link, and was none: what is neither a manifest is nothing of ours.
+    fn is_no_folder(&self, path: &Path) -> bool {
+        let was_one = self.folders.contains_key(path) || self.root.starts_with(path);
+        !was_one && fs::symlink_metadata(path).map_or(true, |metadata| metadata.is_file())
+    }
+
+    /// Whether the folder that was listed here is still the one that is here.
+    fn is_as_listed(&self, folder: &Path) -> bool {
+        let listed = self.folders.get(folder).map(|(_, identity)| *identity);
+        listed.is_some() && listed == fs::metadata(folder).ok().map(|metadata| Identity::of(&metadata))
     }
 }
 
@@ -141,7 +157,7 @@ pub(crate) fn walk(folder: &Path, exclude: &[PathBuf], enter: &mut dyn FnMut(&Pa
     walker.folder("", &walker.root.clone()).map_err(|error| nothing(folder, &error))?;
     walker.follow_links();
     let mut walk = walker.walk;
-    walk.exclude = walker.exclude;
+    (walk.root, walk.exclude) = (walker.root, walker.exclude);
     // A configuration may be met after what it includes.
     walk.files.retain(|_, found| !within(&walk.exclude, &found.path));
     if walk.files.is_empty() && walk.problems.is_empty() {
@@ -201,11 +217,12 @@ impl Walker<'_> {
     /// Lists one folder; gives the folders in it.
     fn list(&mut self, name: &str, path: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
         let mut below = BTreeMap::new();
-        if self.excluded(path) || !self.seen.insert(Identity::of(&fs::metadata(path)?)) {
+        let identity = Identity::of(&fs::metadata(path)?);
+        if self.excluded(path) || !self.seen.insert(identity) {
             return Ok(below);
         }
         (self.enter)(path);
-        self.walk.folders.insert(path.to_path_buf(), name.to_owned());
+        self.walk.folders.insert(path.to_path_buf(), (name.to_owned(), identity));
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             let Ok(own) = entry.file_name().into_string() else {

@@ -115,6 +115,11 @@ impl Watch {
         (signal, std::mem::take(&mut locked(&self.shared.touched)))
     }
 
+    /// Nothing was read of what these paths tell of.
+    pub(crate) fn put_back(&self, paths: BTreeSet<PathBuf>) {
+        locked(&self.shared.touched).paths.extend(paths);
+    }
+
     /// The load that began with this signal is in somebody's hands.
     pub(crate) fn seen(&self, signal: u64) {
         self.seen.fetch_max(signal, Ordering::Relaxed);

@@ -73,10 +73,11 @@ impl Writer {
 
     /// Ends the session, and with it the lease.
     pub(super) async fn close(self) {
+        // Before the lease is given up: whoever takes it writes heads of its own.
+        self.exporter.close().await;
         if let Some(db) = self.db {
             drop(db.close().await);
         }
-        self.exporter.close().await;
     }
 
     /// The session itself, for moving everything at once.

@@ -403,3 +403,71 @@ async fn following_events_finds_what_a_walk_finds() {
     fs::remove_dir_all(at("deeper")).expect("removed");
     becomes(&files, &["a.yaml=2"]).await;
 }
+
+/// Follows until the folder gives nothing, and sees nothing but what stood there meanwhile.
+async fn breaks_off(files: &Files<String>, standing: &[&str]) -> String {
+    let until_it_does = async {
+        loop {
+            files.changed().await;
+            match followed(files).await {
+                Ok(found) => assert_eq!(found, standing, "nobody was taken out"),
+                Err(error) => return error.message,
+            }
+        }
+    };
+    timeout(PATIENCE, until_it_does).await.expect("the change is noticed")
+}
+
+#[tokio::test]
+async fn what_happens_to_a_folder_that_was_moved_away_takes_nobody_out() {
+    let around = TempDir::new().expect("a folder");
+    let folder = around.path().join("roster/manifests");
+    write(&folder, "a.yaml", "1");
+    write(&folder, "b.yaml", "1");
+    let files = files_of(&folder, QUICK);
+    loaded(&files).await;
+    let moved = around.path().join("old");
+    fs::rename(around.path().join("roster"), &moved).expect("moved");
+    fs::remove_file(moved.join("manifests/a.yaml")).expect("removed");
+    let why = breaks_off(&files, &["a.yaml=1", "b.yaml=1"]).await;
+    assert!(why.contains("does not exist"), "{why}");
+}
+
+#[tokio::test]
+async fn a_folder_put_in_the_others_place_is_read_whole() {
+    let around = TempDir::new().expect("a folder");
+    let folder = around.path().join("manifests");
+    write(&folder, "a.yaml", "1");
+    write(&folder, "b.yaml", "1");
+    let files = files_of(&folder, QUICK);
+    loaded(&files).await;
+    write(&around.path().join("next"), "b.yaml", "2");
+    write(&around.path().join("next"), "c.yaml", "2");
+    fs::rename(&folder, around.path().join("old")).expect("moved");
+    fs::rename(around.path().join("next"), &folder).expect("moved");
+    write(&around.path().join("old"), "a.yaml", "3");
+    becomes(&files, &["b.yaml=2", "c.yaml=2"]).await;
+}
+
+/// Breaks off at the word it names, once.
+fn breaking(name: &str, bytes: &[u8]) -> String {
+    static BROKE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    let breaks = bytes == b"break" && !BROKE.swap(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(!breaks, "as a parser with an error in itself would");
+    text(name, bytes)
+}
+
+#[tokio::test]
+async fn after_a_load_that_broke_off_everything_counts_as_changed() {
+    let folder = TempDir::new().expect("a folder");
+    write(folder.path(), "a.yaml", "1");
+    write(folder.path(), "b.yaml", "1");
+    let files = Files::new(folder.path(), Vec::new(), Watching { events: false, ..QUICK }, breaking);
+    let look = || files.load(|loaded, _| (loaded.anew, told(&loaded)));
+    assert!(!look().await.expect("a load").0);
+    fs::remove_file(folder.path().join("a.yaml")).expect("removed");
+    write(folder.path(), "b.yaml", "break");
+    assert!(look().await.is_err(), "it broke off");
+    assert_eq!(look().await.expect("a load"), (true, vec!["b.yaml=break".to_owned()]));
+    assert!(!look().await.expect("a load").0);
+}
