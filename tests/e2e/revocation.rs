@@ -96,7 +96,7 @@ async fn who_leaves_while_thousands_wait_to_come_is_out_within_a_second() {
     daemon.has_within(&world, staff, Duration::from_mins(15)).await;
     daemon.is_through("crm").await;
     let ids = ids(&world).await;
-    drop(daemon);
+    daemon.ends().await;
     paced(&world, Some(RATE));
     newcomers(&world, backlog);
     let daemon = Daemon::of(&world).await;

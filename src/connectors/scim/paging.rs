@@ -49,6 +49,9 @@ struct Tally {
     totals: BTreeSet<Option<u64>>,
     nameless: u64,
     broken_off: Option<String>,
+    largest_page: usize,
+    /// Pages in a row, shorter than others, after which as many were seen as they said there are.
+    ends: u32,
     /// The last page held accounts, none of them new, before the stated total was reached.
     went_in_circles: bool,
 }
@@ -119,7 +122,7 @@ impl Scim {
             if tally.runs_away() {
                 tally.broken_off = Some("more accounts came than any list of this size can hold".to_owned());
             }
-            if tally.broken_off.is_some() {
+            if tally.broken_off.is_some() || tally.runs_after_joiners() {
                 return Ok(tally);
             }
             if !went_on || total == Some(0) {
@@ -166,8 +169,11 @@ impl Scim {
 impl Tally {
     /// Counts a page and gives back what is new in it.
     fn take(&mut self, page: Page) -> Vec<(u64, Value)> {
+        let rows = page.rows.len();
+        let shorter = rows < self.largest_page;
+        self.largest_page = rows.max(self.largest_page);
         self.totals.insert(page.total);
-        self.received += page.rows.len() as u64;
+        self.received += rows as u64;
         let mut fresh = Vec::with_capacity(page.rows.len());
         for row in page.rows {
             let Some(id) = document::id(&row) else {
@@ -179,7 +185,15 @@ impl Tally {
                 fresh.push((hash, row));
             }
         }
+        let ended = shorter && page.total == Some(self.ids.len() as u64);
+        self.ends = if ended { self.ends + 1 } else { 0 };
         fresh
+    }
+
+    /// Whether each page only brings who came since the one before: as long as accounts are made, by us
+    /// perhaps, such a walk has no end.
+    fn runs_after_joiners(&self) -> bool {
+        self.ends > 1
     }
 
     fn total(&self) -> Option<u64> {
@@ -280,6 +294,25 @@ mod tests {
         check(&[(&["a", "b"], Some(4)), (&["b", "c"], Some(4)), (&[], Some(4))], "moved: accounts repeat");
         check(&[(&["a"], Some(4)), (&[], Some(4))], "moved: the list ended early: 1 of 4");
         check(&[(&["a"], Some(2)), (&["b"], Some(3)), (&[], Some(3))], "moved: the stated total changed");
+    }
+
+    #[test]
+    fn a_list_that_grows_while_it_is_read_is_not_read_for_ever() {
+        let ended = |pages: &[(usize, u64)]| {
+            let mut tally = Tally::default();
+            let mut next = 0..;
+            let mut ended = false;
+            for (rows, total) in pages {
+                let rows = next.by_ref().take(*rows).map(|id: u64| json!({ "id": id.to_string() })).collect();
+                tally.take(Page { rows, total: Some(*total) });
+                ended = tally.runs_after_joiners();
+            }
+            ended
+        };
+        assert!(!ended(&[(100, 203), (100, 204), (5, 205)]), "one page past the end tells of wrong totals");
+        assert!(ended(&[(100, 203), (100, 204), (5, 205), (2, 207)]));
+        assert!(!ended(&[(100, 100), (100, 100), (40, 40), (3, 3)]), "totals that count their own page are no end");
+        assert!(!ended(&[(2, 5), (2, 5), (1, 5)]));
     }
 
     #[test]
