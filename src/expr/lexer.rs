@@ -96,7 +96,8 @@ pub(crate) struct Words {
     pub(crate) orders: bool,
 }
 
-/// Reads the words of one expression and refuses unknown filters and tests, and every call.
+/// Reads the words of one expression and refuses unknown filters and tests, every call, and what makes
+/// a value of any size out of a few letters.
 pub(crate) fn words(expression: &str) -> Result<Words, ExprError> {
     let tokens: Vec<(usize, Token<'_>)> = Tokens { source: expression, at: 0 }.collect();
     let mut words = Words::default();
@@ -122,6 +123,10 @@ pub(crate) fn words(expression: &str) -> Result<Words, ExprError> {
             Token::Word(word) if before != Some(Token::Sign('.')) => {
                 let (chain, subscript) = chain(word, tokens.get(index + 1..).unwrap_or_default());
                 words.chains.push((chain, subscript, *offset));
+            }
+            Token::Sign('*') => {
+                let hint = "a text or a list times a number can be of any size; write the value out";
+                return Err(ExprError::new("`*` is not part of expressions").at(*offset).hint(hint));
             }
             Token::Sign('<' | '>') => words.orders = true,
             Token::Sign(_) | Token::Word(_) | Token::Text(_) => {}

@@ -155,6 +155,9 @@ fn whatever_is_not_in_the_language_is_refused() {
     for source in [
         "{% if user.active %}x{% endif %}",
         "{{ range(10) }}",
+        "{{ user.attributes.tags * 999999999 }}",
+        "{{ 3*33333332*[3333333333333] }}",
+        "{{ 2 ** 9 }}",
         "{{ user.email.upper() }}",
         "{{ 'a'.upper() }}",
         "{{ (user.email)(1) }}",
