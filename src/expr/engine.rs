@@ -80,9 +80,10 @@ impl Compiled {
             error.offset = error.offset.map(|at| at + offset);
             error
         };
+        // First: what reads an expression works out what is constant in it.
+        let words = lexer::words(source).map_err(shift)?;
         let expression =
             ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| shift(explain(&error, source)))?;
-        let words = lexer::words(source).map_err(shift)?;
         let references = references(&expression, &words, names).map_err(shift)?;
         let reference_set = references.iter().map(|reference| reference.text.clone()).collect();
         Ok(Self { source: source.to_owned(), offset, expression, references, reference_set, orders: words.orders })
