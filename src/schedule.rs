@@ -71,12 +71,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::model::origin::Origin;
-    use crate::model::user::Login;
     use crate::model::user::RoleHeld;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -86,26 +83,8 @@ mod tests {
     fn user(valid: (Option<&str>, Option<&str>), roles: &[(Option<&str>, Option<&str>)]) -> User {
         let window =
             |(from, until): (Option<&str>, Option<&str>)| Validity { from: from.map(at), until: until.map(at) };
-        User {
-            id: "u-1".into(),
-            formerly: Vec::new(),
-            labels: BTreeMap::new(),
-            given_name: None,
-            family_name: None,
-            email: None,
-            time_zone: None,
-            locale: None,
-            user_type: None,
-            active: true,
-            valid: window(valid),
-            login: Login::Sso,
-            roles: roles.iter().map(|role| RoleHeld { name: "r".into(), valid: window(*role), line: 1 }).collect(),
-            teams: BTreeSet::new(),
-            manager: None,
-            attributes: BTreeMap::new(),
-            origin: Origin { file: "u.yaml".into(), line: 1, what: "User u-1".into() },
-            lines: BTreeMap::new(),
-        }
+        let roles = roles.iter().map(|role| RoleHeld { name: "r".into(), valid: window(*role), line: 1 }).collect();
+        User { valid: window(valid), roles, ..User::plain("u-1") }
     }
 
     #[test]

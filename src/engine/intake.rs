@@ -211,7 +211,7 @@ async fn restaff(
         shared.settled.store(true, Ordering::Relaxed);
         return Ok(());
     }
-    if accepted && retargeted(shared, &projectors) {
+    if accepted && retargeted(&lock(&shared.handles), &projectors) {
         forget_stale_causes(shared, &projectors).await?;
     }
     let settled = policy::settle(shared, projectors, accepted).await?;
@@ -243,15 +243,11 @@ fn projectors(shared: &Shared, targets: &[Arc<Target>]) -> (Vec<Arc<Projector>>,
 fn settled_already(shared: &Shared, projectors: &[Arc<Projector>]) -> bool {
     let handles = lock(&shared.handles);
     let as_written = |handle: &Handle| handle.loosening.is_none() && !handle.unaccepted;
-    handles.len() == projectors.len() && handles.values().all(as_written) && !retargeted_among(&handles, projectors)
+    handles.len() == projectors.len() && handles.values().all(as_written) && !retargeted(&handles, projectors)
 }
 
 /// Whether some target is new or not as it was.
-fn retargeted(shared: &Shared, projectors: &[Arc<Projector>]) -> bool {
-    retargeted_among(&lock(&shared.handles), projectors)
-}
-
-fn retargeted_among(handles: &BTreeMap<TargetName, Handle>, projectors: &[Arc<Projector>]) -> bool {
+fn retargeted(handles: &BTreeMap<TargetName, Handle>, projectors: &[Arc<Projector>]) -> bool {
     let same = |projector: &Arc<Projector>| {
         let target = projector.target();
         handles.get(&target.name).is_some_and(|handle| handle.target == *target)

@@ -54,6 +54,31 @@ pub struct User {
 }
 
 impl User {
+    /// A user of whom nothing is said but who it is.
+    #[cfg(test)]
+    pub(crate) fn plain(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            formerly: Vec::new(),
+            labels: BTreeMap::new(),
+            given_name: None,
+            family_name: None,
+            email: None,
+            time_zone: None,
+            locale: None,
+            user_type: None,
+            active: true,
+            valid: Validity::default(),
+            login: Login::Sso,
+            roles: Vec::new(),
+            teams: BTreeSet::new(),
+            manager: None,
+            attributes: BTreeMap::new(),
+            origin: Origin { file: "u.yaml".into(), line: 1, what: "User".into() },
+            lines: BTreeMap::new(),
+        }
+    }
+
     /// Whether any access begins or ends at a date.
     pub fn is_dated(&self) -> bool {
         self.roles.iter().map(|held| held.valid).chain([self.valid]).any(|valid| valid != Validity::default())

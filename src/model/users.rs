@@ -162,34 +162,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::origin::Origin;
-    use crate::model::user::Login;
     use crate::model::user::Validity;
 
     fn user(number: usize, version: u32) -> Arc<User> {
-        let id = RecordId::from(format!("u-{number:05}"));
+        let id = format!("u-{number:05}");
         let formerly = if version % 3 == 1 { vec![format!("o-{number:05}").as_str().into()] } else { Vec::new() };
         let until = (version % 5 == 2).then_some(chrono::DateTime::UNIX_EPOCH);
-        Arc::new(User {
-            id,
-            formerly,
-            labels: BTreeMap::new(),
-            given_name: Some(version.to_string()),
-            family_name: None,
-            email: None,
-            time_zone: None,
-            locale: None,
-            user_type: None,
-            active: true,
-            valid: Validity { from: None, until },
-            login: Login::Sso,
-            roles: Vec::new(),
-            teams: std::collections::BTreeSet::new(),
-            manager: None,
-            attributes: BTreeMap::new(),
-            origin: Origin { file: "a.yaml".into(), line: 1, what: "User".into() },
-            lines: BTreeMap::new(),
-        })
+        let valid = Validity { from: None, until };
+        Arc::new(User { formerly, given_name: Some(version.to_string()), valid, ..User::plain(&id) })
     }
 
     /// Runs of neighbours and lone users, put in (`Some`) or taken out.

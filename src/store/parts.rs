@@ -146,31 +146,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::origin::Origin;
-    use crate::model::user::Login;
-    use crate::model::user::Validity;
 
     fn user(number: u32, version: u32) -> Arc<User> {
-        Arc::new(User {
-            id: RecordId::from(format!("u-{number}")),
-            formerly: Vec::new(),
-            labels: BTreeMap::new(),
-            given_name: Some(version.to_string()),
-            family_name: None,
-            email: None,
-            time_zone: None,
-            locale: None,
-            user_type: None,
-            active: true,
-            valid: Validity::default(),
-            login: Login::Sso,
-            roles: Vec::new(),
-            teams: BTreeSet::new(),
-            manager: None,
-            attributes: BTreeMap::new(),
-            origin: Origin { file: "a.yaml".into(), line: 1, what: "User".into() },
-            lines: BTreeMap::new(),
-        })
+        Arc::new(User { given_name: Some(version.to_string()), ..User::plain(&format!("u-{number}")) })
     }
 
     fn accepted(users: Users) -> AcceptedSnapshot {
