@@ -145,8 +145,13 @@ impl Company {
                 self.edits();
             }
         }
-        // Mostly too short for what the last kill left behind to be resolved, now and then not.
-        let longest = if self.chance.below(4) == 0 { Duration::from_secs(4) } else { Duration::from_millis(1_500) };
+        // Mostly too short for what the last kill left behind to be resolved, now and then not; and often
+        // right after the edits, where a fast machine makes its calls.
+        let longest = match self.chance.below(4) {
+            0 => Duration::from_secs(4),
+            1 => Duration::from_millis(1_500),
+            _ => Duration::from_millis(300),
+        };
         tokio::time::sleep(self.chance.up_to(longest)).await;
         process.kill().await.expect("it is killed");
     }
@@ -281,18 +286,20 @@ async fn survives(world: World, kills: u64) {
     let seed = Chance::seed();
     say(&format!("ROSTERD_SEED={seed} ROSTERD_KILLS={kills}"));
     let mut company = Company::new(world, seed).await;
-    let mut in_flight = 0;
-    for kill in 1..=kills {
+    let (mut done, mut in_flight) = (0, 0);
+    // Kills that meet no call prove nothing: where a target answers at once, more are needed.
+    let proven = |in_flight: u64| in_flight * 10 >= kills;
+    while done < kills || (!proven(in_flight) && done < kills * 5) {
+        done += 1;
         company.is_killed_once().await;
         in_flight += u64::from(open_intents(&company.world.folder.path().join("state")).await > 0);
-        if kill.is_multiple_of(LOOK_EVERY) {
+        if done.is_multiple_of(LOOK_EVERY) {
             company.is_looked_at().await;
         }
     }
     company.is_looked_at().await;
-    say(&format!("{kills} kills, {in_flight} of them with calls without an outcome, {} edits", company.edits));
-    // Otherwise this proves nothing.
-    assert!(in_flight * 10 >= kills, "only {in_flight} of {kills} kills met a call");
+    say(&format!("{done} kills, {in_flight} of them with calls without an outcome, {} edits", company.edits));
+    assert!(proven(in_flight), "only {in_flight} of {done} kills met a call");
 }
 
 #[tokio::test]
