@@ -14,12 +14,8 @@ use rosterd::clock::Clock;
 use rosterd::clock::SystemClock;
 use serde_json::Value;
 use serde_json::json;
-use tokio::io::copy_bidirectional;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use crate::cable::Cable;
 use crate::chance::say;
 use crate::daemon::Daemon;
 use crate::daemon::eventually;
@@ -35,44 +31,6 @@ const PEOPLE: usize = 30;
 
 /// What the store's disk holds: enough for the run, little enough to be filled at once.
 const DISK: &str = "24m";
-
-/// The cable between rosterd and the target, which can be cut.
-struct Cable {
-    origin: String,
-    whole: watch::Sender<bool>,
-    _tasks: JoinSet<()>,
-}
-
-impl Cable {
-    async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let (whole, state) = watch::channel(true);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut lines = JoinSet::new();
-            while let Ok((near, _)) = listener.accept().await {
-                lines.spawn(carried(near, port, state.clone()));
-            }
-        });
-        Self { origin, whole, _tasks: tasks }
-    }
-
-    fn is_whole(&self, whole: bool) {
-        self.whole.send_replace(whole);
-    }
-}
-
-/// One connection, until either side ends it or the cable is cut.
-async fn carried(mut near: TcpStream, port: u16, mut state: watch::Receiver<bool>) {
-    let whole = *state.borrow_and_update();
-    if let (true, Ok(mut far)) = (whole, TcpStream::connect(("127.0.0.1", port)).await) {
-        tokio::select! {
-            _ = copy_bidirectional(&mut near, &mut far) => {}
-            _ = state.wait_for(|whole| !whole) => {}
-        }
-    }
-}
 
 /// A small disk of its own, for as long as this lives.
 struct Disk(PathBuf);
@@ -316,7 +274,7 @@ async fn a_run_of_bad_days_ends_with_everybody_where_they_should_be() {
     let folder = world.folder.path().to_owned();
     let Some(disk) = Disk::at(&folder.join("state")) else { return };
     let Some(clock) = wrong_clock(&folder) else { return };
-    let cable = Cable::to(world.server.port()).await;
+    let cable = Cable::to(world.server.port(), Duration::ZERO).await;
     let seconds = folder.join("wrong-clock");
     fs::write(&seconds, "0").expect("written");
     world.settings(|settings| settings["secrets"]["crm"]["origins"] = json!([cable.origin]));

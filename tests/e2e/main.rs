@@ -9,6 +9,7 @@ mod adoption;
 #[cfg(test)]
 mod bad_days;
 #[cfg(test)]
+mod cable;
 mod chance;
 #[cfg(test)]
 mod daemon;

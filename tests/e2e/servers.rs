@@ -20,6 +20,8 @@ use tokio::process::Child;
 use tokio::process::Command;
 use tokio::time::Instant;
 
+use crate::cable::Cable;
+
 /// Python needs two seconds on a machine that is busy with nothing else.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
@@ -119,6 +121,12 @@ impl Server {
         let server = Self { url, token: TOKEN.into(), client: client(), admin: Some(admin), process, folder };
         // Not through SCIM: that would be counted and noted.
         Some(server.ready(&ready).await)
+    }
+
+    /// The same server, reached by a cable.
+    pub(crate) fn behind(mut self, cable: &Cable) -> Self {
+        self.url = self.url.replace(&format!("http://127.0.0.1:{}", self.port()), &cable.origin);
+        self
     }
 
     /// Where it listens.
