@@ -470,14 +470,14 @@ pub async fn documents(settings: &Settings) -> Result<Documents, AppError> {
 /// What is wrong with single users across documents: names that two of them want, values that
 /// exclude one another. These block only the users concerned.
 pub fn conflicts(documents: &Documents) -> Vec<Problem> {
-    let snapshot = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
+    let snapshot = Arc::new(Snapshot { users: documents.users.clone(), roles: documents.roles.clone() });
     let mut problems = Vec::new();
     for target in &documents.targets {
         let Ok(projector) = Projector::new(Arc::clone(target)) else { continue };
         let mut table = Table::new(Arc::new(projector));
-        table.refresh(&snapshot, None, SystemClock.now());
-        for (record, desired) in table.desired() {
-            let (Desired::Conflict(conflict), Some(user)) = (desired, snapshot.users.get(record)) else { continue };
+        table.begin(&snapshot, &Arc::default(), SystemClock.now());
+        for (record, user) in snapshot.users.iter() {
+            let Some(Desired::Conflict(conflict)) = table.desired(record) else { continue };
             problems.push(Problem {
                 file: user.origin.file.to_string(),
                 line: user.origin.line,

@@ -45,6 +45,7 @@ use crate::project::mapping::Rule;
 pub use crate::project::access::Access;
 pub use crate::project::revoked::Revocation;
 pub use crate::project::revoked::Revoked;
+pub use crate::project::table::Projections;
 pub use crate::project::table::Table;
 
 /// A target with its templates compiled. Cheap to share, costly to make: one a target and load.

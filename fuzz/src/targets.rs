@@ -7,7 +7,6 @@
 mod scim;
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -37,6 +36,7 @@ use rosterd::model::snapshot::Snapshot;
 use rosterd::model::target::Schedule;
 use rosterd::model::target::Target as TargetDocument;
 use rosterd::model::user::User;
+use rosterd::model::users::Users;
 use rosterd::plan::render as shown;
 use rosterd::project::Projector;
 use rosterd::project::Table;
@@ -103,18 +103,22 @@ fn manifests(data: &[u8]) {
 /// Every user in every target, one after another and all at once.
 fn projected(documents: Documents) {
     let Documents { users, roles, targets, .. } = documents;
-    let snapshot = Snapshot { users, roles };
+    let snapshot = |users| Arc::new(Snapshot { users, roles: roles.clone() });
     for target in targets {
         let Ok(projector) = Projector::new(target) else { continue };
         let projector = Arc::new(projector);
         let mut whole = Table::new(Arc::clone(&projector));
-        whole.refresh(&snapshot, None, noon());
-        assert_eq!(whole.desired().len(), snapshot.users.len(), "everybody has an answer");
+        whole.begin(&snapshot(users.clone()), &Arc::default(), noon());
         let mut single = Table::new(projector);
-        for record in snapshot.users.keys() {
-            single.refresh(&snapshot, Some(&BTreeSet::from([record.clone()])), noon());
+        let mut so_far = Users::default();
+        for user in users.values() {
+            so_far.insert(Arc::clone(user));
+            single.refresh(&snapshot(so_far.clone()), &Arc::default(), noon());
         }
-        assert_eq!(whole.desired(), single.desired(), "the order in which users are projected counts");
+        for record in users.keys() {
+            assert!(whole.desired(record).is_some(), "everybody has an answer");
+            assert_eq!(whole.desired(record), single.desired(record), "the order in which users are projected counts");
+        }
     }
 }
 

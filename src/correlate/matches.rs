@@ -16,9 +16,9 @@ use crate::model::projection::Projection;
 pub struct Index<'a> {
     comparison: Comparison<'a>,
     /// By position of the key in `account.match`, and its text.
-    users: BTreeMap<(usize, String), BTreeSet<&'a RecordId>>,
+    users: BTreeMap<(usize, String), BTreeSet<RecordId>>,
     /// By the user name they want, which need not be a match key and is taken all the same.
-    names: BTreeMap<String, BTreeSet<&'a RecordId>>,
+    names: BTreeMap<String, BTreeSet<RecordId>>,
 }
 
 impl<'a> Index<'a> {
@@ -28,25 +28,25 @@ impl<'a> Index<'a> {
     }
 
     /// Adds one user.
-    pub fn add(&mut self, projection: &'a Projection) {
+    pub fn add(&mut self, projection: &Projection) {
         for (position, key) in self.comparison.policy.match_keys.iter().enumerate() {
             for text in self.comparison.of_projection(key, projection) {
-                self.users.entry((position, text)).or_default().insert(&projection.record);
+                self.users.entry((position, text)).or_default().insert(projection.record.clone());
             }
         }
         if let Some(name) = self.comparison.wanted_name(projection) {
-            self.names.entry(name).or_default().insert(&projection.record);
+            self.names.entry(name).or_default().insert(projection.record.clone());
         }
     }
 
     /// Who wants the user name that the account has.
-    pub fn wanting_name_of(&self, account: &Account) -> impl Iterator<Item = &'a RecordId> + use<'a, '_> {
+    pub fn wanting_name_of(&self, account: &Account) -> impl Iterator<Item = &RecordId> {
         let name = if self.names.is_empty() { None } else { self.comparison.name_of(account) };
-        name.and_then(|name| self.names.get(&name)).into_iter().flatten().copied()
+        name.and_then(|name| self.names.get(&name)).into_iter().flatten()
     }
 
     /// Which users the account fits, each with the position of the first key that says so.
-    pub fn hits(&self, account: &Account) -> BTreeMap<&'a RecordId, usize> {
+    pub fn hits(&self, account: &Account) -> BTreeMap<RecordId, usize> {
         let mut hits = BTreeMap::new();
         if self.users.is_empty() {
             // The usual case: everybody is linked, and a million accounts stream past.
@@ -55,7 +55,7 @@ impl<'a> Index<'a> {
         for (position, text) in self.comparison.of_account(account).into_iter().enumerate() {
             let Some(text) = text else { continue };
             for record in self.users.get(&(position, text)).into_iter().flatten() {
-                hits.entry(*record).or_insert(position);
+                hits.entry(record.clone()).or_insert(position);
             }
         }
         hits
@@ -64,7 +64,7 @@ impl<'a> Index<'a> {
 
 /// What the accounts that were seen say about one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Match<'a> {
+pub enum Match {
     /// One account, and no other user has it.
     One {
         /// The account.
@@ -77,7 +77,7 @@ pub enum Match<'a> {
         /// Every account concerned.
         accounts: BTreeSet<AccountId>,
         /// Every user concerned, this one included.
-        users: BTreeSet<&'a RecordId>,
+        users: BTreeSet<RecordId>,
         /// Position of the key that found them for this user.
         key: usize,
     },
@@ -85,36 +85,35 @@ pub enum Match<'a> {
 
 /// Collects hits until the end of the listing.
 #[derive(Default)]
-pub struct Matches<'a> {
-    users: BTreeMap<&'a RecordId, BTreeMap<usize, BTreeSet<AccountId>>>,
+pub struct Matches {
+    users: BTreeMap<RecordId, BTreeMap<usize, BTreeSet<AccountId>>>,
 }
 
-impl<'a> Matches<'a> {
+impl Matches {
     /// One account fits one user by the key at `position`.
-    pub fn add(&mut self, record: &'a RecordId, position: usize, account: &AccountId) {
-        self.users.entry(record).or_default().entry(position).or_default().insert(account.clone());
+    pub fn add(&mut self, record: &RecordId, position: usize, account: &AccountId) {
+        self.users.entry(record.clone()).or_default().entry(position).or_default().insert(account.clone());
     }
 
     /// The accounts that decide for each user, by the first key that found any.
-    fn deciding(&self) -> impl Iterator<Item = (&'a RecordId, usize, &BTreeSet<AccountId>)> {
+    fn deciding(&self) -> impl Iterator<Item = (&RecordId, usize, &BTreeSet<AccountId>)> {
         self.users.iter().filter_map(|(record, by_key)| {
             let (position, accounts) = by_key.first_key_value()?;
-            Some((*record, *position, accounts))
+            Some((record, *position, accounts))
         })
     }
 
     /// What is known about each user that any account fits.
-    pub fn decide(&self) -> BTreeMap<&'a RecordId, Match<'a>> {
-        let mut claims: BTreeMap<&AccountId, BTreeSet<&'a RecordId>> = BTreeMap::new();
+    pub fn decide(&self) -> BTreeMap<RecordId, Match> {
+        let mut claims: BTreeMap<&AccountId, BTreeSet<&RecordId>> = BTreeMap::new();
         for (record, _, accounts) in self.deciding() {
             for account in accounts {
                 claims.entry(account).or_default().insert(record);
             }
         }
-        let verdict = |record: &'a RecordId, key: usize, accounts: &BTreeSet<AccountId>| {
-            let mut users: BTreeSet<&'a RecordId> =
-                accounts.iter().filter_map(|account| claims.get(account)).flatten().copied().collect();
-            users.insert(record);
+        let verdict = |record: &RecordId, key: usize, accounts: &BTreeSet<AccountId>| {
+            let claimants = accounts.iter().filter_map(|account| claims.get(account)).flatten().copied();
+            let users: BTreeSet<RecordId> = claimants.chain([record]).cloned().collect();
             match accounts.first() {
                 Some(account) if accounts.len() == 1 && users.len() == 1 => {
                     Match::One { account: account.clone(), key }
@@ -122,6 +121,6 @@ impl<'a> Matches<'a> {
                 _ => Match::Ambiguous { accounts: accounts.clone(), users, key },
             }
         };
-        self.deciding().map(|(record, key, accounts)| (record, verdict(record, key, accounts))).collect()
+        self.deciding().map(|(record, key, accounts)| (record.clone(), verdict(record, key, accounts))).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Why an account looks as it does.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::model::history::OutcomeResult;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::plan::Coverage;
+use crate::model::projection::Wishes;
 use crate::model::snapshot::Snapshot;
 
 /// How many past calls an explanation shows.
@@ -36,7 +38,7 @@ pub async fn explain(
     let snapshot = supposed.or_else(|| shared.snapshot()).unwrap_or_default();
     let user = snapshot.users.get(record);
     let everybody = look::desired(shared, &handle, &snapshot, shared.judged());
-    let desired = everybody.get(record).cloned();
+    let desired = everybody.of(record).map(Cow::into_owned);
     let status = lock(&handle.status).clone();
     // What is held or failed is about the documents as they are.
     let held = status

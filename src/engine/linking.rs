@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::connector::Look;
 use crate::correlate::history::History;
@@ -44,7 +45,7 @@ pub async fn link(
     if !snapshot.users.contains_key(record) {
         return Err(EngineError::NoUser(record.clone()));
     }
-    let view = look::view(shared, &handle, &snapshot, BTreeMap::new()).await?;
+    let view = look::view(shared, &handle, &snapshot, Arc::new(BTreeMap::new())).await?;
     let now = shared.now();
     let fresh = Link {
         record: record.clone(),

@@ -37,6 +37,7 @@ use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::projection::Desired;
+use crate::model::projection::Wishes;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Mark;
 use crate::model::target::MatchKey;
@@ -45,6 +46,7 @@ use crate::plan::Known;
 use crate::plan::PlanInput;
 use crate::plan::Planned;
 use crate::plan::Planner;
+use crate::project::Projections;
 use crate::project::Projector;
 use crate::project::Table;
 use crate::schedule::Freezes;
@@ -75,7 +77,7 @@ pub struct View {
     /// The account of our own credential.
     pub own_account: Option<AccountId>,
     /// What users should have.
-    pub desired: Arc<BTreeMap<RecordId, Desired>>,
+    pub desired: Arc<dyn Wishes>,
     /// Who is linked to what.
     pub links: Arc<BTreeMap<RecordId, Link>>,
     /// Why access narrows.
@@ -164,7 +166,7 @@ impl View {
         PlanInput {
             target: &self.target,
             space: &self.space,
-            desired: &self.desired,
+            desired: &*self.desired,
             links: &self.links,
             causes: &self.causes,
             hands: &self.hands,
@@ -277,7 +279,7 @@ pub async fn view(
     shared: &Shared,
     handle: &Handle,
     snapshot: &Snapshot,
-    desired: BTreeMap<RecordId, Desired>,
+    desired: Arc<dyn Wishes>,
 ) -> Result<View, LookError> {
     let probe = handle.connector.probe().await?;
     let target = Arc::clone(&handle.target);
@@ -287,12 +289,12 @@ pub async fn view(
     let hands = shared.store.hands(&space).await?;
     let mut shape = shape(&handle.projector);
     shape.memberships.extend(links.values().flat_map(|link| link.granted.iter().cloned()));
-    let known = known(shared, &space, &links, (snapshot, &desired)).await?;
+    let known = known(shared, &space, &links, (snapshot, &*desired)).await?;
     Ok(View {
         target,
         space,
         own_account: probe.own_account,
-        desired: Arc::new(desired),
+        desired,
         links: Arc::new(links),
         causes: Arc::new(causes),
         hands: Arc::new(hands),
@@ -307,11 +309,11 @@ async fn known(
     shared: &Shared,
     space: &Space,
     links: &BTreeMap<RecordId, Link>,
-    (snapshot, desired): (&Snapshot, &BTreeMap<RecordId, Desired>),
+    (snapshot, desired): (&Snapshot, &dyn Wishes),
 ) -> Result<Known, StoreError> {
     let mut identities = Identities::of(&*shared.store, space, links).await?;
     drop(identities.review(snapshot, links, None, shared.now()));
-    let wants = |record: &RecordId| !matches!(desired.get(record), Some(Desired::None(_)));
+    let wants = |record: &RecordId| !matches!(desired.of(record).as_deref(), Some(Desired::None(_)));
     Ok(identities.known(snapshot, links, wants))
 }
 
@@ -337,16 +339,10 @@ pub async fn causes(
 }
 
 /// What users of `snapshot` should have at `now` in the target of `handle`.
-pub fn desired(
-    shared: &Shared,
-    handle: &Handle,
-    snapshot: &Snapshot,
-    now: DateTime<Utc>,
-) -> BTreeMap<RecordId, Desired> {
+pub fn desired(shared: &Shared, handle: &Handle, snapshot: &Arc<Snapshot>, now: DateTime<Utc>) -> Arc<Projections> {
     let mut table = Table::new(Arc::clone(&handle.projector));
-    table.set_revoked(Arc::clone(&shared.said.load().revoked));
-    table.refresh(snapshot, None, now);
-    table.desired().clone()
+    table.begin(snapshot, &shared.said.load().revoked, now);
+    table.projections()
 }
 
 /// What one user, under whichever of these record ids, should have, other users apart; `None`: nobody

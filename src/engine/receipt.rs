@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -276,7 +277,7 @@ struct Seen {
 }
 
 async fn look_at(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> Result<Seen, LookError> {
-    let view = look::view(shared, handle, &shared.snapshot().unwrap_or_default(), BTreeMap::new()).await?;
+    let view = look::view(shared, handle, &shared.snapshot().unwrap_or_default(), Arc::new(BTreeMap::new())).await?;
     let link = ids.iter().find_map(|id| view.links.get(id));
     // Without a link, an account under the name that the user would have is access all the same.
     let wanted = if link.is_none() { as_if_active(shared, handle, ids) } else { None };

@@ -202,7 +202,7 @@ async fn note_file(shared: &Shared) -> Result<(), EngineError> {
         return Ok(());
     }
     shared.metrics.stopped.set(level(Some(halts)));
-    tell(shared, &BTreeSet::new());
+    tell(shared);
     let _turn = shared.turn.lock().await;
     // A start may have had its turn before and taken the file away.
     let Some(halts) = shared.order.read() else { return Ok(()) };
@@ -243,7 +243,7 @@ pub(crate) async fn say(shared: &Shared, decision: Decision) -> Result<(), Engin
         // Only now: were it gone first and the store away, nobody would know of the stop any more.
         shared.order.remove().map_err(EngineError::Stale)?;
         shared.metrics.stopped.set(level(shared.halts()));
-        tell(shared, &BTreeSet::new());
+        tell(shared);
     }
     Ok(())
 }
@@ -253,14 +253,14 @@ async fn record(shared: &Shared, decisions: Vec<Decision>) -> Result<(), EngineE
     let writes = events.chain(decisions.iter().cloned().map(Write::Decision)).collect();
     shared.store.commit(writes, shared.store.fence()).await?;
     hear(shared).await?;
-    tell(shared, &decisions.into_iter().filter_map(|decision| decision.record).collect());
+    tell(shared);
     Ok(())
 }
 
-fn tell(shared: &Shared, records: &BTreeSet<RecordId>) {
+fn tell(shared: &Shared) {
     for handle in lock(&shared.handles).values() {
         // A worker that ended has nobody left to tell.
-        drop(handle.sender.send(Message::Said(records.clone(), shared.now())));
+        drop(handle.sender.send(Message::Said(shared.now())));
     }
 }
 

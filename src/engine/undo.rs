@@ -75,7 +75,7 @@ pub(crate) async fn prepare(shared: &Shared, id: &CycleId) -> Result<Prepared, E
         return Err(EngineError::Stale(words));
     }
     let (mut changes, mut left, mut seen) = (Vec::new(), Vec::new(), BTreeMap::new());
-    let records: BTreeSet<_> = view.links.keys().chain(view.desired.keys()).cloned().collect();
+    let records: BTreeSet<_> = view.links.keys().chain(view.desired.records()).cloned().collect();
     for record in records {
         let calls = shared.store.intents_of(&view.space, &record, CALLS).await?;
         let done =
@@ -126,7 +126,7 @@ fn undo_one(
             continue;
         }
         let gives = inverse.active == Some(true) || !inverse.grant.is_empty();
-        if gives && !matches!(view.desired.get(record), Some(Desired::Account(_))) {
+        if gives && !matches!(view.desired.of(record).as_deref(), Some(Desired::Account(_))) {
             left.push((record.clone(), "the user is entitled to no account now; declare the access first".to_owned()));
             continue;
         }
@@ -203,7 +203,8 @@ fn supposed(view: &View, record: &RecordId, change: &Change) -> View {
         link.granted.retain(|membership| !revoked.contains(membership));
     }
     let links = link.map(|link| (record.clone(), link)).into_iter().collect();
-    let desired = view.desired.get(record).map(|desired| (record.clone(), desired.clone())).into_iter().collect();
+    let desired = view.desired.of(record).map(|desired| (record.clone(), desired.into_owned()));
+    let desired: BTreeMap<_, _> = desired.into_iter().collect();
     View { links: Arc::new(links), desired: Arc::new(desired), ..view.clone() }
 }
 

@@ -91,7 +91,7 @@ use crate::model::ids::AccountId;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
-use crate::model::projection::Desired;
+use crate::model::projection::Wishes;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Mode;
 use crate::project::Table;
@@ -113,8 +113,8 @@ pub enum Message {
     Sync(SyncRequest, Trigger, Reply),
     /// A decision about this target was recorded.
     Decided,
-    /// A person said something that holds everywhere: these users are concerned, since then.
-    Said(BTreeSet<RecordId>, DateTime<Utc>),
+    /// A person said something that holds everywhere, since then.
+    Said(DateTime<Utc>),
     /// Make these changes of these accounts, which undo a cycle, and tell.
     Undo(Vec<Change>, BTreeMap<AccountId, Arc<Account>>, Reply),
     /// A link was recorded; run a cycle of that user and tell.
@@ -139,8 +139,6 @@ pub(super) struct Worker {
     place: Option<Place>,
     table: Table,
     snapshot: Option<Arc<Snapshot>>,
-    /// Seconds at which validity of these users begins or ends.
-    transitions: BTreeSet<(DateTime<Utc>, RecordId)>,
     pace: Arc<Mutex<Pace>>,
     queue: Queue,
     frozen: Frozen,
@@ -254,7 +252,6 @@ impl Worker {
             place: None,
             table,
             snapshot: None,
-            transitions: BTreeSet::new(),
             pace: Arc::new(Mutex::new(pace)),
             queue: Queue::default(),
             frozen,
@@ -363,7 +360,7 @@ impl Worker {
             }
             Message::Sync(request, trigger, reply) => self.asked(request, trigger, reply),
             Message::Decided => self.decided().await,
-            Message::Said(records, since) => self.heard(&records, since),
+            Message::Said(since) => self.heard(since),
             Message::Regained(account, request, reply) => {
                 self.regained(&account);
                 self.asked(request, Trigger::Decision, reply);
@@ -397,22 +394,19 @@ impl Worker {
         }
     }
 
-    /// Takes the newest snapshot in: projects the users that differ and marks them.
+    /// Takes the newest snapshot in, and marks the users that differ.
     fn refresh(&mut self, changed: Option<&BTreeSet<RecordId>>) {
         let Some(current) = self.shared.current.load_full() else { return };
-        let first = self.snapshot.is_none();
-        let records = if first { None } else { changed };
-        self.snapshot = Some(Arc::clone(&current.snapshot));
-        let now = self.shared.judged();
-        self.table.set_revoked(Arc::clone(&self.shared.said.load().revoked));
-        let differ = self.table.refresh(&current.snapshot, records, now);
-        self.plan_transitions(records, now);
+        let first = self.snapshot.replace(Arc::clone(&current.snapshot)).is_none();
+        let revoked = Arc::clone(&self.shared.said.load().revoked);
+        if first {
+            self.table.begin(&current.snapshot, &revoked, self.shared.judged());
+        }
+        let differ = self.table.refresh(&current.snapshot, &revoked, self.shared.judged());
         // First, so that a record id left behind does not pass for a user who is gone.
         self.move_renamed();
-        self.review_identities(records);
-        if !first {
-            self.mark_changed(differ, Trigger::Manifest, current.at);
-        }
+        self.review_identities(if first { None } else { changed });
+        self.mark_differing(differ, Trigger::Manifest, current.at);
     }
 
     /// Whether calls may be made at all.
@@ -443,13 +437,13 @@ impl Worker {
         self.handle.target.mode == Mode::Suspended || self.place.as_ref().is_some_and(|place| place.guardrail.suspended)
     }
 
-    fn view(&self, desired: BTreeMap<RecordId, Desired>, links: Arc<BTreeMap<RecordId, Link>>) -> Option<View> {
+    fn view(&self, desired: Arc<dyn Wishes>, links: Arc<BTreeMap<RecordId, Link>>) -> Option<View> {
         let place = self.place.as_ref()?;
         Some(View {
             target: Arc::clone(&self.handle.target),
             space: place.space.clone(),
             own_account: place.own_account.clone(),
-            desired: Arc::new(desired),
+            desired,
             shape: Arc::clone(&place.shape),
             links,
             causes: Arc::clone(&place.causes),

@@ -1,5 +1,6 @@
 //! The account that a user should have in a target, with where each value came from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
@@ -24,6 +25,42 @@ pub enum Desired {
     None(NoAccess),
     /// The user's documents contradict themselves; nothing is done for this user that widens.
     Conflict(Conflict),
+}
+
+/// What users should have in one target, by record id.
+///
+/// Answers are worked out when they are asked for: a million of them are more than anybody keeps.
+pub trait Wishes: Send + Sync {
+    /// What one user should have; `None`: nobody declares the user.
+    fn of(&self, record: &RecordId) -> Option<Cow<'_, Desired>>;
+
+    /// Whether there is an answer.
+    fn contains(&self, record: &RecordId) -> bool;
+
+    /// Everybody of whom there is an answer, each once.
+    fn records(&self) -> Box<dyn Iterator<Item = &RecordId> + '_>;
+
+    /// Those of them who had another record id.
+    fn renamed(&self) -> Box<dyn Iterator<Item = &RecordId> + '_>;
+}
+
+impl Wishes for BTreeMap<RecordId, Desired> {
+    fn of(&self, record: &RecordId) -> Option<Cow<'_, Desired>> {
+        self.get(record).map(Cow::Borrowed)
+    }
+
+    fn contains(&self, record: &RecordId) -> bool {
+        self.contains_key(record)
+    }
+
+    fn records(&self) -> Box<dyn Iterator<Item = &RecordId> + '_> {
+        Box::new(self.keys())
+    }
+
+    fn renamed(&self) -> Box<dyn Iterator<Item = &RecordId> + '_> {
+        let renamed = |desired: &Desired| matches!(desired, Desired::Account(account) if !account.formerly.is_empty());
+        Box::new(self.iter().filter(move |(_, desired)| renamed(desired)).map(|(record, _)| record))
+    }
 }
 
 /// The account that a user should have.

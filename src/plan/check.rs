@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::ops::Deref;
 
 use crate::model::change::Action;
 use crate::model::change::Cause;
@@ -16,6 +17,7 @@ use crate::model::ids::RecordId;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
+use crate::model::projection::Desired;
 use crate::plan::canonical;
 use crate::plan::input::PlanInput;
 use crate::plan::planner::Planned;
@@ -24,13 +26,31 @@ mod access;
 mod content;
 mod identity;
 
-/// One law: its name, and everything in a plan that breaks it.
-struct Law {
+/// One law: its name, and everything that breaks it.
+struct Law<F> {
     name: &'static str,
-    broken: fn(&Plan, &PlanInput<'_>) -> Vec<String>,
+    broken: F,
 }
 
-const LAWS: &[Law] = &[
+/// What a plan was made from, with what the users of some of its changes should have.
+struct Facts<'f> {
+    input: &'f PlanInput<'f>,
+    desired: BTreeMap<RecordId, Desired>,
+}
+
+impl<'f> Deref for Facts<'f> {
+    type Target = PlanInput<'f>;
+
+    fn deref(&self) -> &Self::Target {
+        self.input
+    }
+}
+
+/// So many changes are judged at once: what their users should have is kept meanwhile.
+const PART: usize = 256;
+
+/// Only the plan as a whole tells.
+const OF_PLANS: &[Law<fn(&Plan, &PlanInput<'_>) -> Vec<String>>] = &[
     Law { name: "narrowing-first", broken: narrowing_first },
     Law { name: "one-change-an-effect", broken: one_change_an_effect },
     Law { name: "only-those-asked-for", broken: only_those_asked_for },
@@ -38,6 +58,10 @@ const LAWS: &[Law] = &[
     Law { name: "no-second-account", broken: no_second_account },
     Law { name: "nothing-by-absence", broken: nothing_by_absence },
     Law { name: "holds-say-what-they-hold", broken: holds_say_what_they_hold },
+];
+
+/// Each change tells for itself.
+const OF_CHANGES: &[Law<fn(&[&Change], &Facts<'_>) -> Vec<String>>] = &[
     Law { name: "effect-matches-content", broken: content::effect_matches_content },
     Law { name: "cause-exactly-when-narrowing", broken: content::cause_exactly_when_narrowing },
     Law { name: "only-projected-values", broken: content::only_projected_values },
@@ -56,11 +80,21 @@ const LAWS: &[Law] = &[
 
 /// Every law that the plan breaks, as sentences that begin with the law's name; empty is right.
 pub fn check(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    let told = |law: &Law| {
-        let name = law.name;
-        (law.broken)(plan, facts).into_iter().map(move |what| format!("{name}: {what}"))
-    };
-    LAWS.iter().flat_map(told).collect()
+    let told = |name: &'static str, broken: Vec<String>| broken.into_iter().map(move |what| format!("{name}: {what}"));
+    let changes: Vec<_> = all(plan).collect();
+    let mut broken = Vec::new();
+    for Law { name, broken: law } in OF_PLANS {
+        broken.extend(told(name, law(plan, facts)));
+    }
+    for part in changes.chunks(PART) {
+        let records: BTreeSet<_> = part.iter().map(|change| &change.record).collect();
+        let desired = |record: &RecordId| Some((record.clone(), facts.desired.of(record)?.into_owned()));
+        let facts = Facts { input: facts, desired: records.into_iter().filter_map(desired).collect() };
+        for Law { name, broken: law } in OF_CHANGES {
+            broken.extend(told(name, law(part, &facts)));
+        }
+    }
+    broken
 }
 
 /// The same, and what only the accounts can tell.
@@ -81,8 +115,11 @@ fn name(change: &Change) -> String {
 }
 
 /// Sentences about those changes for which `wrong` has one.
-fn each(plan: &Plan, wrong: impl Fn(&Change) -> Option<&'static str>) -> Vec<String> {
-    all(plan).filter_map(|change| Some(format!("{} {}", name(change), wrong(change)?))).collect()
+fn each<'c>(
+    changes: impl IntoIterator<Item = &'c &'c Change>,
+    wrong: impl Fn(&Change) -> Option<&'static str>,
+) -> Vec<String> {
+    changes.into_iter().filter_map(|change| Some(format!("{} {}", name(change), wrong(change)?))).collect()
 }
 
 fn narrowing_first(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
@@ -109,12 +146,12 @@ fn one_change_an_effect(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
 
 fn only_those_asked_for(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
     let Some(records) = facts.records else { return Vec::new() };
-    each(plan, |change| (!records.contains(&change.record)).then_some("was not asked for"))
+    each(&all(plan).collect::<Vec<_>>(), |change| (!records.contains(&change.record)).then_some("was not asked for"))
 }
 
 fn only_linked_accounts(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
     let owner = owners(facts);
-    each(plan, |change| match (change.action, &change.account) {
+    each(&all(plan).collect::<Vec<_>>(), |change| match (change.action, &change.account) {
         (Action::Create, None) => None,
         (Action::Create, Some(_)) => Some("names an account that exists"),
         (_, None) => Some("names no account"),
@@ -139,7 +176,7 @@ fn no_second_account(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
     for (account, record) in all(plan).filter_map(|change| Some((change.account.as_ref()?, &change.record))) {
         takers.entry(account).or_default().insert(record);
     }
-    each(plan, |change| {
+    each(&all(plan).collect::<Vec<_>>(), |change| {
         if !matches!(change.action, Action::Create | Action::Adopt) {
             return None;
         }
@@ -164,7 +201,9 @@ fn nothing_by_absence(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
         .filter(|skip| matches!(skip.reason, SkipReason::Vanished | SkipReason::LookUpFirst))
         .map(|skip| &skip.record)
         .collect();
-    let mut broken = each(plan, |change| unseen.contains(&change.record).then_some("is about an account nobody saw"));
+    let mut broken = each(&all(plan).collect::<Vec<_>>(), |change| {
+        unseen.contains(&change.record).then_some("is about an account nobody saw")
+    });
     let written: BTreeSet<&AccountId> = all(plan).filter_map(|change| change.account.as_ref()).collect();
     let seen: u64 = plan.accounts.values().sum();
     if written.len() as u64 > seen {

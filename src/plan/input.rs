@@ -15,7 +15,7 @@ use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::Space;
-use crate::model::projection::Desired;
+use crate::model::projection::Wishes;
 use crate::model::target::Exception;
 use crate::model::target::Target;
 use crate::plan::identity::Known;
@@ -29,7 +29,7 @@ pub struct PlanInput<'a> {
     pub space: &'a Space,
     /// What every declared user should have. All of them, in keyed plans too: a user outside
     /// `records` may claim the same account.
-    pub desired: &'a BTreeMap<RecordId, Desired>,
+    pub desired: &'a dyn Wishes,
     /// The links of the space, by record.
     pub links: &'a BTreeMap<RecordId, Link>,
     /// Why access narrows, remembered from when it was first seen; `None` is the account itself.

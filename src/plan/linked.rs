@@ -40,13 +40,13 @@ pub struct Decided {
     pub skips: Vec<Skip>,
 }
 
-/// Decides about a linked account that was seen.
-pub fn decide(input: &PlanInput<'_>, link: &Link, account: &Account) -> Decided {
+/// Decides about a linked account that was seen; `desired` is what its user should have.
+pub fn decide(input: &PlanInput<'_>, link: &Link, account: &Account, desired: Option<&Desired>) -> Decided {
     let case = Case { input, link, account };
     if input.is_untouchable(account) {
         return case.skip(SkipReason::Protected);
     }
-    match input.desired.get(&link.record) {
+    match desired {
         Some(Desired::Account(projection)) => case.entitled(projection),
         Some(Desired::None(no)) => case.ended(no),
         Some(Desired::Conflict(conflict)) => case.skip(SkipReason::Conflict(conflict.clone())),
@@ -66,7 +66,7 @@ pub fn is_due(input: &PlanInput<'_>, link: &Link) -> bool {
         Ending::Strip => !link.granted.is_empty(),
         Ending::List | Ending::Keep => false,
     };
-    match input.desired.get(&link.record) {
+    match input.desired.of(&link.record).as_deref() {
         Some(Desired::Account(projection)) => {
             link.disabled_by_us || !link.granted.is_subset(&diff::memberships(projection))
         }

@@ -29,8 +29,8 @@ impl Note {
     }
 }
 
-/// What `account`, seen now, teaches.
-pub fn note(input: &PlanInput<'_>, link: &Link, account: &Account) -> Note {
+/// What `account`, seen now, teaches; `desired` is what its user should have.
+pub fn note(input: &PlanInput<'_>, link: &Link, account: &Account, desired: Option<&Desired>) -> Note {
     let open = account.state.gives_access();
     // Whoever opened it again, it is not rosterd's disabling that a later one would undo (L17).
     let reopened = (link.disabled_by_us && open).then(|| Link { disabled_by_us: false, ..link.clone() });
@@ -39,7 +39,7 @@ pub fn note(input: &PlanInput<'_>, link: &Link, account: &Account) -> Note {
     if open {
         hand = Hand { ended_over: None, deleted_by_us: false, regain: false, ..hand };
     }
-    if let Some(Desired::Account(projection)) = input.desired.get(&link.record) {
+    if let Some(Desired::Account(projection)) = desired {
         agree(input, projection, account, &mut hand);
         hand.given_up.retain(|path, value| {
             let projected = projection.values.get(path);

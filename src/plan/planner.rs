@@ -1,5 +1,6 @@
 //! The fold over observed accounts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
@@ -62,15 +63,15 @@ pub struct Planner<'a> {
     index: Index<'a>,
     /// Users outside a keyed plan, once one of them may have to be known.
     others: Option<Index<'a>>,
-    matches: Matches<'a>,
+    matches: Matches,
     /// What was decided about each linked user whose account was seen; `None`: it is in sync.
     linked: BTreeMap<&'a RecordId, Option<Box<Touched>>>,
     /// Unlinked accounts that fit some user.
     candidates: BTreeMap<AccountId, Arc<Account>>,
     /// Users who want a user name that some account has.
-    names_held: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
+    names_held: BTreeMap<RecordId, BTreeSet<AccountId>>,
     /// Users without a link who fit accounts of users who are no longer declared, by those users.
-    displaced: BTreeMap<&'a RecordId, BTreeMap<&'a RecordId, &'a Link>>,
+    displaced: BTreeMap<RecordId, BTreeMap<&'a RecordId, &'a Link>>,
     /// Accounts that nobody is linked to and that bear the mark of a linked user.
     twins: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
     in_view: BTreeMap<AccountId, SeenAccount>,
@@ -98,9 +99,7 @@ impl<'a> Planner<'a> {
             }
         }
         let mut index = Index::new(input.comparison());
-        for projection in wanting(&input).filter(|projection| input.concerns(&projection.record)) {
-            index.add(projection);
-        }
+        wanting(&input, |record| input.concerns(record)).for_each(|projection| index.add(&projection));
         Self {
             input,
             owners,
@@ -145,7 +144,7 @@ impl<'a> Planner<'a> {
             }
         }
         for record in self.index.wanting_name_of(&account) {
-            self.names_held.entry(record).or_default().insert(account.id.clone());
+            self.names_held.entry(record.clone()).or_default().insert(account.id.clone());
         }
         if let Some(link) = owner {
             self.note_displaced(link, &account);
@@ -160,8 +159,9 @@ impl<'a> Planner<'a> {
         if !self.input.concerns(&link.record) || self.doubled.contains(&link.account) {
             return;
         }
-        let decided = linked::decide(&self.input, link, &account);
-        self.take_note(link, &account);
+        let desired = self.input.desired.of(&link.record);
+        let decided = linked::decide(&self.input, link, &account, desired.as_deref());
+        self.take_note(link, &account, desired.as_deref());
         let in_sync =
             decided.changes.is_empty() && matches!(decided.skips.as_slice(), [Skip { reason: SkipReason::InSync, .. }]);
         let touched = (!in_sync).then(|| Box::new(Touched { decided, account: Arc::new(account), unsteady: false }));
@@ -177,15 +177,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn take_note(&mut self, link: &'a Link, account: &Account) {
+    fn take_note(&mut self, link: &'a Link, account: &Account, desired: Option<&Desired>) {
         if self.input.is_untouchable(account) {
             return;
         }
-        let note = notes::note(&self.input, link, account);
+        let note = notes::note(&self.input, link, account, desired);
         if !note.is_blank() {
             self.notes.insert(link.record.clone(), note);
         }
-        if let Some(Desired::Account(projection)) = self.input.desired.get(&link.record)
+        if let Some(Desired::Account(projection)) = desired
             && diff::accepts_any(&self.input.target.account)
             && !diff::fields(&self.input.comparison(), projection, account, self.input.hand(&account.id))
                 .accepted
@@ -198,17 +198,17 @@ impl<'a> Planner<'a> {
     /// An account whose user is gone and that fits another user: the same person under another record
     /// id, or somebody who was given the mail. Neither is guessed.
     fn note_displaced(&mut self, link: &'a Link, account: &Account) {
-        if self.input.desired.contains_key(&link.record) {
+        if self.input.desired.contains(&link.record) {
             return;
         }
-        let mut claimants: BTreeSet<&'a RecordId> = self.index.hits(account).into_keys().collect();
-        claimants.extend(self.index.wanting_name_of(account));
+        let mut claimants: BTreeSet<RecordId> = self.index.hits(account).into_keys().collect();
+        claimants.extend(self.index.wanting_name_of(account).cloned());
         claimants.extend(self.rivals(account).into_keys());
         if let Some(others) = &self.others {
-            claimants.extend(others.wanting_name_of(account));
+            claimants.extend(others.wanting_name_of(account).cloned());
         }
         for claimant in claimants {
-            let declared = match self.input.desired.get(claimant) {
+            let declared = match self.input.desired.of(&claimant).as_deref() {
                 Some(Desired::Account(projection)) => projection.formerly.contains(&link.record),
                 Some(Desired::None(_) | Desired::Conflict(_)) | None => false,
             };
@@ -234,10 +234,10 @@ impl<'a> Planner<'a> {
             return;
         }
         for (record, position) in hits {
-            self.matches.add(record, position, &account.id);
+            self.matches.add(&record, position, &account.id);
         }
         for (rival, position) in self.rivals(&account) {
-            self.matches.add(rival, position, &account.id);
+            self.matches.add(&rival, position, &account.id);
         }
         match self.candidates.entry(account.id.clone()) {
             Entry::Vacant(entry) => {
@@ -254,14 +254,14 @@ impl<'a> Planner<'a> {
 
     /// Users outside a keyed plan who fit the account too. Looked for only when an unlinked
     /// account fits somebody, which is rare, so that most keyed plans need no index of everybody.
-    fn rivals(&mut self, account: &Account) -> BTreeMap<&'a RecordId, usize> {
+    fn rivals(&mut self, account: &Account) -> BTreeMap<RecordId, usize> {
         if self.input.records.is_none() {
             return BTreeMap::new();
         }
         let input = &self.input;
         let others = self.others.get_or_insert_with(|| {
             let mut index = Index::new(input.comparison());
-            wanting(input).filter(|other| !input.concerns(&other.record)).for_each(|other| index.add(other));
+            wanting(input, |record| !input.concerns(record)).for_each(|other| index.add(&other));
             index
         });
         others.hits(account)
@@ -282,7 +282,7 @@ impl<'a> Planner<'a> {
             if let Some((successor, link)) = successors.find_map(|(new, old)| Some((new, old.get(record)?))) {
                 outcome = linked::without_inference(outcome, link, successor);
             }
-            decided.insert(record, outcome);
+            decided.insert(record.clone(), outcome);
         }
         self.unseen(&coverage, &mut decided);
         self.without_link(&coverage, &mut decided);
@@ -314,12 +314,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Linked users whose account was not seen. Nothing is ever taken away here.
-    fn unseen(&self, coverage: &Coverage, decided: &mut BTreeMap<&'a RecordId, Decided>) {
+    fn unseen(&self, coverage: &Coverage, decided: &mut BTreeMap<RecordId, Decided>) {
         let moving = moving(&self.input);
         for link in self.input.links.values().filter(|link| self.input.concerns(&link.record)) {
             let reason = if self.doubled.contains(&link.account) {
                 Some(SkipReason::Conflict(doubled(link)))
-            } else if moving.contains(&link.record) && !self.input.desired.contains_key(&link.record) {
+            } else if moving.contains(&link.record) && !self.input.desired.contains(&link.record) {
                 Some(SkipReason::Conflict(renamed(&link.record)))
             } else if decided.contains_key(&link.record) {
                 continue;
@@ -330,14 +330,14 @@ impl<'a> Planner<'a> {
             };
             let skip = |reason| Skip { record: link.record.clone(), account: Some(link.account.clone()), reason };
             let skips = reason.map(skip).into_iter().collect();
-            decided.insert(&link.record, Decided { changes: Vec::new(), skips });
+            decided.insert(link.record.clone(), Decided { changes: Vec::new(), skips });
         }
     }
 
-    fn tell_twins(&self, decided: &mut BTreeMap<&'a RecordId, Decided>) {
+    fn tell_twins(&self, decided: &mut BTreeMap<RecordId, Decided>) {
         for (record, others) in &self.twins {
             let Some(link) = self.input.links.get(*record) else { continue };
-            let outcome = decided.entry(record).or_default();
+            let outcome = decided.entry((*record).clone()).or_default();
             outcome.skips.retain(|skip| skip.reason != SkipReason::InSync);
             let reason = SkipReason::Conflict(identity::twins(record, &link.account, others));
             outcome.skips.push(Skip { record: (*record).clone(), account: Some(link.account.clone()), reason });
@@ -351,15 +351,14 @@ impl<'a> Planner<'a> {
         by_mail.or_else(|| fitting().map(|link| (&link.record, &link.account)))
     }
 
-    fn without_link(&self, coverage: &Coverage, decided: &mut BTreeMap<&'a RecordId, Decided>) {
+    fn without_link(&self, coverage: &Coverage, decided: &mut BTreeMap<RecordId, Decided>) {
         let found = self.matches.decide();
-        let unlinked = self.input.desired.iter().filter(|(record, _)| !self.input.links.contains_key(*record));
-        for (record, desired) in unlinked.filter(|(record, _)| self.input.concerns(record)) {
+        for (record, desired) in unlinked(&self.input, |record| self.input.concerns(record)) {
             let only = |reason| Decided {
                 changes: Vec::new(),
                 skips: vec![Skip { record: record.clone(), account: None, reason }],
             };
-            let outcome = match desired {
+            let outcome = match &*desired {
                 Desired::None(no) => only(SkipReason::NotEntitled(no.reason.as_str().to_owned())),
                 Desired::Conflict(conflict) => only(SkipReason::Conflict(conflict.clone())),
                 Desired::Account(projection) if left_behind(&self.input, projection).is_some() => {
@@ -380,13 +379,13 @@ impl<'a> Planner<'a> {
                 }
                 .decide(),
             };
-            decided.insert(record, outcome);
+            decided.insert(record.clone(), outcome);
         }
     }
 
     /// The first account that has the name this user wants and keeps it: an account that the same
     /// plan renames is renamed before anything is created.
-    fn name_holder(&self, record: &RecordId, decided: &BTreeMap<&'a RecordId, Decided>) -> Option<&AccountId> {
+    fn name_holder(&self, record: &RecordId, decided: &BTreeMap<RecordId, Decided>) -> Option<&AccountId> {
         let renamed = |account: &AccountId| {
             let owner = self.owners.get(account).and_then(|link| decided.get(&link.record));
             let mut fields = owner.into_iter().flat_map(|outcome| &outcome.changes).flat_map(|change| &change.fields);
@@ -431,28 +430,38 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Users without a link who should have an account.
-fn wanting<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a Projection> {
-    let links = input.links;
-    input.desired.iter().filter_map(move |(record, desired)| match desired {
-        Desired::Account(projection) if !links.contains_key(record) => Some(projection),
-        Desired::Account(_) | Desired::None(_) | Desired::Conflict(_) => None,
+/// What users without a link should have, of those who are `concerned`.
+fn unlinked<'a>(
+    input: &PlanInput<'a>,
+    concerned: impl Fn(&RecordId) -> bool,
+) -> impl Iterator<Item = (&'a RecordId, Cow<'a, Desired>)> {
+    let (links, desired) = (input.links, input.desired);
+    let records: Box<dyn Iterator<Item = &RecordId>> = desired.records();
+    let records = records.filter(move |record| concerned(record) && !links.contains_key(*record));
+    records.filter_map(move |record| Some((record, desired.of(record)?)))
+}
+
+/// The accounts that users without a link should have.
+fn wanting<'a>(input: &PlanInput<'a>, concerned: impl Fn(&RecordId) -> bool) -> impl Iterator<Item = Projection> {
+    unlinked(input, concerned).filter_map(|(_, desired)| match desired.into_owned() {
+        Desired::Account(projection) => Some(projection),
+        Desired::None(_) | Desired::Conflict(_) => None,
     })
 }
 
 /// Record ids that a declared rename leaves behind: their users are not gone.
-fn moving<'a>(input: &PlanInput<'a>) -> BTreeSet<&'a RecordId> {
-    let projections = input.desired.values().filter_map(|desired| match desired {
+fn moving(input: &PlanInput<'_>) -> BTreeSet<RecordId> {
+    let projections = input.desired.renamed().filter_map(|record| match input.desired.of(record)?.into_owned() {
         Desired::Account(projection) => Some(projection),
         Desired::None(_) | Desired::Conflict(_) => None,
     });
-    projections.flat_map(|projection| &projection.formerly).collect()
+    projections.flat_map(|projection| projection.formerly).collect()
 }
 
 /// The link that a renamed user has under an earlier record id. Until it has moved, the user has
 /// an account all the same, and must not get a second one.
 fn left_behind<'a>(input: &PlanInput<'a>, projection: &Projection) -> Option<&'a Link> {
-    let mut undeclared = projection.formerly.iter().filter(|record| !input.desired.contains_key(*record));
+    let mut undeclared = projection.formerly.iter().filter(|record| !input.desired.contains(*record));
     undeclared.find_map(|record| input.links.get(record))
 }
 

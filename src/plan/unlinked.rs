@@ -32,7 +32,7 @@ pub struct Unlinked<'c> {
     /// What the user should have.
     pub projection: &'c Projection,
     /// The account or accounts that fit.
-    pub found: Option<&'c Match<'c>>,
+    pub found: Option<&'c Match>,
     /// Accounts that fit anybody.
     pub candidates: &'c BTreeMap<AccountId, Arc<Account>>,
     /// An account that has the wanted user name and keeps it, with the link of its user.
@@ -154,10 +154,10 @@ impl Unlinked<'_> {
         self.conflict(Some(&account.id), "exists", message, hint)
     }
 
-    fn ambiguous(&self, accounts: &BTreeSet<AccountId>, users: &BTreeSet<&RecordId>, key: usize) -> Decided {
+    fn ambiguous(&self, accounts: &BTreeSet<AccountId>, users: &BTreeSet<RecordId>, key: usize) -> Decided {
         let key = self.input.target.account.match_keys.get(key).map(written).unwrap_or_default();
         let accounts_named = named(accounts.iter().map(AccountId::as_str));
-        let users_named = named(users.iter().map(|user| user.as_str()));
+        let users_named = named(users.iter().map(RecordId::as_str));
         let message = format!(
             "accounts {accounts_named} and users {users_named} match by `{key}`: which is whose is not guessed"
         );

@@ -92,6 +92,12 @@ impl Revoked {
         revoked.filter(move |(_, revocation)| revocation.stands(now))
     }
 
+    /// Every record id of which these words and `later` ones are not the same.
+    pub fn differences<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = &'a RecordId> {
+        let known = self.words.keys().chain(later.words.keys().filter(|record| !self.words.contains_key(*record)));
+        known.filter(|record| self.words.get(*record) != later.words.get(*record))
+    }
+
     /// Every record id that anything was said about.
     pub fn records(&self) -> impl Iterator<Item = &RecordId> {
         self.words.keys()

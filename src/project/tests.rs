@@ -3,10 +3,13 @@ use serde_json::json;
 
 use super::*;
 use crate::model::account::Membership;
+use crate::model::decision::Decision;
+use crate::model::decision::DecisionKind;
 use crate::model::ids::RecordId;
 use crate::model::node::Node;
 use crate::model::projection::NoAccess;
 use crate::model::projection::NoAccessReason;
+use crate::model::projection::Wishes;
 use crate::model::role::Grant;
 use crate::model::role::Level;
 use crate::model::role::TargetRef;
@@ -386,8 +389,8 @@ fn a_listing_must_bring_every_path_that_planning_compares() {
 
 // --- the table
 
-fn snapshot(users: Vec<User>) -> Snapshot {
-    Snapshot { users: users.into_iter().map(Arc::new).collect(), roles: roles() }
+fn snapshot(users: Vec<User>) -> Arc<Snapshot> {
+    Arc::new(Snapshot { users: users.into_iter().map(Arc::new).collect(), roles: roles() })
 }
 
 fn named(id: &str, email: &str) -> User {
@@ -398,13 +401,33 @@ fn table() -> Table {
     Table::new(Arc::new(Projector::new(Arc::new(target())).unwrap()))
 }
 
-fn codes(table: &Table) -> Vec<(&str, &str)> {
+/// A table of nobody that takes its first snapshot in.
+fn begun(mut table: Table, snapshot: &Arc<Snapshot>) -> Table {
+    table.begin(snapshot, &Arc::default(), now());
+    table
+}
+
+fn answers(table: &Table) -> BTreeMap<RecordId, Desired> {
+    let wishes = table.projections();
+    wishes.records().map(|record| (record.clone(), table.desired(record).unwrap())).collect()
+}
+
+fn codes(table: &Table) -> Vec<(String, String)> {
     let code = |desired| match desired {
-        &Desired::Account(_) => "account",
-        Desired::None(_) => "none",
-        Desired::Conflict(conflict) => conflict.code.as_str(),
+        Desired::Account(_) => "account".to_owned(),
+        Desired::None(_) => "none".to_owned(),
+        Desired::Conflict(conflict) => conflict.code,
     };
-    table.desired().iter().map(|(record, desired)| (record.as_str(), code(desired))).collect()
+    answers(table).into_iter().map(|(record, desired)| (record.to_string(), code(desired))).collect()
+}
+
+fn pairs(codes: &[(&str, &str)]) -> Vec<(String, String)> {
+    codes.iter().map(|(record, code)| ((*record).to_owned(), (*code).to_owned())).collect()
+}
+
+/// Who is told when a snapshot is taken in.
+fn told(table: &mut Table, snapshot: &Arc<Snapshot>) -> BTreeSet<RecordId> {
+    table.refresh(snapshot, &Arc::default(), now()).into_keys().collect()
 }
 
 fn ids(records: &[&str]) -> BTreeSet<RecordId> {
@@ -413,70 +436,117 @@ fn ids(records: &[&str]) -> BTreeSet<RecordId> {
 
 #[test]
 fn two_users_of_one_name_are_both_in_conflict_and_the_rest_goes_on() {
-    let mut table = table();
     let users = vec![named("a", "x@acme.example"), named("b", "X@acme.example"), named("c", "c@acme.example")];
-    table.refresh(&snapshot(users), None, now());
-    assert_eq!(codes(&table), [("a", "user-name-taken"), ("b", "user-name-taken"), ("c", "account")]);
-    let Desired::Conflict(found) = &table.desired()[&"b".into()] else { panic!() };
+    let table = begun(table(), &snapshot(users));
+    assert_eq!(codes(&table), pairs(&[("a", "user-name-taken"), ("b", "user-name-taken"), ("c", "account")]));
+    let Some(Desired::Conflict(found)) = table.desired(&"b".into()) else { panic!() };
     assert!(found.message.contains("wanted by `a`, `b`"), "{}", found.message);
     assert_eq!(table.triples(), 6);
 }
 
 #[test]
 fn a_user_without_access_holds_no_name() {
-    let mut table = table();
     let leaver = User { active: false, ..named("a", "x@acme.example") };
-    table.refresh(&snapshot(vec![leaver, named("b", "x@acme.example")]), None, now());
-    assert_eq!(codes(&table), [("a", "none"), ("b", "account")]);
+    let table = begun(table(), &snapshot(vec![leaver, named("b", "x@acme.example")]));
+    assert_eq!(codes(&table), pairs(&[("a", "none"), ("b", "account")]));
 }
 
 #[test]
 fn a_user_in_another_conflict_still_holds_the_name() {
     let mut target = target();
     map(&mut target, "title", template("{{ grant.attributes.rank }}"));
-    let mut table = Table::new(Arc::new(Projector::new(Arc::new(target)).unwrap()));
+    let table = Table::new(Arc::new(Projector::new(Arc::new(target)).unwrap()));
     let torn = User { email: Some("x@acme.example".to_owned()), ..user("a", &["agent", "lead"]) };
-    table.refresh(&snapshot(vec![torn, named("b", "x@acme.example")]), None, now());
-    assert_eq!(codes(&table), [("a", "unequal-values"), ("b", "user-name-taken")]);
+    let table = begun(table, &snapshot(vec![torn, named("b", "x@acme.example")]));
+    assert_eq!(codes(&table), pairs(&[("a", "unequal-values"), ("b", "user-name-taken")]));
 }
 
 #[test]
 fn solving_one_side_of_a_name_conflict_frees_the_other_and_both_are_told() {
-    let mut table = table();
-    table.refresh(&snapshot(vec![named("a", "x@acme.example"), named("b", "x@acme.example")]), None, now());
+    let rivals = snapshot(vec![named("a", "x@acme.example"), named("b", "x@acme.example")]);
+    let mut table = begun(table(), &rivals);
     let solved = snapshot(vec![named("a", "a@acme.example"), named("b", "x@acme.example")]);
-    assert_eq!(table.refresh(&solved, Some(&ids(&["a"])), now()), ids(&["a", "b"]));
-    assert_eq!(codes(&table), [("a", "account"), ("b", "account")]);
+    assert_eq!(told(&mut table, &solved), ids(&["a", "b"]));
+    assert_eq!(codes(&table), pairs(&[("a", "account"), ("b", "account")]));
     let gone = snapshot(vec![named("b", "x@acme.example")]);
-    assert_eq!(table.refresh(&gone, Some(&ids(&["a"])), now()), ids(&["a"]));
-    assert_eq!(codes(&table), [("b", "account")]);
-    assert_eq!(table.refresh(&gone, None, now()), ids(&[]));
+    assert_eq!(told(&mut table, &gone), ids(&["a"]));
+    assert_eq!(codes(&table), pairs(&[("b", "account")]));
+    assert_eq!(told(&mut table, &gone), ids(&[]));
+}
+
+#[test]
+fn a_changed_role_tells_those_who_hold_it() {
+    let before = snapshot(vec![user("a", &["agent"]), user("b", &[])]);
+    let mut table = begun(table(), &before);
+    let without = Role { grants: Vec::new(), ..Role::clone(&before.roles[&"agent".into()]) };
+    let roles = before.roles.iter().map(|(name, role)| (name.clone(), Arc::clone(role)));
+    let roles = roles.chain([("agent".into(), Arc::new(without))]).collect();
+    let after = Arc::new(Snapshot { users: before.users.clone(), roles });
+    assert_eq!(told(&mut table, &after), ids(&["a"]));
+}
+
+#[test]
+fn what_ends_by_itself_is_told_at_its_second_and_with_it() {
+    let end = now() + chrono::TimeDelta::hours(1);
+    let leaver = User { valid: Validity { from: None, until: Some(end) }, ..user("a", &["agent"]) };
+    let both = snapshot(vec![leaver.clone(), user("b", &["agent"])]);
+    let mut table = begun(table(), &both);
+    assert_eq!(table.next_turn(), Some(end));
+    let before_it = end - chrono::TimeDelta::seconds(1);
+    assert_eq!(table.refresh(&both, &Arc::default(), before_it), BTreeMap::new());
+    // Also where something else is taken in at that moment.
+    let alone = snapshot(vec![leaver]);
+    let told = table.refresh(&alone, &Arc::default(), end);
+    assert_eq!(told, BTreeMap::from([("a".into(), Some(end)), ("b".into(), None)]));
+    assert_eq!(table.next_turn(), None);
+    // Where the clock is set back, it has not ended.
+    let told = table.refresh(&alone, &Arc::default(), before_it);
+    assert_eq!(told, BTreeMap::from([("a".into(), None)]));
+    assert_eq!(table.next_turn(), Some(end));
 }
 
 proptest::proptest! {
     /// The guarantee of the table: step by step gives the same as at once.
     #[test]
-    fn refreshing_user_by_user_equals_a_table_made_anew(
-        steps in proptest::collection::vec((0_usize..4, 0_usize..3, 0_usize..4), 1..25)
+    fn refreshing_load_by_load_equals_a_table_made_anew(
+        steps in proptest::collection::vec(
+            (proptest::collection::vec((0_usize..4, 0_usize..3, 0_usize..6), 1..3), proptest::bool::weighted(0.2)), 1..20
+        )
     ) {
         let mut users: BTreeMap<RecordId, User> = BTreeMap::new();
         let mut table = table();
-        for (who, email, state) in steps {
-            let record: RecordId = ["a", "b", "c", "d"][who].into();
-            match state {
-                0 => drop(users.remove(&record)),
-                1 => drop(users.insert(record.clone(), User { active: false, ..named(record.as_str(), "x") })),
-                _ => drop(users.insert(record.clone(), named(record.as_str(), ["x", "X", "y"][email]))),
+        let (mut clock, mut revoked) = (now(), Arc::<Revoked>::default());
+        for (step, step_back) in steps {
+            for (who, email, state) in step {
+                let record: RecordId = ["a", "b", "c", "d"][who].into();
+                let named = named(record.as_str(), ["x", "X", "y"][email]);
+                match state {
+                    0 => drop(users.remove(&record)),
+                    1 => drop(users.insert(record, User { active: false, ..named })),
+                    2 => {
+                        let until = Some(clock + chrono::TimeDelta::minutes(email as i64));
+                        drop(users.insert(record, User { valid: Validity { from: None, until }, ..named }));
+                    }
+                    3 => {
+                        let until = (email > 0).then(|| clock + chrono::TimeDelta::minutes(email as i64));
+                        let word = Decision { record: Some(record), until, ..Decision::new(DecisionKind::Revoke, "o", clock) };
+                        revoked = Arc::new(Revoked::from_decisions(&[word]));
+                    }
+                    _ => drop(users.insert(record, named)),
+                }
             }
+            clock += chrono::TimeDelta::seconds(if step_back { -90 } else { 40 });
             let snapshot = snapshot(users.values().cloned().collect());
-            let before = table.desired().clone();
-            let told = table.refresh(&snapshot, Some(&BTreeSet::from([record])), now());
+            let before = answers(&table);
+            let told: BTreeSet<_> = table.refresh(&snapshot, &revoked, clock).into_keys().collect();
             let mut fresh = self::table();
-            fresh.refresh(&snapshot, None, now());
-            proptest::prop_assert_eq!(table.desired(), fresh.desired());
+            fresh.begin(&snapshot, &revoked, clock);
+            let now = answers(&fresh);
+            proptest::prop_assert_eq!(&answers(&table), &now);
             proptest::prop_assert_eq!(table.triples(), fresh.triples());
-            let all: BTreeSet<RecordId> = before.keys().chain(fresh.desired().keys()).cloned().collect();
-            let differ = all.into_iter().filter(|record| before.get(record) != fresh.desired().get(record));
+            proptest::prop_assert_eq!(table.next_turn(), fresh.next_turn());
+            let all: BTreeSet<RecordId> = before.keys().chain(now.keys()).cloned().collect();
+            let differ = all.into_iter().filter(|record| before.get(record) != now.get(record));
             proptest::prop_assert_eq!(told, differ.collect());
         }
     }

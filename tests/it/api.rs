@@ -95,7 +95,12 @@ async fn a_token_is_shown_once_and_only_its_hash_is_kept() {
     let hash = rosterd::server::token::hash(&secret).unwrap();
     assert!(!listed.text.contains(random) && !listed.text.contains(&hash), "{}", listed.text);
     for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let bytes = match std::fs::read(entry.unwrap().path()) {
+            Ok(bytes) => bytes,
+            // Audit heads are written beside and then moved.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => panic!("{error}"),
+        };
         assert!(!bytes.windows(random.len()).any(|window| window == random.as_bytes()));
     }
     let events = rig.events("token-created").await;

@@ -108,7 +108,7 @@ impl Worker {
             return;
         }
         let Some(links) = self.place.as_ref().map(|place| Arc::clone(&place.links)) else { return };
-        let Some(view) = self.view(self.table.desired().clone(), links) else { return };
+        let Some(view) = self.view(self.table.projections(), links) else { return };
         // Requests that nobody waits for are one; a caller's gets a cycle of its own.
         let asked = self.full_requests.iter().position(|request| request.reply.is_some());
         let request = self.full_requests.remove(asked.unwrap_or(0));

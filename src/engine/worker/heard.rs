@@ -15,19 +15,14 @@ use crate::model::change::Change;
 use crate::model::decision::Halts;
 use crate::model::history::Trigger;
 use crate::model::ids::CycleId;
-use crate::model::ids::RecordId;
 
 impl Worker {
-    /// Takes in what was said about these users: it acts from the moment it was said.
-    pub(super) fn heard(&mut self, records: &BTreeSet<RecordId>, since: DateTime<Utc>) {
+    /// Takes in what was said about users: it acts from the moment it was said.
+    pub(super) fn heard(&mut self, since: DateTime<Utc>) {
         let Some(snapshot) = self.snapshot.clone() else { return };
-        self.table.set_revoked(Arc::clone(&self.shared.said.load().revoked));
-        let renamed = snapshot.users.renamed().filter(|user| user.formerly.iter().any(|old| records.contains(old)));
-        let concerned: BTreeSet<_> = records.iter().cloned().chain(renamed.map(|user| user.id.clone())).collect();
-        let now = self.shared.judged();
-        let differ = self.table.refresh(&snapshot, Some(&concerned), now);
-        self.plan_transitions(Some(&concerned), now);
-        self.mark_changed(differ, Trigger::Decision, since);
+        let revoked = Arc::clone(&self.shared.said.load().revoked);
+        let differ = self.table.refresh(&snapshot, &revoked, self.shared.judged());
+        self.mark_differing(differ, Trigger::Decision, since);
     }
 
     /// Whether calls of this lane may leave, as far as a stop has a say in it.

@@ -66,9 +66,8 @@ impl Worker {
     /// What plans must know of who was who.
     pub(super) fn known(&self) -> Option<Known> {
         let (place, snapshot) = (self.place.as_ref()?, self.snapshot.as_ref()?);
-        let wants = |record: &RecordId| {
-            matches!(self.table.desired().get(record), Some(Desired::Account(_) | Desired::Conflict(_)))
-        };
+        let wants =
+            |record: &RecordId| matches!(self.table.desired(record), Some(Desired::Account(_) | Desired::Conflict(_)));
         Some(place.identities.known(snapshot, &place.links, wants))
     }
 

@@ -41,6 +41,7 @@ use crate::model::link::Link;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
+use crate::model::projection::Wishes;
 use crate::model::target::Ending;
 use crate::model::target::Target;
 use crate::plan;
@@ -125,7 +126,7 @@ impl Worker {
                 // Owed from now on, not from when the target lets somebody look.
                 self.owed.owe(&record, since);
                 self.door.hasten();
-            } else if matches!(self.table.desired().get(&record), Some(Desired::Account(_)))
+            } else if matches!(self.table.desired(&record), Some(Desired::Account(_)))
                 && !self.in_flight.contains_key(&record)
             {
                 // Access is back: nothing is owed, though nobody may be able to look.
@@ -244,7 +245,7 @@ impl Worker {
     /// Whether this user may lose something: such users are looked at first.
     pub(super) fn may_narrow(&self, record: &RecordId) -> bool {
         let Some(link) = self.link_of(record) else { return false };
-        match self.table.desired().get(record) {
+        match self.table.desired(record) {
             Some(Desired::Account(projection)) => {
                 let wanted: BTreeSet<_> = projection.entitlements.values().map(|grant| &grant.membership).collect();
                 link.granted.iter().any(|membership| !wanted.contains(membership))
@@ -257,7 +258,7 @@ impl Worker {
     /// Whether this user will lose something, as far as is known without a look at the account.
     pub(super) fn surely_narrows(&self, record: &RecordId) -> bool {
         let Some(link) = self.link_of(record) else { return false };
-        let ending = match self.table.desired().get(record) {
+        let ending = match self.table.desired(record) {
             Some(Desired::None(no)) => no.ending,
             None => self.handle.target.account.on_gone,
             Some(Desired::Account(_)) => return self.may_narrow(record),
@@ -332,7 +333,7 @@ impl Worker {
             }
             let Some(dirty) = self.dirty.remove(&record) else { continue };
             let link = links.get(&record).cloned();
-            let desired = self.table.desired().get(&record).cloned();
+            let desired = self.table.desired(&record);
             self.looking.insert(record.clone(), Looking { lane, dirty });
             let creation = link.as_ref().and_then(|link| self.late.creation(&link.account));
             let open = self.open.get(&record).map(|intent| &intent.change).or(creation).cloned();
@@ -444,24 +445,17 @@ impl Worker {
         accounts: &BTreeMap<AccountId, Account>,
     ) -> Option<View> {
         let place = self.place.as_ref()?;
-        let wishes = self.table.desired();
-        if accounts.keys().any(|account| !place.by_account.contains_key(account)) {
-            return self.view(wishes.clone(), Arc::clone(&place.links));
-        }
-        if accounts.keys().filter_map(|account| place.by_account.get(account)).any(|owner| !wishes.contains_key(owner))
-        {
-            // Whose user is gone may have come back under another record id: whoever wants an account
-            // and has none counts.
-            let newcomer = |record: &RecordId| records.contains(record) || !place.links.contains_key(record);
-            let desired = wishes.iter().filter(|(record, _)| newcomer(record));
-            let desired = desired.map(|(record, desired)| (record.clone(), desired.clone())).collect();
-            return self.view(desired, Arc::clone(&place.links));
+        let wishes = self.table.projections();
+        let owner = |account: &AccountId| place.by_account.get(account);
+        // Whose user is gone may have come back under another record id, too.
+        if accounts.keys().any(|account| owner(account).is_none_or(|owner| !wishes.contains(owner))) {
+            return self.view(wishes, Arc::clone(&place.links));
         }
         // An owner who is left out would pass for one who is gone.
-        let owners = accounts.keys().filter_map(|account| place.by_account.get(account));
-        let desired = records.iter().chain(owners);
-        let desired = desired.filter_map(|record| Some((record.clone(), wishes.get(record)?.clone())));
-        self.view(desired.collect(), Arc::new(place.links_around(records, accounts.keys())))
+        let around = records.iter().chain(accounts.keys().filter_map(owner));
+        let desired = around.filter_map(|record| Some((record.clone(), self.table.desired(record)?)));
+        let desired: BTreeMap<_, _> = desired.collect();
+        self.view(Arc::new(desired), Arc::new(place.links_around(records, accounts.keys())))
     }
 
     /// What a guardrail holds is judged again together with what is new, so that a limit is never

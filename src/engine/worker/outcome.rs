@@ -156,9 +156,10 @@ impl Worker {
     /// What a plan from this one account would still change.
     pub(super) fn still_to_do(&mut self, record: &RecordId, account: &Account) -> Vec<Change> {
         let Some(place) = &self.place else { return Vec::new() };
-        let desired = self.table.desired().get(record).map(|desired| (record.clone(), desired.clone()));
+        let desired = self.table.desired(record).map(|desired| (record.clone(), desired));
+        let desired: BTreeMap<_, _> = desired.into_iter().collect();
         let links = Arc::new(place.links_around([record], [&account.id]));
-        let Some(view) = self.view(desired.into_iter().collect(), links) else { return Vec::new() };
+        let Some(view) = self.view(Arc::new(desired), links) else { return Vec::new() };
         let records = BTreeSet::from([record.clone()]);
         let planned = view.plan([account.clone()], Coverage::Keyed, Some(&records), &BTreeSet::new());
         self.take_notes(planned.notes, &BTreeSet::new());

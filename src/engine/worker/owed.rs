@@ -188,7 +188,7 @@ impl Worker {
     }
 
     fn is_back(&self, record: &RecordId) -> bool {
-        matches!(self.table.desired().get(record), Some(Desired::Account(_))) && !self.may_narrow(record)
+        matches!(self.table.desired(record), Some(Desired::Account(_))) && !self.may_narrow(record)
     }
 
     /// The link of a user, as far as it is known yet.
@@ -218,7 +218,7 @@ impl Worker {
         let skipped: BTreeSet<_> =
             self.standing.skips.iter().filter(|skip| keeps_back(skip)).map(|skip| &skip.record).collect();
         let reason = |record: &RecordId| {
-            let conflict = matches!(self.table.desired().get(record), Some(Desired::Conflict(_)));
+            let conflict = matches!(self.table.desired(record), Some(Desired::Conflict(_)));
             match general {
                 Some(reason) => reason,
                 None if conflict || skipped.contains(record) => OwedReason::Conflict,
@@ -289,7 +289,7 @@ impl Worker {
         let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
         let formerly = user.map_or(&[][..], |user| &user.formerly);
         let accepted = || self.shared.current.load().as_ref().map(|current| current.at);
-        let at = match self.table.desired().get(record) {
+        let at = match self.table.desired(record) {
             Some(Desired::None(no)) => match no.reason {
                 NoAccessReason::Revoked => {
                     self.shared.said.load().revoked.of(record, formerly, now).map(|said| said.at)

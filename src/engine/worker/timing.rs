@@ -1,7 +1,6 @@
 //! What becomes due without anybody telling: schedules, and validity that begins or ends.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,24 +23,16 @@ const MOST_JITTER: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_mins(1);
 
 impl Worker {
-    /// Remembers when the validity of users changes next.
-    pub(super) fn plan_transitions(&mut self, records: Option<&BTreeSet<RecordId>>, now: DateTime<Utc>) {
-        let Some(snapshot) = self.snapshot.clone() else { return };
-        match records {
-            None => self.transitions.clear(),
-            Some(records) => self.transitions.retain(|(_, record)| !records.contains(record)),
-        }
-        let revoked = Arc::clone(&self.shared.said.load().revoked);
-        let next = |record: &RecordId| {
-            let user = snapshot.users.get(record);
-            let formerly = user.map_or(&[][..], |user| &user.formerly);
-            let ends = revoked.ends(record, formerly, now);
-            let turns = user.and_then(|user| schedule::next_transition(user, now));
-            Some(([ends, turns].into_iter().flatten().min()?, record.clone()))
-        };
-        match records {
-            None => self.transitions.extend(snapshot.users.keys().chain(revoked.records()).filter_map(next)),
-            Some(records) => self.transitions.extend(records.iter().filter_map(next)),
+    /// Marks users whose answer is another: since something of theirs began or ended, or else since then.
+    pub(super) fn mark_differing(
+        &mut self,
+        differ: BTreeMap<RecordId, Option<DateTime<Utc>>>,
+        trigger: Trigger,
+        since: DateTime<Utc>,
+    ) {
+        for (record, arrived) in differ {
+            let trigger = if arrived.is_some() { Trigger::Validity } else { trigger };
+            self.mark_changed([record], trigger, arrived.unwrap_or(since));
         }
     }
 
@@ -72,19 +63,11 @@ impl Worker {
         let (now, judged) = (self.shared.now(), self.shared.judged());
         self.freeze(now);
         self.look_at_late();
-        let mut arrived = BTreeMap::new();
-        while let Some((at, record)) = self.transitions.first().cloned().filter(|(at, _)| *at <= judged) {
-            self.transitions.pop_first();
-            arrived.insert(record, at);
-        }
-        if let Some(snapshot) = self.snapshot.clone().filter(|_| !arrived.is_empty()) {
-            let records: BTreeSet<_> = arrived.keys().cloned().collect();
-            let differ = self.table.refresh(&snapshot, Some(&records), judged);
-            self.plan_transitions(Some(&records), judged);
-            for record in differ {
-                let since = arrived.get(&record).copied().unwrap_or(now);
-                self.mark_changed([record], Trigger::Validity, since);
-            }
+        let turned = self.table.next_turn().is_some_and(|at| at <= judged);
+        if let Some(snapshot) = self.snapshot.clone().filter(|_| turned) {
+            let revoked = Arc::clone(&self.shared.said.load().revoked);
+            let differ = self.table.refresh(&snapshot, &revoked, judged);
+            self.mark_differing(differ, Trigger::Validity, now);
         }
         if let Some(due) = self.next_run.take_if(|next| *next <= now) {
             if self.running == Running::Daemon {
@@ -119,7 +102,7 @@ impl Worker {
         let now = Instant::now();
         let wall = self.shared.now();
         // While the clock is doubted none arrives; a message tells when it is believed again.
-        let next_second = self.transitions.first().map(|(at, _)| *at).filter(|_| self.shared.clock_is_trusted());
+        let next_second = self.table.next_turn().filter(|_| self.shared.clock_is_trusted());
         let by_clock = [next_second, self.next_run, self.frozen.next_change()].into_iter().flatten().min();
         let by_clock = by_clock.map(|at| now + (at - wall).to_std().unwrap_or_default());
         let store = self.store_error.as_ref().map(|(_, until)| *until);

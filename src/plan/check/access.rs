@@ -8,21 +8,21 @@ use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::origin::Origin;
-use crate::model::plan::Plan;
 use crate::model::projection::Desired;
 use crate::model::projection::Projection;
 use crate::model::target::Ending;
 use crate::model::target::ForeignDelete;
 use crate::model::target::ForeignDisable;
 use crate::model::target::Members;
+use crate::plan::check::Facts;
 use crate::plan::check::all;
 use crate::plan::check::each;
 use crate::plan::check::name;
 use crate::plan::input::PlanInput;
 use crate::plan::planner::Planned;
 
-pub(super) fn widening_needs_entitlement(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn widening_needs_entitlement(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         let entitled = matches!(facts.desired.get(&change.record), Some(Desired::Account(_)));
         (change.effect != Effect::Narrows && !entitled).then_some("gives or writes something to a user without access")
     })
@@ -30,8 +30,8 @@ pub(super) fn widening_needs_entitlement(plan: &Plan, facts: &PlanInput<'_>) -> 
 
 /// What gives access names the lines that gave it (L12): grants of this very user, for the account
 /// and for each entitlement.
-pub(super) fn widening_names_its_rule(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn widening_names_its_rule(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         let gives = change.effect == Effect::Widens || change.active == Some(true) || !change.grant.is_empty();
         if !gives {
             return None;
@@ -52,8 +52,8 @@ pub(super) fn widening_names_its_rule(plan: &Plan, facts: &PlanInput<'_>) -> Vec
 }
 
 /// A whole account is lost only by a user who has no access, and as the target's rule says.
-pub(super) fn narrowing_needs_loss(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn narrowing_needs_loss(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         if change.effect != Effect::Narrows {
             return None;
         }
@@ -75,8 +75,8 @@ pub(super) fn narrowing_needs_loss(plan: &Plan, facts: &PlanInput<'_>) -> Vec<St
     })
 }
 
-pub(super) fn only_granted_is_revoked(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn only_granted_is_revoked(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         let revoked = change.revoked();
         let granted = facts.links.get(&change.record).map(|link| &link.granted);
         let entitled = projection(facts, change).is_some();
@@ -93,15 +93,15 @@ pub(super) fn only_granted_is_revoked(plan: &Plan, facts: &PlanInput<'_>) -> Vec
     })
 }
 
-pub(super) fn only_desired_is_granted(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn only_desired_is_granted(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         let wanted = projection(facts, change).map(wanted).unwrap_or_default();
         (!change.granted().is_subset(&wanted)).then_some("grants what no role of the user gives")
     })
 }
 
-pub(super) fn only_ours_is_reactivated(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn only_ours_is_reactivated(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         let hand = change.account.as_ref().and_then(|account| facts.hands.get(account));
         let said = hand.is_some_and(|hand| hand.regain);
         let ended_over = hand.and_then(|hand| hand.ended_over);
@@ -122,8 +122,8 @@ pub(super) fn only_ours_is_reactivated(plan: &Plan, facts: &PlanInput<'_>) -> Ve
     })
 }
 
-pub(super) fn protected_is_untouched(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn protected_is_untouched(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         if change.account.is_some() && change.account.as_ref() == facts.own_account {
             return Some("writes the account of our own credential");
         }
@@ -170,7 +170,7 @@ pub(super) fn against_accounts(planned: &Planned, facts: &PlanInput<'_>) -> Vec<
     broken
 }
 
-fn projection<'f>(facts: &PlanInput<'f>, change: &Change) -> Option<&'f Projection> {
+fn projection<'f>(facts: &'f Facts<'_>, change: &Change) -> Option<&'f Projection> {
     match facts.desired.get(&change.record)? {
         Desired::Account(projection) => Some(projection),
         Desired::None(_) | Desired::Conflict(_) => None,

@@ -6,19 +6,17 @@ use crate::model::change::Effect;
 use crate::model::change::FieldChange;
 use crate::model::ids::RecordId;
 use crate::model::path::AttributePath;
-use crate::model::plan::Plan;
 use crate::model::projection::Desired;
 use crate::model::projection::Projected;
 use crate::model::projection::Projection;
 use crate::model::target::Mark;
 use crate::model::target::Own;
-use crate::plan::check::all;
+use crate::plan::check::Facts;
 use crate::plan::check::each;
 use crate::plan::check::name;
-use crate::plan::input::PlanInput;
 
-pub(super) fn effect_matches_content(plan: &Plan, _: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn effect_matches_content(changes: &[&Change], _: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         let right = match change.action {
             Action::Create | Action::Reactivate | Action::Restore => {
                 change.effect == Effect::Widens && change.active == Some(true) && gives_only(change)
@@ -49,8 +47,8 @@ fn is_update(change: &Change) -> bool {
     }
 }
 
-pub(super) fn cause_exactly_when_narrowing(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| match (change.effect, change.cause) {
+pub(super) fn cause_exactly_when_narrowing(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| match (change.effect, change.cause) {
         (Effect::Narrows, None) => Some("has no cause"),
         (Effect::Narrows, Some(cause)) => {
             let remembered = facts.causes.get(&(change.record.clone(), None));
@@ -63,9 +61,9 @@ pub(super) fn cause_exactly_when_narrowing(plan: &Plan, facts: &PlanInput<'_>) -
     })
 }
 
-pub(super) fn only_projected_values(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+pub(super) fn only_projected_values(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
     let mut broken = Vec::new();
-    for (change, field) in fields(plan) {
+    for (change, field) in fields(changes) {
         match projected(facts, &change.record, &field.path) {
             None => broken.push(format!("{} writes `{}`, which is not mapped", name(change), field.path)),
             Some((_, projected)) if projected.value != field.after => {
@@ -80,8 +78,8 @@ pub(super) fn only_projected_values(plan: &Plan, facts: &PlanInput<'_>) -> Vec<S
     broken
 }
 
-pub(super) fn ownership_of_values(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    let later = fields(plan).filter(|(change, _)| change.action != Action::Create);
+pub(super) fn ownership_of_values(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    let later = fields(changes).filter(|(change, _)| change.action != Action::Create);
     let mut broken = Vec::new();
     for (change, field) in later {
         let Some((projection, projected)) = projected(facts, &change.record, &field.path) else { continue };
@@ -107,12 +105,12 @@ fn is_of(projection: &Projection, mark: &serde_json::Value) -> bool {
     projection.record.as_str() == text || projection.formerly.iter().any(|record| record.as_str() == text)
 }
 
-fn fields(plan: &Plan) -> impl Iterator<Item = (&Change, &FieldChange)> {
-    all(plan).flat_map(|change| change.fields.iter().map(move |field| (change, field)))
+fn fields<'c>(changes: &[&'c Change]) -> impl Iterator<Item = (&'c Change, &'c FieldChange)> {
+    changes.iter().flat_map(|change| change.fields.iter().map(|field| (*change, field)))
 }
 
 fn projected<'f>(
-    facts: &PlanInput<'f>,
+    facts: &'f Facts<'_>,
     record: &RecordId,
     path: &AttributePath,
 ) -> Option<(&'f Projection, &'f Projected)> {

@@ -2,18 +2,18 @@
 
 use crate::model::change::Action;
 use crate::model::change::Cause;
+use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::ids::RecordId;
-use crate::model::plan::Plan;
 use crate::model::projection::Desired;
 use crate::model::target::Regain;
+use crate::plan::check::Facts;
 use crate::plan::check::each;
-use crate::plan::input::PlanInput;
 
 /// No account that was another's is taken, and no record id that went to somebody else gets
 /// anything (L10): both wait for a person.
-pub(super) fn nothing_of_anothers(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
-    each(plan, |change| {
+pub(super) fn nothing_of_anothers(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
+    each(changes, |change| {
         if change.effect != Effect::Narrows && facts.known.reused.contains(&change.record) {
             return Some("writes something for a record id that may be somebody else's by now");
         }
@@ -29,9 +29,9 @@ pub(super) fn nothing_of_anothers(plan: &Plan, facts: &PlanInput<'_>) -> Vec<Str
 
 /// Where one user may be another under a new record id, neither gets a second account nor loses the
 /// first by inference (L1, L2).
-pub(super) fn no_rename_is_guessed(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+pub(super) fn no_rename_is_guessed(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
     let gone = |record: &RecordId| facts.known.renamed.values().any(|old| old.contains_key(record));
-    each(plan, |change| {
+    each(changes, |change| {
         let taken = matches!(change.action, Action::Create | Action::Adopt);
         if taken && facts.known.renamed.contains_key(&change.record) {
             return Some("gives an account to somebody who may have one under an earlier record id");
@@ -42,9 +42,9 @@ pub(super) fn no_rename_is_guessed(plan: &Plan, facts: &PlanInput<'_>) -> Vec<St
 }
 
 /// `regain: ask`: nobody comes back without a person's word.
-pub(super) fn regain_is_asked_for(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
+pub(super) fn regain_is_asked_for(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
     let asks = facts.target.account.regain == Regain::Ask;
-    each(plan, |change| {
+    each(changes, |change| {
         let unasked = change.action == Action::Reactivate && asks && !facts.known.regained.contains(&change.record);
         unasked.then_some("gives an account back that a person was to be asked about")
     })
