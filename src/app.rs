@@ -230,7 +230,8 @@ impl App {
             beside.remember(settings.manifests.as_deref())?;
         }
         let token = Secret::new(minted.secret.expose_secret());
-        let api = Arc::new(Api::new(api).signing(opened.keys));
+        let api = Api::new(api).signing(opened.keys).approved_by(settings.approvers.clone());
+        let api = Arc::new(api);
         Ok(Self { settings, engine, source, fresh, token, store, api, beside, _nowhere: opened.nowhere })
     }
 

@@ -16,6 +16,7 @@ pub mod lists;
 pub mod output;
 pub mod plan;
 pub mod receipt;
+pub mod requests;
 pub mod revoke;
 pub mod run;
 pub mod saved;
@@ -127,6 +128,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Receipt { user, verify: None } => receipt::make(global, user.as_deref().unwrap_or_default()).await,
         Command::Stop { widening, all: _, reason } => revoke::stop(global, *widening, reason).await,
         Command::Start { reason } => revoke::start(global, reason).await,
+        Command::Requests(command) => requests::run(global, command).await,
         Command::Store(command) => store::run(global, command).await,
         Command::Tokens(command) => tokens::run(global, command).await,
         Command::Healthcheck => healthcheck(global).await,

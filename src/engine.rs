@@ -20,6 +20,7 @@ pub mod policy;
 pub mod queue;
 pub mod receipt;
 pub mod regain;
+pub mod requests;
 pub mod said;
 pub mod shared;
 pub mod status;

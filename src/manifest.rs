@@ -18,6 +18,7 @@ use crate::model::target::Target;
 use crate::model::users::Users;
 
 mod account;
+mod approval;
 mod build;
 mod combine;
 mod combiner;

@@ -4,6 +4,7 @@
 //! always a value that somebody passed in.
 
 pub mod account;
+pub mod approval;
 pub mod audit;
 pub mod change;
 pub mod decision;
@@ -17,6 +18,7 @@ pub mod origin;
 pub mod path;
 pub mod plan;
 pub mod projection;
+pub mod request;
 pub mod role;
 pub mod snapshot;
 pub mod tally;

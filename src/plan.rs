@@ -8,6 +8,8 @@
 pub mod canonical;
 pub mod check;
 pub mod diff;
+pub mod findings;
+pub mod gate;
 pub mod guard;
 pub mod identity;
 pub mod input;
@@ -19,6 +21,8 @@ pub mod planner;
 pub mod render;
 pub mod states;
 pub mod unlinked;
+pub mod verdict;
+pub mod weigh;
 pub mod why;
 
 pub use crate::plan::guard::Guards;

@@ -26,6 +26,7 @@ mod past;
 mod problem;
 mod receipt;
 mod replay;
+mod requests;
 mod targets;
 mod tokens;
 mod undo;
@@ -57,6 +58,7 @@ use crate::engine::EngineError;
 use crate::metrics::Metrics;
 use crate::model::audit::AuditEvent;
 use crate::model::ids::TargetName;
+use crate::plan::verdict::Scope;
 use crate::secrets::keys::Keys;
 use crate::server::access::Caller;
 use crate::server::gate::Gate;
@@ -96,6 +98,8 @@ pub struct Api {
     local_token: Option<String>,
     /// What receipts are signed with.
     keys: Option<Arc<Keys>>,
+    /// Groups of approvers, with where each has a say; `None`: none are named.
+    approvers: Option<BTreeMap<String, Vec<Scope>>>,
     replays: Replays,
     /// Turns of those who ask for what reads targets.
     looks: Semaphore,
@@ -115,6 +119,7 @@ impl Api {
             directory,
             local_token,
             keys: None,
+            approvers: None,
             replays: Replays::default(),
             looks: Semaphore::new(LOOKS),
             token_turn: tokio::sync::Mutex::default(),
@@ -125,6 +130,13 @@ impl Api {
     #[must_use]
     pub fn signing(mut self, keys: Arc<Keys>) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// The same, with the groups of approvers that the configuration names: then nobody else decides.
+    #[must_use]
+    pub fn approved_by(mut self, approvers: Option<BTreeMap<String, Vec<Scope>>>) -> Self {
+        self.approvers = approvers;
         self
     }
 

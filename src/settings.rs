@@ -19,6 +19,7 @@ use crate::secrets::vault::BoundSecret;
 use crate::secrets::vault::SecretSource;
 use crate::secrets::vault::Vault;
 use crate::settings::file::File;
+use crate::settings::file::OneOrMore;
 use crate::settings::file::Secret;
 use crate::settings::file::TargetsFrom;
 
@@ -58,7 +59,13 @@ pub struct Settings {
     pub max_shrink: u32,
     /// How often folders are read again where no event came.
     pub rescan: Duration,
+    /// Groups of approvers, and for which users each has a say, by the values of their labels; `None`:
+    /// no approvers are named, and the holder of the local token decides.
+    pub approvers: Option<BTreeMap<String, Vec<LabelScope>>>,
 }
+
+/// Values of labels: users that have one of them for each label.
+pub type LabelScope = BTreeMap<String, BTreeSet<String>>;
 
 /// Whether operator documents may stand among the manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +92,7 @@ impl Default for Settings {
             operator_documents: OperatorDocumentsIn::TryOut,
             max_shrink: MAX_SHRINK,
             rescan: RESCAN,
+            approvers: None,
         }
     }
 }
@@ -145,7 +153,32 @@ fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
         operator_documents,
         max_shrink: file.max_shrink.and_then(|percent| max_shrink(&percent, report)).unwrap_or(MAX_SHRINK),
         rescan: file.rescan.and_then(|text| rescan(&text, report)).unwrap_or(RESCAN),
+        approvers: file.approvers.map(|entries| approvers(entries, report)),
     }
+}
+
+/// Groups by name. Whoever is in one is said by tokens, never by manifests.
+fn approvers(entries: Vec<Located<file::Approvers>>, report: &mut Report<'_>) -> BTreeMap<String, Vec<LabelScope>> {
+    let mut groups: BTreeMap<String, Vec<LabelScope>> = BTreeMap::new();
+    for Located { value: file::Approvers { group, label }, place } in entries {
+        if group.value.trim().is_empty() {
+            report
+                .add(group.place, "blank-value", "a group of approvers has a name")
+                .hint("write `group: credit-emea`");
+        }
+        let values = |values: OneOrMore| match values {
+            OneOrMore::One(value) => BTreeSet::from([value]),
+            OneOrMore::More(values) => values.into_iter().collect(),
+        };
+        let scope: LabelScope = label.into_iter().map(|(label, wanted)| (label, values(wanted))).collect();
+        if scope.values().any(BTreeSet::is_empty) {
+            report
+                .add(place, "wrong-value", "this group decides about nobody: a label has no value")
+                .hint("name values, or leave the label out: then it is for all");
+        }
+        groups.entry(group.value).or_default().push(scope);
+    }
+    groups
 }
 
 /// The name of the secret with the URL of the database.
@@ -305,6 +338,19 @@ mod tests {
         check("manifests: [ { git: { url: x } } ]\n", "unsupported-field", 1, "folder: DIR");
         check("manifests: [ { folder: a }, { folder: b } ]\n", "unsupported-value", 1, "above");
         check("manifest: []\n", "unknown-field", 1, "manifests");
+    }
+
+    #[test]
+    fn approvers_are_groups_with_the_labels_for_which_each_has_a_say() {
+        let text = "approvers:\n  - { group: credit, label: { folder: [acme, bolt] } }\n  - { group: credit, label: { site: eu } }\n  - { group: all }\n";
+        let approvers = settings(text).unwrap().approvers.unwrap();
+        let scope = |label: &str, values: &[&str]| {
+            LabelScope::from([(label.to_owned(), values.iter().map(|value| (*value).to_owned()).collect())])
+        };
+        assert_eq!(approvers["credit"], [scope("folder", &["acme", "bolt"]), scope("site", &["eu"])]);
+        assert_eq!(approvers["all"], [LabelScope::new()]);
+        assert_eq!(settings("listen: 127.0.0.1:0\n").unwrap().approvers, None);
+        check("approvers: [ { group: credit, label: { folder: [] } } ]\n", "wrong-value", 1, "leave the label out");
     }
 
     #[test]

@@ -46,6 +46,8 @@ use crate::model::ids::RoleName;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::request::Request;
+use crate::model::request::Subject;
 use crate::model::snapshot::Snapshot;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
@@ -111,6 +113,8 @@ pub enum Write {
     Permit(Permit, Option<DateTime<Utc>>),
     /// What is known of the clock; replaces the former.
     Clock(Kept),
+    /// The request of a user about a subject in a place; replaces the former, `None` forgets it.
+    Request(Space, RecordId, Subject, Option<Box<Request>>),
 }
 
 /// What a person's word lets through once.
@@ -182,10 +186,16 @@ pub struct Token {
     pub hash: String,
     /// Whom it stands for.
     pub subject: String,
-    /// `viewer`, `operator`, `admin`.
+    /// `viewer`, `approver`, `operator`, `admin`.
     pub right: String,
     /// Targets it is good for; empty: all.
     pub targets: BTreeSet<TargetName>,
+    /// Groups of approvers that its holder is in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
+    /// For which users it decides, by the values of each label; empty: for all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, BTreeSet<String>>,
     /// When it was made.
     pub created: DateTime<Utc>,
     /// When it ends.
@@ -284,6 +294,8 @@ pub trait Store: Send + Sync {
     async fn mass_ends(&self) -> Result<BTreeSet<EndDate>, StoreError>;
     /// What people let through and nobody used yet, and when they said so.
     async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError>;
+    /// Every request of a target, with where it was made.
+    async fn requests(&self, target: &TargetName) -> Result<Vec<(Space, Request)>, StoreError>;
     /// What the last process knew of the clock.
     async fn kept_clock(&self) -> Result<Kept, StoreError>;
     /// How many links of the space were not disabled by us.

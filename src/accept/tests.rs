@@ -156,6 +156,7 @@ fn projectors(scope: Scope) -> Vec<Arc<Projector>> {
         schedule: None,
         limits: Limits::none(),
         freeze: Vec::new(),
+        approval: None,
         exceptions: Vec::new(),
         origin: origin(),
     };

@@ -33,6 +33,7 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::request::Request;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
@@ -110,6 +111,7 @@ impl Store for Scratch {
                 | Write::EndDate(..)
                 | Write::Permit(..)
                 | Write::Clock(_)
+                | Write::Request(..)
                 | Write::Audit(_) => {}
             }
         }
@@ -180,6 +182,10 @@ impl Store for Scratch {
 
     async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
         self.inner.permits().await
+    }
+
+    async fn requests(&self, target: &TargetName) -> Result<Vec<(Space, Request)>, StoreError> {
+        self.inner.requests(target).await
     }
 
     async fn kept_clock(&self) -> Result<Kept, StoreError> {

@@ -237,6 +237,9 @@ pub enum Command {
     /// Changes that a limit holds
     #[command(subcommand)]
     Holds(HoldsCommand),
+    /// What waits for a person's decision
+    #[command(subcommand)]
+    Requests(RequestsCommand),
     /// Move what is remembered, to a file and from one
     #[command(subcommand)]
     Store(StoreCommand),
@@ -389,6 +392,64 @@ pub enum HoldsCommand {
     },
 }
 
+/// `requests`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RequestsCommand {
+    /// What waits, oldest first, with what is worth a look before deciding
+    List {
+        /// Only this target
+        #[arg(long)]
+        target: Option<String>,
+        /// Only of users with this label: `folder=acme`
+        #[arg(long, value_name = "LABEL=VALUE")]
+        label: Option<String>,
+        /// Only of this user
+        #[arg(long)]
+        user: Option<String>,
+        /// Which of them
+        #[arg(long, value_enum, default_value_t = RequestList::Pending)]
+        state: RequestList,
+    },
+    /// Let what was shown be done
+    Accept(DecideArguments),
+    /// Let it not be done, until somebody reopens it
+    Refuse(DecideArguments),
+    /// Let what was refused, or expired, be decided anew
+    Reopen(DecideArguments),
+}
+
+/// Which requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RequestList {
+    /// Every request
+    All,
+    /// Those that wait
+    Pending,
+    /// Those that were accepted
+    Accepted,
+    /// Those that were refused
+    Refused,
+    /// Those about which nobody decided in time
+    Expired,
+}
+
+/// `requests accept`, `refuse` and `reopen`
+#[derive(Clone, Debug, Args)]
+pub struct DecideArguments {
+    /// The requests, as `requests list` names them
+    #[arg(required_unless_present = "label", value_name = "REQUEST")]
+    pub requests: Vec<String>,
+    /// Every request of users with this label that can be decided so: `folder=acme`
+    #[arg(long, value_name = "LABEL=VALUE", conflicts_with = "requests")]
+    pub label: Option<String>,
+    /// Only of this target, with `--label`
+    #[arg(long, requires = "label")]
+    pub target: Option<String>,
+    /// Why; a refusal demands it
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
 /// `tokens`
 #[derive(Clone, Debug, Subcommand)]
 pub enum TokensCommand {
@@ -399,9 +460,15 @@ pub enum TokensCommand {
         /// Whom it stands for; its name where it is not given
         #[arg(long)]
         subject: Option<String>,
-        /// What it may do: `viewer`, `operator` or `admin`
+        /// What it may do: `viewer`, `approver`, `operator` or `admin`
         #[arg(long)]
         right: Right,
+        /// A group of approvers that its holder is in
+        #[arg(long)]
+        group: Vec<String>,
+        /// Decides only about users with this label: `folder=acme`
+        #[arg(long, value_name = "LABEL=VALUE")]
+        label: Vec<String>,
         /// Only for these targets
         #[arg(long)]
         target: Vec<String>,

@@ -1,5 +1,6 @@
 //! `tokens`: who may use the API, for what, until when.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::app::Purpose;
@@ -35,8 +36,8 @@ pub async fn run(global: &Global, command: &TokensCommand) -> Result<Exit, Failu
     };
     let session = session::open(global, None, purpose).await?;
     let result = match command {
-        TokensCommand::Create { name, subject, right, target, expires } => {
-            let made = body(name, subject.as_deref(), *right, target, expires);
+        TokensCommand::Create { name, subject, right, group, label, target, expires } => {
+            let made = body((name, subject.as_deref()), *right, (group, label), target, expires);
             match made {
                 Ok(body) => create(&session, global, &body).await,
                 Err(failure) => Err(failure),
@@ -50,9 +51,9 @@ pub async fn run(global: &Global, command: &TokensCommand) -> Result<Exit, Failu
 }
 
 fn body(
-    name: &str,
-    subject: Option<&str>,
+    (name, subject): (&str, Option<&str>),
     right: Right,
+    (groups, labels): (&[String], &[String]),
     targets: &[String],
     expires: &str,
 ) -> Result<TokenBody, Failure> {
@@ -60,7 +61,14 @@ fn body(
         .map_err(|error| Failure::new(format!("`{expires}` is no time: {error}")).hint("write `24h` or `90d`"))?;
     let targets: BTreeSet<_> = targets.iter().map(|target| target.as_str().into()).collect();
     let expires = SystemClock.now() + lives;
-    Ok(TokenBody { name: name.to_owned(), subject: subject.map(str::to_owned), right, targets, expires })
+    let groups = groups.iter().cloned().collect();
+    let mut scope: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for label in labels {
+        let (label, value) = words::label(label)?;
+        scope.entry(label.to_owned()).or_default().insert(value.to_owned());
+    }
+    let (name, subject) = (name.to_owned(), subject.map(str::to_owned));
+    Ok(TokenBody { name, subject, right, targets, groups, labels: scope, expires })
 }
 
 async fn create(session: &Session, global: &Global, body: &TokenBody) -> Result<Exit, Failure> {
@@ -85,13 +93,15 @@ async fn list(session: &Session, global: &Global) -> Result<Exit, Failure> {
     let list = List { ask: Ask::of(&["tokens"]), cursor: "after", most: usize::MAX };
     let tokens: Vec<TokenInfo> = lists::pages(&session.client, list).await?;
     let rows = || {
-        let mut rows = Rows::new(&["token", "subject", "right", "targets", "created", "expires"]);
+        let mut rows = Rows::new(&["token", "subject", "right", "groups", "labels", "targets", "created", "expires"]);
         for token in &tokens {
             let targets: Vec<_> = token.targets.iter().map(TargetName::as_str).collect();
             rows.push(vec![
                 plain(&token.name),
                 plain(&token.subject),
                 token.right.clone(),
+                none_or(token.groups.iter().map(|group| plain(group)).collect()),
+                none_or(token.labels.iter().map(labelled).collect()),
                 if targets.is_empty() { "all".to_owned() } else { targets.join(", ") },
                 words::moment(token.created),
                 words::moment(token.expires),
@@ -102,6 +112,14 @@ async fn list(session: &Session, global: &Global) -> Result<Exit, Failure> {
     let text = || rows().text_or("there is no token; `rosterd tokens create` makes one");
     output::show(global.output, &View { data: &tokens, text: &text, markdown: &|| rows().markdown() })?;
     Ok(Exit::Done)
+}
+
+fn labelled((label, values): (&String, &BTreeSet<String>)) -> String {
+    format!("{}={}", plain(label), values.iter().map(|value| plain(value)).collect::<Vec<_>>().join("|"))
+}
+
+fn none_or(words: Vec<String>) -> String {
+    if words.is_empty() { "-".to_owned() } else { words.join(", ") }
 }
 
 async fn revoke(session: &Session, global: &Global, name: &str) -> Result<Exit, Failure> {

@@ -8,6 +8,7 @@ use chrono::DateTime;
 use chrono::SecondsFormat;
 use chrono::Utc;
 
+use crate::cli::failure::Failure;
 use crate::model::account::Membership;
 use crate::model::ids::TargetName;
 use crate::model::origin::Origin;
@@ -89,6 +90,12 @@ pub fn release(target: &TargetName, hold: &Hold) -> String {
         | HoldKind::Loosen => format!("rosterd holds release {}", hold.digest),
         HoldKind::Freeze => "nothing: it goes on by itself when the freeze ends".to_owned(),
     }
+}
+
+/// A label and its value: `folder=acme`.
+pub fn label(text: &str) -> Result<(&str, &str), Failure> {
+    let pair = text.split_once('=').filter(|(label, value)| !label.is_empty() && !value.is_empty());
+    pair.ok_or_else(|| Failure::new(format!("`{text}` is no label with its value")).hint("write it like `folder=acme`"))
 }
 
 /// Confirmed changes: `3 created, 1 disabled`.

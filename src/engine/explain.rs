@@ -9,6 +9,7 @@ use crate::engine::look;
 use crate::engine::look::LookError;
 use crate::engine::look::Sought;
 use crate::engine::look::View;
+use crate::engine::requests::shown_at_gate;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::Explanation;
@@ -64,7 +65,7 @@ pub async fn explain(
         target_error: status.error,
     };
     match look::view(shared, &handle, &snapshot, everybody).await {
-        Ok(view) => look_closer(shared, &view, &mut explanation).await?,
+        Ok(view) => look_closer(shared, &view, &snapshot, &mut explanation).await?,
         Err(LookError::Target(error)) => explanation.target_error = Some(error.to_string()),
         Err(LookError::Store(error)) => return Err(error.into()),
     }
@@ -75,7 +76,12 @@ pub async fn explain(
 }
 
 /// Adds what the store remembers and the target shows.
-async fn look_closer(shared: &Shared, view: &View, explanation: &mut Explanation) -> Result<(), EngineError> {
+async fn look_closer(
+    shared: &Shared,
+    view: &View,
+    snapshot: &Snapshot,
+    explanation: &mut Explanation,
+) -> Result<(), EngineError> {
     let record = explanation.record.clone();
     let intents = shared.store.intents_of(&view.space, &record, HISTORY).await?;
     explanation.history = intents.iter().map(sentence).collect();
@@ -97,8 +103,9 @@ async fn look_closer(shared: &Shared, view: &View, explanation: &mut Explanation
     let linked = explanation.link.as_ref().and_then(|link| looked.accounts.get(&link.account));
     explanation.account = linked.or_else(|| looked.accounts.values().next()).cloned();
     let planned = view.plan(looked.accounts.into_values(), Coverage::Keyed, Some(&records), &unproven);
-    explanation.changes = planned.plan.changes;
-    explanation.skip = planned.plan.skips.into_iter().find(|skip| skip.record == record).map(|skip| skip.reason);
+    let plan = shown_at_gate(shared, &view.target, planned.plan, (snapshot, &*view.desired)).await?;
+    explanation.changes = plan.changes;
+    explanation.skip = plan.skips.into_iter().find(|skip| skip.record == record).map(|skip| skip.reason);
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::engine::ends;
 use crate::engine::guardrail::Around;
 use crate::engine::guardrail::Guardrail;
 use crate::engine::identity::Identities;
+use crate::engine::requests::shown_at_gate;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
 use crate::model::account::Account;
@@ -369,7 +370,7 @@ pub async fn plan(
     let view = view(shared, &handle, &snapshot, desired(shared, &handle, &snapshot, now)).await?;
     let planned = view.observe(records.as_ref()).await.map_err(LookError::from)?;
     let guardrail = Guardrail::of(shared, &view.space, &view.links).await?;
-    let plan = planned.plan;
+    let plan = shown_at_gate(shared, &view.target, planned.plan, (&snapshot, &*view.desired)).await?;
     // What is planned for later is judged by the windows and freezes of then.
     let ahead = now - shared.judged();
     let dated = ends::dated(shared, (&snapshot, ahead), &view.causes, plan.changes.iter()).await?;

@@ -158,6 +158,9 @@ pub struct TargetStatus {
     /// Set while the target keeps failing and is tried ever more rarely.
     #[serde(default)]
     pub quarantine: Option<Quarantine>,
+    /// Requests that wait for a person's decision.
+    #[serde(default)]
+    pub requests: usize,
 }
 
 /// A target that keeps failing: nothing queued is lost, and it is back as soon as it answers or a

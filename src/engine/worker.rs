@@ -28,6 +28,7 @@ mod place;
 mod recall;
 mod refusal;
 mod relist;
+mod requests;
 mod timing;
 mod unaccepted;
 mod undo;
@@ -56,6 +57,7 @@ use crate::engine::look::View;
 use crate::engine::pace::Pace;
 use crate::engine::queue::Lane;
 use crate::engine::queue::Queue;
+use crate::engine::requests::Deciding;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
@@ -80,6 +82,7 @@ use crate::engine::worker::owed::OwedList;
 use crate::engine::worker::owed::Recalled;
 use crate::engine::worker::place::Place;
 use crate::engine::worker::relist::Relist;
+use crate::engine::worker::requests::Book;
 use crate::metrics::TargetMetrics;
 use crate::model::account::Account;
 use crate::model::change::Change;
@@ -121,6 +124,8 @@ pub enum Message {
     Linked(SyncRequest, Reply),
     /// A person gave an account back; run a cycle of its user and tell.
     Regained(AccountId, SyncRequest, Reply),
+    /// People decided about requests.
+    Decide(Deciding),
 }
 
 /// How long a store that does not answer is left alone.
@@ -206,6 +211,8 @@ pub(super) struct Worker {
     list_after: Option<(Instant, String)>,
     /// The listing that is owed after one that did not show everybody.
     relist: Relist,
+    /// What waits for people, and what they said.
+    requests: Book,
 }
 
 /// Starts the worker of `handle`, after its predecessor has ended.
@@ -294,6 +301,7 @@ impl Worker {
             may_owe: false,
             list_after: None,
             relist: Relist::default(),
+            requests: Book::new(&target),
         };
         if running == Running::Daemon {
             worker.full_requests.push(FullRequest::of(Trigger::Startup));
@@ -365,6 +373,7 @@ impl Worker {
                 self.regained(&account);
                 self.asked(request, Trigger::Decision, reply);
             }
+            Message::Decide(deciding) => self.decide(deciding).await,
             Message::Undo(changes, seen, reply) => self.undo(changes, seen, reply).await,
             Message::Linked(request, reply) => {
                 self.reload_links().await;
@@ -406,6 +415,10 @@ impl Worker {
         // First, so that a record id left behind does not pass for a user who is gone.
         self.move_renamed();
         self.review_identities(if first { None } else { changed });
+        self.rename_requests();
+        if first {
+            self.review_requests(None);
+        }
         self.mark_differing(differ, Trigger::Manifest, current.at);
     }
 

@@ -35,6 +35,11 @@ impl<'a> Context<'a> {
         Self { account: Some(account), ..Self::default() }
     }
 
+    /// The value of one variable, named as templates name it; `None` where it is absent.
+    pub fn value(&self, reference: &str) -> Option<Json> {
+        self.lookup(reference)
+    }
+
     /// The value of one reference; `null` and empty text are absent.
     pub(crate) fn lookup(&self, reference: &str) -> Option<Json> {
         let (root, field) = reference.split_once('.')?;

@@ -1,11 +1,10 @@
-//! Words of the design that this version does not have. Taking a document that says `approval:`
+//! Words of the design that this version does not have. Taking a document that says `canary:`
 //! and doing nothing about it would open a gate that its writer believes closed, so each of them
 //! is refused by name.
 
 /// What to do about a field that a later version will have.
 pub(crate) fn field(name: &str) -> Option<&'static str> {
     Some(match name {
-        "approval" => "take it out; until approvals exist, hold the target with `mode: observe`",
         "canary" => "take it out; until it exists, hold the target with `mode: observe`",
         "welcome" | "launch" | "followUps" | "administrators" => "take it out",
         "blockers" => "take it out: accounts are ended without looking for what hangs on them",

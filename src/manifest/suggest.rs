@@ -45,7 +45,7 @@ fn list(known: &[&str]) -> String {
 
 /// Edit distance with neighbours swapped as one edit; letters that differ only in case are free.
 /// Stops counting at `stop`.
-fn distance(left: &str, right: &str, stop: usize) -> usize {
+pub(crate) fn distance(left: &str, right: &str, stop: usize) -> usize {
     let fold = |text: &str| text.chars().take(64).map(|c| c.to_ascii_lowercase()).collect::<Vec<_>>();
     let (left, right) = (fold(left), fold(right));
     if left.len().abs_diff(right.len()) >= stop {

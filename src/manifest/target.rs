@@ -10,6 +10,8 @@ use serde_json::Value as Json;
 
 use crate::manifest::account;
 use crate::manifest::account::AccountEntry;
+use crate::manifest::approval;
+use crate::manifest::approval::ApprovalEntry;
 use crate::manifest::combine::Allowed;
 use crate::manifest::document::Metadata;
 use crate::manifest::endpoint;
@@ -92,6 +94,8 @@ pub(crate) struct TargetSpec {
     /// When nothing but narrowing happens.
     #[serde(default)]
     freeze: Vec<Located<FreezeEntry>>,
+    /// What waits for a person's word, and whose.
+    approval: Option<Located<ApprovalEntry>>,
 }
 
 /// One block of `environments`, which the connector reads: its keys.
@@ -196,6 +200,7 @@ pub(crate) fn convert(
         expression::user_condition(when, report);
     }
     let entitlements = catalogue(spec.entitlements, report);
+    let approval = spec.approval.and_then(|entry| approval::convert(entry, &entitlements, &origin, report));
     if spec.account.is_none() && !spec_tree.has(&["account"]) {
         report
             .add(spec_tree.place, "missing-field", "the field `account` is missing: it says what accounts look like")
@@ -224,6 +229,7 @@ pub(crate) fn convert(
         limits: limits?,
         exceptions: Vec::new(),
         freeze: freeze?,
+        approval,
         origin,
     })
 }

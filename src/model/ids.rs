@@ -84,6 +84,10 @@ name!(
     Digest
 );
 name!(
+    /// One request: 16 hex digits, of what it asks for and since when.
+    RequestId
+);
+name!(
     /// One cycle of one target (a UUID of version 7, so ids sort by time).
     CycleId
 );

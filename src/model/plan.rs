@@ -12,9 +12,12 @@ use crate::model::change::Change;
 use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
+use crate::model::ids::RequestId;
 use crate::model::link::Space;
 use crate::model::path::AttributePath;
 use crate::model::projection::Conflict;
+use crate::model::request::RequestState;
+use crate::model::request::Subject;
 use crate::model::target::Mode;
 
 /// What one cycle of one target would do.
@@ -90,6 +93,15 @@ pub enum SkipReason {
     Kept(String),
     /// Somebody else changed these attributes, and `drift: report` leaves them so.
     Drift(Vec<AttributePath>),
+    /// A change that gives access is not made without a person's word.
+    Request {
+        /// About what.
+        subject: Subject,
+        /// How it stands; `None`: nobody was asked yet.
+        state: Option<RequestState>,
+        /// Names it.
+        id: Option<RequestId>,
+    },
 }
 
 /// An account that was never rosterd's.

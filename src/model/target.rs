@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::account::Membership;
+use crate::model::approval::Approval;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::EnvironmentName;
 use crate::model::ids::RecordId;
@@ -54,6 +55,9 @@ pub struct Target {
     pub exceptions: Vec<Exception>,
     /// When nothing but narrowing happens.
     pub freeze: Vec<Freeze>,
+    /// What waits for a person's word; `None`: nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// Where the document stands.
     pub origin: Origin,
 }

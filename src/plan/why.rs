@@ -3,9 +3,12 @@
 use crate::model::account::AccountState;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
+use crate::model::ids::RequestId;
 use crate::model::ids::TargetName;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
+use crate::model::request::RequestState;
+use crate::model::request::Subject;
 
 /// A reason in words, with what a person can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,7 @@ pub fn why_not(about: About<'_>, reason: &SkipReason) -> Why {
             let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
             plain(format!("{} differs and is left so (`drift: report`)", paths.join(", ")))
         }
+        SkipReason::Request { subject, state, id } => request(about, subject, *state, id.as_ref()),
     }
 }
 
@@ -96,6 +100,32 @@ fn proposal(about: About<'_>, user_name: Option<&str>, key: &str) -> Why {
         what: format!("account{} matches by `{key}` and waits for a person", named.unwrap_or_default()),
         hint: Some(format!("`rosterd link {record} {account} --target {target}` accepts it")),
     }
+}
+
+fn request(about: About<'_>, subject: &Subject, state: Option<RequestState>, id: Option<&RequestId>) -> Why {
+    let what = match subject {
+        Subject::Account => "the account".to_owned(),
+        Subject::Grant(name) => format!("`{name}`"),
+    };
+    let id = id.map(ToString::to_string).unwrap_or_default();
+    let target = about.target;
+    let (what, hint) = match state {
+        None => (format!("{what} will wait for a person's word"), None),
+        Some(RequestState::Pending) => (
+            format!("{what} waits for a person's word (request `{id}`)"),
+            Some(format!("`rosterd requests list --target {target}` shows whose turn it is")),
+        ),
+        Some(RequestState::Refused) => (
+            format!("{what} was refused (request `{id}`)"),
+            Some(format!("it stays so until `rosterd requests reopen {id}`")),
+        ),
+        Some(RequestState::Expired) => (
+            format!("nobody decided about {what} in time (request `{id}`)"),
+            Some(format!("it stays so until `rosterd requests reopen {id}`")),
+        ),
+        Some(RequestState::Accepted) => (format!("{what} was accepted for less than is asked for now"), None),
+    };
+    Why { code: None, what, hint }
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ fn target() -> Target {
         schedule: None,
         limits: Limits::none(),
         freeze: Vec::new(),
+        approval: None,
         exceptions: Vec::new(),
         origin: origin("crm.yaml", 1),
     }

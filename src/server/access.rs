@@ -1,5 +1,6 @@
 //! Who asks, and what they may do.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use axum::http::HeaderMap;
@@ -22,6 +23,12 @@ pub(crate) struct Caller {
     pub(crate) right: Right,
     /// Where.
     pub(crate) reach: Reach,
+    /// The person behind it: tokens of one subject are one person's.
+    pub(crate) person: String,
+    /// Groups of approvers that they are in.
+    pub(crate) groups: BTreeSet<String>,
+    /// For which users they decide, by the values of each label; empty: for all.
+    pub(crate) labels: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The targets that a caller may see and act on.
@@ -44,6 +51,12 @@ impl Reach {
 }
 
 impl Caller {
+    /// Somebody who reaches everything and is in no group.
+    fn somebody(actor: &str, right: Right) -> Self {
+        let (groups, labels) = (BTreeSet::new(), BTreeMap::new());
+        Self { actor: actor.to_owned(), right, reach: Reach::All, person: actor.to_owned(), groups, labels }
+    }
+
     /// Refuses unless `target` is within reach.
     pub(crate) fn reach_target(&self, target: &TargetName) -> Result<(), Refusal> {
         if self.reach.covers(target) {
@@ -80,12 +93,12 @@ fn forbidden(detail: String) -> Refusal {
 pub(crate) async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Caller, Refusal> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = given.next() else {
-        return Ok(Caller { actor: "anonymous".to_owned(), right: Right::Viewer, reach: Reach::All });
+        return Ok(Caller::somebody("anonymous", Right::Viewer));
     };
     let secret = value.to_str().ok().and_then(bearer).filter(|_| given.next().is_none());
     let hash = secret.and_then(token::hash).ok_or_else(unknown)?;
     if api.local_token.as_deref().is_some_and(|local| token::same(local, &hash)) {
-        return Ok(Caller { actor: "local".to_owned(), right: Right::Admin, reach: Reach::All });
+        return Ok(Caller::somebody("local", Right::Admin));
     }
     // Every hash is looked at, so that the time does not tell which one came near.
     let mut tokens = api.store.tokens().await?;
@@ -100,7 +113,7 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 fn stored(api: &Api, token: Token) -> Result<Caller, Refusal> {
-    let Token { name, hash: _, subject: _, right, targets, created: _, expires } = token;
+    let Token { name, hash: _, subject, right, targets, groups, labels, created: _, expires } = token;
     if expires <= api.clock.now() {
         return Err(Refusal::new(
             StatusCode::UNAUTHORIZED,
@@ -114,7 +127,7 @@ fn stored(api: &Api, token: Token) -> Result<Caller, Refusal> {
         return Err(Refusal::new(StatusCode::FORBIDDEN, "no-right", detail).hint("revoke it and make a new one"));
     };
     let reach = if targets.is_empty() { Reach::All } else { Reach::Only(targets) };
-    Ok(Caller { actor: format!("token:{name}"), right, reach })
+    Ok(Caller { actor: format!("token:{name}"), right, reach, person: subject, groups, labels })
 }
 
 fn unknown() -> Refusal {

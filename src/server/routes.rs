@@ -15,6 +15,7 @@ use crate::server::health;
 use crate::server::look;
 use crate::server::past;
 use crate::server::receipt;
+use crate::server::requests;
 use crate::server::targets;
 use crate::server::tokens;
 use crate::server::undo;
@@ -105,6 +106,8 @@ fn reads() -> Vec<Route> {
         get("/api/v1/targets/{target}/accounts", Reaches::Path, targets::accounts),
         get("/api/v1/owed", Reaches::Asked, targets::owed),
         get("/api/v1/holds", Reaches::Asked, targets::holds),
+        get("/api/v1/requests", Reaches::Asked, requests::list),
+        get("/api/v1/folders", Reaches::Asked, requests::folders),
         get("/api/v1/explain/{user}", Reaches::Asked, look::explain).weight(Weight::Look),
         // A POST, because documents do not fit into a query. It writes nothing.
         post("/api/v1/plan", Reaches::Asked, look::plan).right(Right::Viewer).kind(Kind::Read).weight(Weight::Look),
@@ -128,6 +131,7 @@ fn writes() -> Vec<Route> {
         post("/api/v1/targets/{target}/resume", Reaches::Path, decide::resume),
         post("/api/v1/targets/{target}/enforce", Reaches::Path, decide::enforce),
         post("/api/v1/holds/{digest}/release", Reaches::Asked, decide::release),
+        post("/api/v1/requests", Reaches::Asked, requests::decide).right(Right::Approver),
         post("/api/v1/source/accept-shrink", Reaches::Everything, decide::accept_shrink),
         post("/api/v1/undo/{cycle}", Reaches::Asked, undo::run).weight(Weight::Cycle),
         post("/api/v1/clock/trust", Reaches::Everything, decide::trust_clock),
@@ -203,7 +207,7 @@ mod tests {
     fn whatever_changes_something_needs_more_than_the_right_to_read() {
         for rule in rules() {
             let writes = rule.kind != Kind::Read;
-            assert_eq!(writes, rule.right >= Some(Right::Operator) && rule.method != Method::GET, "{rule:?}");
+            assert_eq!(writes, rule.right >= Some(Right::Approver) && rule.method != Method::GET, "{rule:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! API tokens: made, listed, revoked.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -59,16 +60,18 @@ pub(crate) async fn create(
     }
     let failed = |error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no-randomness", format!("{error}"));
     let minted = mint(&SystemRandom::new()).map_err(failed)?;
-    let TokenBody { name, subject, right, targets, expires } = body;
+    let TokenBody { name, subject, right, targets, groups, labels, expires } = body;
     let subject = subject.unwrap_or_else(|| name.clone());
     let right = right.as_str().to_owned();
-    let token = Token { name, hash: minted.hash, subject, right, targets, created: now, expires };
+    let token = Token { name, hash: minted.hash, subject, right, targets, groups, labels, created: now, expires };
     let info = TokenInfo::from(token.clone());
     let details = BTreeMap::from([
         ("name".to_owned(), info.name.as_str().into()),
         ("subject".to_owned(), info.subject.as_str().into()),
         ("right".to_owned(), info.right.as_str().into()),
         ("targets".to_owned(), info.targets.iter().map(ToString::to_string).collect()),
+        ("groups".to_owned(), info.groups.iter().cloned().collect()),
+        ("labels".to_owned(), serde_json::to_value(&info.labels).unwrap_or_default()),
         ("expires".to_owned(), info.expires.to_rfc3339().into()),
     ]);
     let event = api.event(&caller, "token-created", None, details);
@@ -83,7 +86,7 @@ fn taken(name: &str) -> Refusal {
 }
 
 fn check(body: &TokenBody, now: DateTime<Utc>) -> Result<(), Refusal> {
-    let TokenBody { name, subject, right: _, targets: _, expires } = body;
+    let TokenBody { name, subject, right: _, targets: _, groups, labels, expires } = body;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(plain) {
         return Err(invalid(format!("`{}` is no name for a token", name.escape_debug()))
@@ -92,6 +95,10 @@ fn check(body: &TokenBody, now: DateTime<Utc>) -> Result<(), Refusal> {
     let unreadable = |text: &String| text.is_empty() || text.len() > LONGEST_NAME || text.chars().any(char::is_control);
     if subject.as_ref().is_some_and(unreadable) {
         return Err(invalid("`subject` is empty, too long or not plain text"));
+    }
+    let words = labels.iter().flat_map(|(label, values)| values.iter().chain([label])).chain(groups);
+    if words.clone().any(unreadable) || labels.values().any(BTreeSet::is_empty) {
+        return Err(invalid("a group or label is empty, too long or not plain text"));
     }
     if *expires <= now {
         return Err(invalid(format!("the token would have ended already, {expires}")));
@@ -130,6 +137,8 @@ mod tests {
             subject: None,
             right: Right::Viewer,
             targets: [].into(),
+            groups: [].into(),
+            labels: BTreeMap::new(),
             expires: now + TimeDelta::days(1),
         };
         change(&mut body);

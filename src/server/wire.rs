@@ -21,9 +21,12 @@ use crate::model::decision::Halts;
 use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
+use crate::model::ids::RequestId;
 use crate::model::ids::TargetName;
 use crate::model::plan::Hold;
 use crate::model::plan::Plan;
+use crate::model::request::RequestState;
+use crate::model::request::Word;
 use crate::model::snapshot::Snapshot;
 use crate::store::Token;
 
@@ -63,6 +66,8 @@ pub struct Page<T> {
 pub enum Right {
     /// Reads.
     Viewer,
+    /// Decides about requests, as far as groups and labels say.
+    Approver,
     /// Runs cycles and decides what waits.
     Operator,
     /// Gives out tokens.
@@ -71,12 +76,13 @@ pub enum Right {
 
 impl Right {
     /// Every right, from least to most.
-    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Approver, Self::Operator, Self::Admin];
 
     /// The word used in tokens and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
+            Self::Approver => "approver",
             Self::Operator => "operator",
             Self::Admin => "admin",
         }
@@ -91,7 +97,7 @@ impl fmt::Display for Right {
 
 /// Why a word is no right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a right; write `viewer`, `operator` or `admin`")]
+#[error("`{0}` is not a right; write `viewer`, `approver`, `operator` or `admin`")]
 pub struct RightError(String);
 
 impl FromStr for Right {
@@ -279,6 +285,47 @@ pub struct ExplainReply {
     pub errors: BTreeMap<TargetName, String>,
 }
 
+/// `POST /api/v1/requests`: a person's word about one request or many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecideBody {
+    /// `accept`, `refuse` or `reopen`.
+    pub decision: Word,
+    /// Which requests, at most 1,000 at a time.
+    pub requests: Vec<RequestId>,
+    /// Why, in the person's words; a refusal demands it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Answer to [`DecideBody`]: one entry for each request, in the order asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// What came of each.
+    pub items: Vec<DecidedItem>,
+    /// How many words were not taken.
+    pub failed: usize,
+}
+
+/// What came of a word about one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecidedItem {
+    /// Which request.
+    pub request: RequestId,
+    /// Where; absent where there is no such request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
+    /// Whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<RecordId>,
+    /// How it stands now; absent where the word was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<RequestState>,
+    /// Why the word was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
 /// One entry of `GET /api/v1/holds`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetHold {
@@ -331,6 +378,12 @@ pub struct TokenBody {
     /// Targets it is good for; empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub targets: BTreeSet<TargetName>,
+    /// Groups of approvers that its holder is in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
+    /// For which users it decides, by the values of each label; empty: for all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, BTreeSet<String>>,
     /// When it ends; at most 366 days ahead.
     pub expires: DateTime<Utc>,
 }
@@ -346,6 +399,12 @@ pub struct TokenInfo {
     pub right: String,
     /// Targets it is good for; empty: all.
     pub targets: BTreeSet<TargetName>,
+    /// Groups of approvers that its holder is in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
+    /// For which users it decides, by the values of each label; empty: for all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, BTreeSet<String>>,
     /// When it was made.
     pub created: DateTime<Utc>,
     /// When it ends.
@@ -354,8 +413,8 @@ pub struct TokenInfo {
 
 impl From<Token> for TokenInfo {
     fn from(token: Token) -> Self {
-        let Token { name, hash: _, subject, right, targets, created, expires } = token;
-        Self { name, subject, right, targets, created, expires }
+        let Token { name, hash: _, subject, right, targets, groups, labels, created, expires } = token;
+        Self { name, subject, right, targets, groups, labels, created, expires }
     }
 }
 

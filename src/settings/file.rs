@@ -33,7 +33,8 @@ pub struct File {
     pub max_shrink: Option<Located<u32>>,
     /// How often folders are read again where no event came.
     pub rescan: Option<Located<String>>,
-    approvers: Option<Located<IgnoredAny>>,
+    /// Groups of approvers, and for which users each has a say.
+    pub approvers: Option<Vec<Located<Approvers>>>,
     decisions_from: Option<Located<IgnoredAny>>,
     mail: Option<Located<IgnoredAny>>,
     sign_in: Option<Located<IgnoredAny>>,
@@ -115,6 +116,27 @@ pub struct KeyFile {
     pub file: PathBuf,
 }
 
+/// One entry of `approvers`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approvers {
+    /// A group, as tokens name it.
+    pub group: Located<String>,
+    /// For which users it decides: values of their labels. Left out: for all.
+    #[serde(default)]
+    pub label: BTreeMap<String, OneOrMore>,
+}
+
+/// One value or a list of them.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    /// `acme`
+    One(String),
+    /// `[acme, bolt]`
+    More(Vec<String>),
+}
+
 /// `targetsFrom`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -130,7 +152,6 @@ impl File {
         let manifests = self.manifests.iter().filter_map(|entry| entry.value.git.as_ref());
         let exec = self.secrets.values().filter_map(|entry| entry.value.exec.as_ref());
         let named = [
-            (self.approvers.as_ref(), "approvers", "take it out: this version has no requests to approve"),
             (self.decisions_from.as_ref(), "decisionsFrom", "take it out: decisions are made by the command line"),
             (self.mail.as_ref(), "mail", "take it out: this version sends no mail"),
             (self.sign_in.as_ref(), "signIn", "take it out and let `listen` stay on loopback"),

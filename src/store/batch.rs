@@ -26,6 +26,8 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::request::Request;
+use crate::model::request::Subject;
 use crate::model::target::KnownTarget;
 use crate::store::AcceptedSnapshot;
 use crate::store::CauseKey;
@@ -52,7 +54,11 @@ pub struct Batch {
     pub tokens: Vec<TokenWrite>,
     pub audit: Vec<AuditEvent>,
     pub windows: Vec<WindowWrite>,
+    pub requests: Vec<RequestWrite>,
 }
+
+/// [`Write::Request`]
+pub type RequestWrite = (Space, RecordId, Subject, Option<Box<Request>>);
 
 /// One row of links.
 pub enum LinkWrite {
@@ -146,6 +152,7 @@ impl Batch {
             Write::MassEnd(end) => self.windows.push(WindowWrite::Mass(end)),
             Write::Permit(permit, at) => self.windows.push(WindowWrite::Permit(permit, at)),
             Write::Clock(kept) => self.windows.push(WindowWrite::Clock(kept)),
+            Write::Request(space, record, subject, request) => self.requests.push((space, record, subject, request)),
         }
     }
 }

@@ -163,6 +163,11 @@ pub fn hand_context(space: i64, account: &str) -> String {
     format!("store hand {space} {account}")
 }
 
+/// What a sealed request is bound to.
+pub fn request_context(space: i64, record: &str, subject: &str) -> String {
+    format!("store request {space} {subject} {record}")
+}
+
 /// What a sealed part of a snapshot is bound to, so that none can stand in another's place.
 pub fn part_context(bucket: i64) -> String {
     format!("store snapshot {bucket}")

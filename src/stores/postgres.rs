@@ -23,6 +23,7 @@ mod fault;
 mod hands;
 mod identities;
 mod read;
+mod requests;
 mod schema;
 mod session;
 mod snapshots;
@@ -72,6 +73,7 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::request::Request;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
@@ -376,6 +378,11 @@ impl Store for PostgresStore {
 
     async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
         self.read(async move |_, db| windows::permits(db).await).await
+    }
+
+    async fn requests(&self, target: &TargetName) -> Result<Vec<(Space, Request)>, StoreError> {
+        let target = target.clone();
+        self.read(async move |inner, db| requests::read(db, &inner.keys, &target).await).await
     }
 
     async fn kept_clock(&self) -> Result<Kept, StoreError> {

@@ -20,6 +20,7 @@ mod identities;
 mod lock;
 mod present;
 mod read;
+mod requests;
 mod snapshots;
 mod transfer;
 mod windows;
@@ -63,6 +64,7 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::request::Request;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
@@ -343,6 +345,11 @@ impl Store for SqliteStore {
 
     async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
         self.read(async move |_, db| windows::permits(db).await).await
+    }
+
+    async fn requests(&self, target: &TargetName) -> Result<Vec<(Space, Request)>, StoreError> {
+        let target = target.clone();
+        self.read(async move |inner, db| requests::read(db, &inner.keys, &target).await).await
     }
 
     async fn kept_clock(&self) -> Result<Kept, StoreError> {

@@ -5,6 +5,7 @@
 mod program;
 mod s1;
 mod s1_access;
+mod s2;
 mod s3;
 mod s4;
 mod s5;

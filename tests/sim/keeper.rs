@@ -26,6 +26,7 @@ use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
 use rosterd::model::link::Link;
 use rosterd::model::link::Space;
+use rosterd::model::request::Request;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
 use rosterd::model::target::KnownTarget;
@@ -211,6 +212,11 @@ impl Store for Keeper {
     async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
         self.readable().await?;
         self.kept.permits().await
+    }
+
+    async fn requests(&self, target: &TargetName) -> Result<Vec<(Space, Request)>, StoreError> {
+        self.readable().await?;
+        self.kept.requests(target).await
     }
 
     async fn kept_clock(&self) -> Result<Kept, StoreError> {

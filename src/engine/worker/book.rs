@@ -42,6 +42,7 @@ impl Worker {
         let read = async {
             guardrail.decided(&*store, &target.name).await?;
             let snapshot = self.shared.snapshot();
+            self.read_requests().await?;
             Ok((guardrail, look::causes(&*store, &self.handle.projector, snapshot.as_deref()).await?))
         };
         let read = read.await;

@@ -180,7 +180,8 @@ impl Worker {
     fn prepare(&mut self, record: &RecordId, mut entry: Entry) -> Option<Starting> {
         let space = self.place.as_ref()?.space.clone();
         let change: Change = entry.changes.pop_front()?;
-        let Some(operation) = operation(&change, entry.seen.as_ref()) else {
+        let operation = operation(&change, entry.seen.as_ref()).filter(|_| self.has_word(&change));
+        let Some(operation) = operation else {
             let trigger = crate::model::history::Trigger::Retry;
             self.mark([record.clone()], trigger, entry.since);
             return None;

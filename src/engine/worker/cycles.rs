@@ -227,6 +227,7 @@ impl Worker {
         });
         let error = error.or_else(|| self.unaccepted_words());
         self.metrics.set_quarantined(quarantine.is_some());
+        self.publish_requests();
         let mut status = lock(&self.handle.status);
         // While the door is being asked, what it said last stands.
         if quarantine.is_none() || error.is_some() {
@@ -292,7 +293,8 @@ fn conflict_words(target: &TargetName, skip: &Skip) -> Option<String> {
         | SkipReason::NotEntitled(_)
         | SkipReason::LookUpFirst
         | SkipReason::Kept(_)
-        | SkipReason::Drift(_) => None,
+        | SkipReason::Drift(_)
+        | SkipReason::Request { .. } => None,
     }
 }
 

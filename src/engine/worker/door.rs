@@ -219,7 +219,11 @@ impl Worker {
             }
             self.leave_place();
         }
-        let read = async { Ok((self.remembered(&space).await?, self.shared.store.hands(&space).await?)) };
+        let requests = self.read_requests().await;
+        let read = async {
+            requests?;
+            Ok((self.remembered(&space).await?, self.shared.store.hands(&space).await?))
+        };
         let read = read.await;
         let Some(((links, causes, guardrail, open, standing, owed, identities), hands)) = self.note(read) else {
             self.wait_at_door("the store does not answer");
@@ -255,6 +259,8 @@ impl Worker {
             self.leave_open(&record, intent);
         }
         self.move_renamed();
+        self.rename_requests();
+        self.review_requests(None);
         self.review_identities(None);
         self.look_at_owed();
         true

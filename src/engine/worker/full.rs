@@ -69,7 +69,7 @@ pub(super) enum Speaks<'a> {
 }
 
 impl Speaks<'_> {
-    fn of(self, record: &RecordId) -> bool {
+    pub(super) fn of(self, record: &RecordId) -> bool {
         match self {
             Self::For(records) => records.contains(record),
             Self::ForAllBut(newer) => !newer.contains(record),
@@ -340,6 +340,7 @@ impl Worker {
 
     /// Remembers what a plan leaves undone, of the users for whom it speaks.
     pub(super) fn stand(&mut self, plan: &Plan, speaks: Speaks<'_>, seen: &BTreeMap<AccountId, Arc<Account>>) {
+        self.review_asked(plan, speaks);
         let concerns = |record: &RecordId| speaks.of(record);
         self.standing.skips.retain(|skip| !concerns(&skip.record));
         let visible = plan.skips.iter().filter(|skip| stays_visible(skip) && concerns(&skip.record));

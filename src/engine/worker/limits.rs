@@ -73,6 +73,7 @@ impl Worker {
     /// these users' changes go on beside the plan; `None`: all do. What the plan itself wants again
     /// counts once.
     pub(super) async fn guard(&mut self, plan: Plan, stay: Option<&BTreeSet<RecordId>>) -> Option<Plan> {
+        let plan = self.gated(plan);
         self.commit_rest().await;
         let (place, snapshot) = (self.place.as_ref()?, self.snapshot.clone()?);
         let (guardrail, causes) = (place.guardrail.clone(), Arc::clone(&place.causes));

@@ -163,13 +163,14 @@ impl Worker {
         let records = BTreeSet::from([record.clone()]);
         let planned = view.plan([account.clone()], Coverage::Keyed, Some(&records), &BTreeSet::new());
         self.take_notes(planned.notes, &BTreeSet::new());
-        planned.plan.changes
+        self.without_waiting(planned.plan.changes)
     }
 
     /// Outcome, link, last-seen row and audit event of a change that is surely made.
     pub(super) fn remember_done(&mut self, intent: &Intent, account: &Account) {
         let now = self.shared.now();
         let change = &intent.change;
+        self.request_done(change);
         self.metrics.change(change.action, change.effect, change.cause, ChangeResult::Done);
         let may_be_given = self.may_be_given(&account.id);
         let Some(place) = self.place.as_mut() else { return };

@@ -43,6 +43,7 @@ fn first_status(target: &Target) -> TargetStatus {
         owed: Vec::new(),
         error: None,
         quarantine: None,
+        requests: 0,
     }
 }
 

@@ -30,6 +30,7 @@ impl Worker {
         trigger: Trigger,
         since: DateTime<Utc>,
     ) {
+        self.review_requests(Some(&differ.keys().cloned().collect()));
         for (record, arrived) in differ {
             let trigger = if arrived.is_some() { Trigger::Validity } else { trigger };
             self.mark_changed([record], trigger, arrived.unwrap_or(since));
@@ -63,6 +64,7 @@ impl Worker {
         let (now, judged) = (self.shared.now(), self.shared.judged());
         self.freeze(now);
         self.look_at_late();
+        self.pass_time_of_requests();
         let turned = self.table.next_turn().is_some_and(|at| at <= judged);
         if let Some(snapshot) = self.snapshot.clone().filter(|_| turned) {
             let revoked = Arc::clone(&self.shared.said.load().revoked);
@@ -111,7 +113,14 @@ impl Worker {
         let store = store.or_else(|| self.unread.then_some(now + STORE_PAUSE));
         // One that may begin has begun, or waits for something that wakes the worker.
         let listing = self.next_listing().filter(|at| *at > now);
-        let due = [self.next_look(), self.next_call(), self.next_knock(), self.next_relist(), self.late.next_due()];
+        let due = [
+            self.next_look(),
+            self.next_call(),
+            self.next_knock(),
+            self.next_relist(),
+            self.late.next_due(),
+            self.next_request(),
+        ];
         due.into_iter().chain([by_clock, store, listing]).flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
     }
 }

@@ -158,6 +158,7 @@ fn skipped(plan: &Plan) -> BTreeMap<&'static str, usize> {
             SkipReason::Protected => "protected",
             SkipReason::Kept(_) => "kept",
             SkipReason::Drift(_) => "drifted",
+            SkipReason::Request { .. } => "not allowed by anybody yet",
         };
         *counts.entry(what).or_insert(0) += 1;
     }

@@ -31,6 +31,7 @@ use crate::store::rows::standing_context;
 use crate::stores::postgres::fault::Fault;
 use crate::stores::postgres::hands;
 use crate::stores::postgres::identities;
+use crate::stores::postgres::requests;
 use crate::stores::postgres::windows;
 
 /// Rows of one statement: enough to make its round trip cheap, few enough to keep it in memory.
@@ -54,7 +55,8 @@ pub(super) async fn all(db: &mut PgConnection, keys: &Keys, batch: &Batch) -> Re
     seen(db, &batch.seen).await?;
     cycles(db, &batch.cycles).await?;
     tokens(db, &batch.tokens).await?;
-    windows::write(db, &batch.windows).await
+    windows::write(db, &batch.windows).await?;
+    requests::write(db, keys, &batch.requests).await
 }
 
 /// The number that stands for a space in every table.

@@ -44,6 +44,7 @@ use crate::stores::sqlite::file;
 use crate::stores::sqlite::hands;
 use crate::stores::sqlite::identities;
 use crate::stores::sqlite::lock::Lease;
+use crate::stores::sqlite::requests;
 use crate::stores::sqlite::snapshots;
 use crate::stores::sqlite::windows;
 
@@ -140,6 +141,7 @@ impl Writer {
         }
         tokens(&mut tx, &batch.tokens).await?;
         windows::write(&mut tx, &mut spaces, &batch.windows).await?;
+        requests::write(&mut tx, &mut spaces, &inner.keys, &batch.requests).await?;
         let mut accepted = self.snapshot.clone();
         for snapshot in batch.snapshots {
             snapshots::write(&mut tx, &inner.keys, &mut self.buckets, accepted.as_ref(), &snapshot).await?;

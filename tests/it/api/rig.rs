@@ -190,6 +190,8 @@ impl Rig {
             subject: name.to_owned(),
             right: right.to_owned(),
             targets: targets.iter().copied().map(TargetName::from).collect(),
+            groups: [].into(),
+            labels: BTreeMap::new(),
             created: now,
             expires: now + TimeDelta::days(1),
         };

@@ -88,6 +88,8 @@ fn sample(rule: &Rule) -> (Value, u16) {
         ("POST", "/api/v1/targets/{target}/enforce" | "/api/v1/source/accept-shrink") => {
             (json!({ "digest": "0" }), 409)
         }
+        // No such request: told beside it.
+        ("POST", "/api/v1/requests") => (json!({ "decision": "accept", "requests": ["0"] }), 200),
         ("POST", "/api/v1/holds/{digest}/release") => (json!({ "target": "crm" }), 409),
         ("POST", "/api/v1/targets/{target}/regain") => (json!({ "user": "u-404" }), 404),
         ("POST", "/api/v1/targets/{target}/link") => (json!({ "user": "u-404", "account": "0" }), 404),
@@ -175,6 +177,8 @@ fn the_table_says_who_may_do_what() {
     GET /api/v1/targets/{target}/accounts needs viewer, reaches Path
     GET /api/v1/owed needs viewer, reaches Asked
     GET /api/v1/holds needs viewer, reaches Asked
+    GET /api/v1/requests needs viewer, reaches Asked
+    GET /api/v1/folders needs viewer, reaches Asked
     GET /api/v1/explain/{user} needs viewer, reaches Asked
     POST /api/v1/plan needs viewer, reaches Asked
     GET /api/v1/users/{user}/receipt needs viewer, reaches Everything
@@ -191,6 +195,7 @@ fn the_table_says_who_may_do_what() {
     POST /api/v1/targets/{target}/resume needs operator, reaches Path
     POST /api/v1/targets/{target}/enforce needs operator, reaches Path
     POST /api/v1/holds/{digest}/release needs operator, reaches Asked
+    POST /api/v1/requests needs approver, reaches Asked
     POST /api/v1/source/accept-shrink needs operator, reaches Everything
     POST /api/v1/undo/{cycle} needs operator, reaches Asked
     POST /api/v1/clock/trust needs operator, reaches Everything

@@ -426,6 +426,7 @@ impl TargetCase {
             },
             exceptions: self.exceptions.iter().map(|account| exception(account)).collect(),
             freeze: Vec::new(),
+            approval: None,
             origin: origin("crm"),
         }
     }

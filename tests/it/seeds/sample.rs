@@ -78,6 +78,9 @@ impl Sample {
         let mut files = Vec::new();
         for entry in fs::read_dir(self.manifests()).unwrap() {
             let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             files.push(Arc::new(parse_file(&name, &fs::read(&path).unwrap())));
         }

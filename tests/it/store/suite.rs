@@ -747,6 +747,8 @@ pub(crate) async fn tokens_end_when_they_are_revoked(store: &impl Store) {
         subject: "ada".to_owned(),
         right: right.to_owned(),
         targets: BTreeSet::from(["crm".into()]),
+        groups: BTreeSet::from(["credit".to_owned()]),
+        labels: BTreeMap::from([("folder".to_owned(), BTreeSet::from(["acme".to_owned()]))]),
         created: at(0),
         expires: at(100),
     };

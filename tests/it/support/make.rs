@@ -158,6 +158,7 @@ pub(crate) fn target(name: &str) -> Target {
         },
         exceptions: Vec::new(),
         freeze: Vec::new(),
+        approval: None,
         origin: origin("Target"),
     }
 }

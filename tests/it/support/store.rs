@@ -32,6 +32,8 @@ use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
 use rosterd::model::link::Link;
 use rosterd::model::link::Space;
+use rosterd::model::request::Request;
+use rosterd::model::request::Subject;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
 use rosterd::model::tally::counted;
@@ -84,6 +86,7 @@ pub(crate) struct Inside {
     mass: BTreeSet<EndDate>,
     permits: BTreeMap<Permit, DateTime<Utc>>,
     pub(crate) clock: Kept,
+    pub(crate) requests: BTreeMap<(Space, RecordId, Subject), Request>,
 }
 
 #[derive(Default)]
@@ -138,6 +141,10 @@ impl Inside {
             Write::Permit(permit, Some(at)) => drop(self.permits.insert(permit, at)),
             Write::Permit(permit, None) => drop(self.permits.remove(&permit)),
             Write::Clock(kept) => self.clock = kept,
+            Write::Request(space, record, subject, Some(request)) => {
+                self.requests.insert((space, record, subject), *request);
+            }
+            Write::Request(space, record, subject, None) => drop(self.requests.remove(&(space, record, subject))),
             Write::Outcome(id, outcome, at) => {
                 self.ended.insert(id.clone(), at);
                 self.outcomes.insert(id, outcome);
@@ -293,6 +300,13 @@ impl Store for MemoryStore {
         let inside = self.open();
         inside.readable()?;
         Ok(inside.permits.clone())
+    }
+
+    async fn requests(&self, target: &TargetName) -> Result<Vec<(Space, Request)>, StoreError> {
+        let inside = self.open();
+        inside.readable()?;
+        let mine = inside.requests.iter().filter(|((space, ..), _)| space.target == *target);
+        Ok(mine.map(|((space, ..), request)| (space.clone(), request.clone())).collect())
     }
 
     async fn kept_clock(&self) -> Result<Kept, StoreError> {

@@ -1,0 +1,495 @@
+//! Requests of one target: what waits for a person, what people said, and what time does to it (L12).
+//!
+//! # Guarantees
+//! - This task alone changes the requests of its target, one word after another, each committed before
+//!   it is answered for: two people at once cannot decide differently.
+//! - What needs a person's word passes no plan and no call without one that stands.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use chrono::DateTime;
+use chrono::Utc;
+use tokio::time::Instant;
+
+use crate::engine::requests::Deciding;
+use crate::engine::requests::ItemError;
+use crate::engine::requests::keeper;
+use crate::engine::shared::lock;
+use crate::engine::worker::Worker;
+use crate::engine::worker::full::Speaks;
+use crate::model::audit::AuditEvent;
+use crate::model::change::Action;
+use crate::model::change::Change;
+use crate::model::history::Trigger;
+use crate::model::ids::RecordId;
+use crate::model::ids::RequestId;
+use crate::model::link::Space;
+use crate::model::plan::Plan;
+use crate::model::plan::SkipReason;
+use crate::model::projection::Desired;
+use crate::model::request::Request;
+use crate::model::request::RequestState;
+use crate::model::request::Subject;
+use crate::model::snapshot::Snapshot;
+use crate::model::target::Target;
+use crate::model::user::User;
+use crate::plan::gate::Gatekeeper;
+use crate::plan::verdict;
+use crate::plan::verdict::Moment;
+use crate::plan::verdict::Saying;
+use crate::plan::weigh::News;
+use crate::plan::weigh::Scales;
+use crate::store::StoreError;
+use crate::store::Write;
+
+/// A user and a subject in one place.
+type Key = (Space, RecordId, Subject);
+
+/// What is known of the requests of a target.
+#[derive(Default)]
+pub(super) struct Book {
+    keeper: Gatekeeper,
+    rows: BTreeMap<Key, Request>,
+    /// How many each place has.
+    places: BTreeMap<Space, usize>,
+    /// Names of requests.
+    names: BTreeMap<RequestId, Key>,
+    /// Those that wait, oldest first.
+    waiting: BTreeSet<(DateTime<Utc>, Key)>,
+    /// Those that were accepted and are not done, oldest acceptance first.
+    accepted: BTreeSet<(DateTime<Utc>, Key)>,
+    /// When time does something to one next.
+    due: BTreeSet<(DateTime<Utc>, Key)>,
+    /// Whether the rows are those of the store.
+    read: bool,
+}
+
+impl Book {
+    pub(super) fn new(target: &Target) -> Self {
+        Self { keeper: keeper(target), ..Self::default() }
+    }
+
+    fn get(&self, space: &Space, record: &RecordId, subject: &Subject) -> Option<&Request> {
+        if self.rows.is_empty() {
+            return None;
+        }
+        self.rows.get(&(space.clone(), record.clone(), subject.clone()))
+    }
+
+    /// Every request of a user in a place.
+    fn of(&self, space: &Space, record: &RecordId) -> Vec<Request> {
+        let from = (space.clone(), record.clone(), Subject::Account);
+        let mine = self.rows.range(from..).take_while(|((at, of, _), _)| at == space && of == record);
+        mine.map(|(_, request)| request.clone()).collect()
+    }
+
+    fn put(&mut self, space: &Space, request: Request) {
+        let key = (space.clone(), request.record.clone(), request.subject.clone());
+        self.take(&key);
+        match (request.state, &request.decided) {
+            (RequestState::Pending, _) => drop(self.waiting.insert((request.since, key.clone()))),
+            (RequestState::Accepted, Some(vote)) if request.done.is_none() => {
+                self.accepted.insert((vote.at, key.clone()));
+            }
+            _ => {}
+        }
+        if let Some(due) = self.keeper.approval().and_then(|approval| verdict::due(approval, &request)) {
+            self.due.insert((due, key.clone()));
+        }
+        self.names.insert(request.id.clone(), key.clone());
+        *self.places.entry(space.clone()).or_default() += 1;
+        self.rows.insert(key, request);
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Request> {
+        let request = self.rows.remove(key)?;
+        self.names.remove(&request.id);
+        if let Some(count) = self.places.get_mut(&key.0) {
+            *count -= 1;
+        }
+        self.waiting.remove(&(request.since, key.clone()));
+        if let Some(vote) = &request.decided {
+            self.accepted.remove(&(vote.at, key.clone()));
+        }
+        if let Some(due) = self.keeper.approval().and_then(|approval| verdict::due(approval, &request)) {
+            self.due.remove(&(due, key.clone()));
+        }
+        Some(request)
+    }
+
+    fn apply(&mut self, write: &Write) {
+        if let Write::Request(space, record, subject, request) = write {
+            match request {
+                Some(request) => self.put(space, Request::clone(request)),
+                None => drop(self.take(&(space.clone(), record.clone(), subject.clone()))),
+            }
+        }
+    }
+}
+
+fn put(space: &Space, request: &Request) -> Write {
+    let (record, subject) = (request.record.clone(), request.subject.clone());
+    Write::Request(space.clone(), record, subject, Some(Box::new(request.clone())))
+}
+
+impl Worker {
+    fn moment(&self) -> Moment {
+        Moment { wall: self.shared.now(), window: self.shared.window_now() }
+    }
+
+    /// Reads what the store knows, once, or again where it may have taken what it did not answer for.
+    pub(super) async fn read_requests(&mut self) -> Result<(), StoreError> {
+        if self.requests.read {
+            return Ok(());
+        }
+        let rows = self.shared.store.requests(&self.handle.target.name).await?;
+        let mut book = Book::new(&self.handle.target);
+        for (space, request) in rows {
+            book.put(&space, request);
+        }
+        self.writes.iter().for_each(|write| book.apply(write));
+        book.read = true;
+        self.requests = book;
+        Ok(())
+    }
+
+    /// Takes what waits for a person's word out of a plan, and asks for it where nobody did.
+    pub(super) fn gated(&mut self, plan: Plan) -> Plan {
+        let (Some(place), Some(snapshot)) = (&self.place, self.snapshot.clone()) else { return plan };
+        if self.asks_nobody() {
+            return plan;
+        }
+        let space = place.space.clone();
+        let book = &self.requests;
+        let scales = Scales {
+            keeper: &book.keeper,
+            known: &|record, subject| book.get(&space, record, subject).cloned(),
+            user: &|record| self.entitled(&snapshot, record),
+            now: self.moment(),
+        };
+        let (plan, news) = scales.sift(plan);
+        for news in news {
+            self.take_news(&space, news);
+        }
+        plan
+    }
+
+    fn take_news(&mut self, space: &Space, news: News) {
+        match news {
+            News::Request(request) => {
+                let key = (space.clone(), request.record.clone(), request.subject.clone());
+                let same = self.requests.rows.get(&key).is_some_and(|known| known.id == request.id);
+                let kind = match request.state {
+                    RequestState::Accepted => Some("request-accepted"),
+                    _ if same => None,
+                    RequestState::Pending | RequestState::Refused | RequestState::Expired => Some("request"),
+                };
+                self.writes.push(put(space, &request));
+                self.writes.extend(kind.map(|kind| Write::Audit(self.request_event(kind, &request))));
+                self.requests.put(space, *request);
+            }
+            News::Forgotten(record, subject) => self.forget_request(&(space.clone(), record, subject)),
+        }
+    }
+
+    /// Forgets a request that nobody needs to answer any more, or whose answer nobody needs.
+    fn forget_request(&mut self, key: &Key) {
+        let Some(request) = self.requests.take(key) else { return };
+        let kind = if request.state == RequestState::Accepted { "request-lapsed" } else { "request-withdrawn" };
+        let (space, record, subject) = key.clone();
+        self.writes
+            .extend([Write::Request(space, record, subject, None), Write::Audit(self.request_event(kind, &request))]);
+    }
+
+    fn request_event(&self, kind: &str, request: &Request) -> AuditEvent {
+        let entitlements = request.asked.entitlements.iter().map(|name| name.as_str().into()).collect();
+        let mut details = BTreeMap::from([
+            ("request".to_owned(), request.id.as_str().into()),
+            ("subject".to_owned(), request.subject.word().into()),
+            ("action".to_owned(), request.asked.action.as_str().into()),
+            ("entitlements".to_owned(), serde_json::Value::Array(entitlements)),
+            ("level".to_owned(), request.level.into()),
+            ("state".to_owned(), request.state.as_str().into()),
+        ]);
+        let vote = request.votes.last().or(request.decided.as_ref());
+        let reason = vote.and_then(|vote| vote.reason.clone()).map(|reason| ("reason".to_owned(), reason.into()));
+        let by_rule = request.decided.as_ref().map(|vote| vote.by.clone()).filter(|by| by.starts_with("rule:"));
+        details.extend(reason.filter(|_| kind.starts_with("request-refused") || kind == "request-accepted"));
+        AuditEvent {
+            at: self.shared.now(),
+            target: Some(self.handle.target.name.clone()),
+            kind: kind.to_owned(),
+            actor: by_rule.filter(|_| kind == "request-accepted").unwrap_or_else(|| "engine".to_owned()),
+            record: Some(request.record.clone()),
+            cycle: None,
+            details,
+        }
+    }
+
+    /// Whether nothing of a change waits for a person: the last look before its call.
+    pub(super) fn has_word(&self, change: &Change) -> bool {
+        self.left_of(change.clone()).as_ref() == Some(change)
+    }
+
+    /// Changes without what of them waits for a person.
+    pub(super) fn without_waiting(&self, changes: Vec<Change>) -> Vec<Change> {
+        changes.into_iter().filter_map(|change| self.left_of(change)).collect()
+    }
+
+    fn left_of(&self, change: Change) -> Option<Change> {
+        let space = self.place.as_ref().map(|place| &place.space)?;
+        if self.asks_nobody() {
+            return Some(change);
+        }
+        let (book, snapshot) = (&self.requests, self.snapshot.as_ref()?);
+        let scales = Scales {
+            keeper: &book.keeper,
+            known: &|record, subject| book.get(space, record, subject).cloned(),
+            user: &|record| self.entitled(snapshot, record),
+            now: self.moment(),
+        };
+        scales.weigh(space, change).change
+    }
+
+    /// Whether nothing here ever waits for a person.
+    fn asks_nobody(&self) -> bool {
+        self.requests.keeper.approval().is_none() && self.requests.rows.is_empty()
+    }
+
+    /// The user, where they should have something: for nobody else anybody is asked.
+    fn entitled<'s>(&self, snapshot: &'s Snapshot, record: &RecordId) -> Option<&'s User> {
+        match self.table.desired(record) {
+            Some(Desired::Account(_) | Desired::Conflict(_)) => snapshot.users.get(record).map(|user| &**user),
+            Some(Desired::None(_)) | None => None,
+        }
+    }
+
+    fn still_wants(&self, request: &Request) -> bool {
+        match self.table.desired(&request.record) {
+            Some(Desired::Account(projection)) => {
+                verdict::is_wanted(request, true, |name| projection.entitlements.contains_key(name))
+            }
+            Some(Desired::Conflict(_)) => true,
+            Some(Desired::None(_)) | None => verdict::is_wanted(request, false, |_| false),
+        }
+    }
+
+    /// Forgets requests for what nobody wants any more: of these users, or of all.
+    pub(super) fn review_requests(&mut self, records: Option<&BTreeSet<RecordId>>) {
+        if self.requests.rows.is_empty() || self.snapshot.is_none() {
+            return;
+        }
+        let over: Vec<Key> = match records {
+            None => {
+                let rows = self.requests.rows.iter().filter(|(_, request)| !self.still_wants(request));
+                rows.map(|(key, _)| key.clone()).collect()
+            }
+            Some(records) => {
+                let places: BTreeSet<_> = self.requests.places.keys().cloned().collect();
+                let of = |record: &RecordId| {
+                    let rows = places
+                        .iter()
+                        .flat_map(|space| self.requests.of(space, record).into_iter().map(|it| (space.clone(), it)));
+                    let over = rows.filter(|(_, request)| !self.still_wants(request));
+                    over.map(|(space, it)| (space, it.record, it.subject)).collect::<Vec<_>>()
+                };
+                records.iter().flat_map(of).collect()
+            }
+        };
+        for key in over {
+            self.forget_request(&key);
+        }
+    }
+
+    /// A plan shows that accounts have what requests wait for: nobody needs to answer those.
+    pub(super) fn review_asked(&mut self, plan: &Plan, speaks: Speaks<'_>) {
+        if self.requests.waiting.is_empty() {
+            return;
+        }
+        let synced = plan.skips.iter().filter(|skip| skip.reason == SkipReason::InSync);
+        let synced: BTreeSet<_> = synced.map(|skip| &skip.record).filter(|record| speaks.of(record)).collect();
+        let over = self.requests.waiting.iter().map(|(_, key)| key);
+        let over: Vec<_> = over.filter(|(at, of, _)| *at == plan.space && synced.contains(of)).cloned().collect();
+        for key in over {
+            self.forget_request(&key);
+        }
+    }
+
+    /// A declared rename moves what was asked and decided.
+    pub(super) fn rename_requests(&mut self) {
+        let Some(snapshot) = self.snapshot.clone().filter(|_| !self.requests.rows.is_empty()) else { return };
+        let renamed: BTreeMap<_, _> = snapshot
+            .users
+            .renamed()
+            .flat_map(|user| user.formerly.iter().map(|old| (old.clone(), user.id.clone())))
+            .collect();
+        let moving = self.requests.rows.keys().filter(|(_, record, _)| renamed.contains_key(record));
+        for key in moving.cloned().collect::<Vec<_>>() {
+            let (space, old, subject) = &key;
+            let Some(new) = renamed.get(old).filter(|_| !snapshot.users.contains_key(old)) else { continue };
+            let there = self.requests.get(space, new, subject).map(|request| request.state);
+            let Some(request) = self.requests.take(&key) else { continue };
+            self.writes.push(Write::Request(space.clone(), old.clone(), subject.clone(), None));
+            // Of two words the more careful one stands.
+            if there.is_some_and(|there| there != RequestState::Accepted || request.state == RequestState::Accepted) {
+                continue;
+            }
+            let request = Request { record: new.clone(), ..request };
+            self.writes.extend([put(space, &request), Write::Audit(self.request_event("request-renamed", &request))]);
+            self.requests.put(space, request);
+        }
+    }
+
+    /// What was accepted is confirmed by the target.
+    pub(super) fn request_done(&mut self, change: &Change) {
+        let Some(space) = self.place.as_ref().map(|place| place.space.clone()) else { return };
+        if self.requests.accepted.is_empty() {
+            return;
+        }
+        let now = self.shared.now();
+        let account = matches!(change.action, Action::Create | Action::Adopt | Action::Reactivate | Action::Restore);
+        for request in self.requests.of(&space, &change.record) {
+            let given = match &request.subject {
+                Subject::Account => account,
+                Subject::Grant(name) => change.grant.iter().any(|entry| entry.name.as_ref() == Some(name)),
+            };
+            let Some(vote) = request.decided.clone() else { continue };
+            if given && request.state == RequestState::Accepted && request.done.is_none() {
+                self.metrics.acceptance_done((now - vote.at).to_std().unwrap_or_default());
+                let request = Request { done: Some(now), ..request };
+                self.writes.push(put(&space, &request));
+                self.requests.put(&space, request);
+            }
+        }
+    }
+
+    /// Takes people's words, all of them in one commit, and answers for each.
+    pub(super) async fn decide(&mut self, deciding: Deciding) {
+        let Deciding { ids, word, reason, approver, reply } = deciding;
+        let read = self.read_requests().await;
+        if self.note(read).is_none() {
+            drop(reply.send(ids.into_iter().map(|id| (id, Err(self.store_said()))).collect()));
+            return;
+        }
+        let now = self.moment();
+        let mut answers: Vec<(RequestId, Result<Request, ItemError>)> = Vec::with_capacity(ids.len());
+        let mut news: BTreeMap<Key, Request> = BTreeMap::new();
+        let mut writes = Vec::new();
+        for id in ids {
+            let known =
+                self.requests.names.get(&id).and_then(|key| {
+                    Some((key.clone(), news.get(key).or_else(|| self.requests.rows.get(key))?.clone()))
+                });
+            let said = known.ok_or_else(|| ItemError::Gone(id.clone())).and_then(|(key, request)| {
+                let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
+                let saying =
+                    Saying { approver: &approver, word, reason: reason.as_deref(), user: user.map(|user| &**user) };
+                let approval =
+                    self.requests.keeper.approval().cloned().unwrap_or_else(crate::engine::requests::nobodys);
+                let next = verdict::say(&approval, &request, saying, now)?;
+                let event = AuditEvent { actor: approver.by.clone(), ..self.request_event(word.event(), &next) };
+                writes.extend([put(&key.0, &next), Write::Audit(event)]);
+                news.insert(key, next.clone());
+                Ok(next)
+            });
+            answers.push((id, said));
+        }
+        if !news.is_empty() && !self.keep_decisions(writes).await {
+            for (_, answer) in answers.iter_mut().filter(|(_, answer)| answer.is_ok()) {
+                *answer = Err(self.store_said());
+            }
+            drop(reply.send(answers));
+            return;
+        }
+        self.act_on(news);
+        drop(reply.send(answers));
+    }
+
+    /// Commits what people said. Where the store does not answer, it may have taken it all the same: it
+    /// is read again before anything is given.
+    async fn keep_decisions(&mut self, writes: Vec<Write>) -> bool {
+        let carried = std::mem::take(&mut self.writes);
+        let all = carried.iter().cloned().chain(writes).collect();
+        let committed = self.shared.store.commit(all, self.shared.store.fence()).await;
+        if committed.is_err() {
+            self.writes = carried;
+            (self.requests.read, self.unread) = (false, true);
+        }
+        if self.note(committed).is_none() {
+            return false;
+        }
+        self.committed_all().await;
+        true
+    }
+
+    fn store_said(&self) -> ItemError {
+        let error = self.store_error.as_ref().map(|(error, _)| error.clone());
+        ItemError::Store(StoreError::Unavailable(
+            error.unwrap_or_else(|| "the store does not answer; ask again".to_owned()),
+        ))
+    }
+
+    /// What is accepted or reopened is looked at, at once.
+    fn act_on(&mut self, news: BTreeMap<Key, Request>) {
+        let now = self.shared.now();
+        let mut again = BTreeSet::new();
+        for ((space, record, subject), request) in news {
+            for skip in self.standing.skips.iter_mut().filter(|skip| skip.record == record) {
+                if let SkipReason::Request { subject: about, state, .. } = &mut skip.reason
+                    && *about == subject
+                {
+                    *state = Some(request.state);
+                }
+            }
+            if matches!(request.state, RequestState::Accepted) || request.decided.is_none() {
+                again.insert(record);
+            }
+            self.requests.put(&space, request);
+        }
+        self.mark_changed(again, Trigger::Decision, now);
+    }
+
+    /// Lets time do to requests what documents say it does.
+    pub(super) fn pass_time_of_requests(&mut self) {
+        let Some(approval) = self.requests.keeper.approval().cloned() else { return };
+        let now = self.moment();
+        while let Some((_, key)) = self.requests.due.first().cloned().filter(|(due, _)| *due <= now.window) {
+            let passed = self.requests.rows.get(&key).and_then(|request| verdict::pass(&approval, request, now));
+            let Some((request, passed)) = passed else {
+                self.requests.due.pop_first();
+                continue;
+            };
+            let space = &key.0;
+            self.writes.push(put(space, &request));
+            for what in passed {
+                if what == verdict::Passed::Reminded {
+                    self.metrics.request_reminded();
+                }
+                self.writes.push(Write::Audit(self.request_event(what.event(), &request)));
+            }
+            self.requests.put(space, request);
+        }
+    }
+
+    /// When time does something to a request next.
+    pub(super) fn next_request(&self) -> Option<Instant> {
+        let (due, _) = self.requests.due.first()?;
+        Some(Instant::now() + (*due - self.shared.window_now()).to_std().unwrap_or_default())
+    }
+
+    /// Tells status and metrics how many requests wait, and how long.
+    pub(super) fn publish_requests(&self) {
+        let now = self.shared.now();
+        let age =
+            |at: Option<&(DateTime<Utc>, Key)>| at.and_then(|(at, _)| (now - *at).to_std().ok()).unwrap_or_default();
+        let (waiting, accepted) = (&self.requests.waiting, &self.requests.accepted);
+        self.metrics.set_requests(waiting.len() as u64, age(waiting.first()));
+        let late = self.requests.keeper.approval().map_or(0, |approval| {
+            let late = |at: &DateTime<Utc>| (now - *at).to_std().is_ok_and(|age| age > approval.within);
+            accepted.iter().take_while(|(at, _)| late(at)).count()
+        });
+        self.metrics.set_accepted(age(accepted.first()), late as u64);
+        lock(&self.handle.status).requests = waiting.len();
+    }
+}

@@ -1,0 +1,180 @@
+//! Which changes of a target wait for a person's word, and whose: `spec.approval`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::ids::EntitlementName;
+use crate::model::origin::Origin;
+
+/// `spec.approval` of a target, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Kinds of changes that become requests.
+    pub gates: BTreeSet<Gate>,
+    /// Which grants [`Gate::Grant`] is about.
+    pub grants: GatedGrants,
+    /// Condition over `user`: everybody else passes unasked. `None` asks for everybody.
+    pub when: Option<String>,
+    /// What accepts a request without a person, in order; the first that holds decides.
+    pub rules: Vec<AcceptRule>,
+    /// Fields of a user (`email`, `attributes.phone`) whose change makes a refused or expired request
+    /// wait anew. Empty: a refusal stands until a person reopens it.
+    pub reopen_on: BTreeSet<String>,
+    /// What is shown beside a request.
+    pub checks: BTreeSet<Check>,
+    /// The label of users (a folder's code) by which requests are found and rights are given. Where it
+    /// is set, whoever decides has a right that names this label.
+    pub scope_label: Option<String>,
+    /// The label of users that names who wrote their document; that person does not decide about it.
+    pub author_label: Option<String>,
+    /// Who decides, in sequence; never empty.
+    pub levels: Vec<Level>,
+    /// How long a request waits; `None`: for ever.
+    pub expires: Option<Duration>,
+    /// How often those whose turn it is are reminded; `None`: never.
+    pub remind_every: Option<Duration>,
+    /// How soon after its acceptance a change is to be made; what takes longer is counted as late.
+    pub within: Duration,
+    /// Where the block stands.
+    pub origin: Origin,
+}
+
+impl Approval {
+    /// The outer promise where a document states none.
+    pub const WITHIN: Duration = Duration::from_hours(24);
+    /// The label that names a document's writer where a document states none.
+    pub const AUTHOR_LABEL: &'static str = "author";
+}
+
+/// One entry of `gates`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gate {
+    /// A new account.
+    Create,
+    /// An existing account that becomes a user's.
+    Adopt,
+    /// An account that gets active again, or is had back from its deletion.
+    Reactivate,
+    /// Entitlements given to a living account.
+    Grant,
+}
+
+impl Gate {
+    /// Every gate: what `gates` is where a document names none.
+    pub const ALL: [Self; 4] = [Self::Create, Self::Adopt, Self::Reactivate, Self::Grant];
+}
+
+/// Which grants the gate `grant` is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GatedGrants {
+    /// Every one.
+    All,
+    /// Those of these words, and with `privileged` every one that is marked so in the catalogue.
+    Only {
+        /// Words of the catalogue.
+        entitlements: BTreeSet<EntitlementName>,
+        /// Whether privileged ones are meant as well.
+        privileged: bool,
+    },
+}
+
+/// One entry of `rules`: a request for whose user the condition holds is accepted by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptRule {
+    /// Its name, for "who decided".
+    pub name: String,
+    /// Condition over `user`.
+    pub when: String,
+}
+
+/// One entry of `checks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Nobody else of the same scope has a mail of this domain.
+    EmailDomain,
+    /// Another user or account has nearly the same name.
+    NearDuplicate,
+    /// A user of another scope has the same mail.
+    SameEmail,
+}
+
+impl Check {
+    /// Every check.
+    pub const ALL: [Self; 3] = [Self::EmailDomain, Self::NearDuplicate, Self::SameEmail];
+
+    /// The word in documents and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EmailDomain => "email-domain",
+            Self::NearDuplicate => "near-duplicate",
+            Self::SameEmail => "same-email",
+        }
+    }
+}
+
+/// One entry of `levels`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level {
+    /// Who may decide here; empty: whoever has the right `approver` for the user.
+    pub any_of: BTreeSet<Party>,
+    /// How many different people must accept; one refusal is enough.
+    pub quorum: usize,
+    /// Who else may decide once it takes too long.
+    pub escalate: Option<Escalation>,
+}
+
+impl Level {
+    /// One person with the right for the user.
+    pub fn anybody() -> Self {
+        Self { any_of: BTreeSet::new(), quorum: 1, escalate: None }
+    }
+}
+
+/// `escalate` of a level.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escalation {
+    /// How long the level has for itself.
+    pub after: Duration,
+    /// Who joins it then.
+    pub to: BTreeSet<Party>,
+}
+
+/// Somebody who may decide. Who is in a group the operator's configuration and tokens say, never a
+/// manifest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Party {
+    /// `group:NAME`
+    Group(String),
+    /// `person:SUBJECT`
+    Person(String),
+}
+
+impl Party {
+    /// From the word in documents.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, name) = text.split_once(':')?;
+        let name = name.trim();
+        match kind {
+            _ if name.is_empty() => None,
+            "group" => Some(Self::Group(name.to_owned())),
+            "person" => Some(Self::Person(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(name) => write!(f, "group:{name}"),
+            Self::Person(name) => write!(f, "person:{name}"),
+        }
+    }
+}

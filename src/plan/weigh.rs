@@ -1,0 +1,186 @@
+//! A plan at the gate: what waits for a person's word is taken out, and told as skips.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use crate::model::change::Change;
+use crate::model::ids::EntitlementName;
+use crate::model::ids::RecordId;
+use crate::model::ids::RequestId;
+use crate::model::link::Space;
+use crate::model::plan::Plan;
+use crate::model::plan::Skip;
+use crate::model::plan::SkipReason;
+use crate::model::request::Request;
+use crate::model::request::RequestState;
+use crate::model::request::Subject;
+use crate::model::user::User;
+use crate::plan::gate;
+use crate::plan::gate::Ask;
+use crate::plan::gate::Gatekeeper;
+use crate::plan::verdict;
+use crate::plan::verdict::Met;
+use crate::plan::verdict::Moment;
+
+/// The requests of one place, by user and subject.
+pub type Requests = BTreeMap<(RecordId, Subject), Request>;
+
+/// What plans are weighed by.
+#[derive(Clone, Copy)]
+pub struct Scales<'a> {
+    /// What the target asks about.
+    pub keeper: &'a Gatekeeper,
+    /// What is known of a user and a subject.
+    pub known: &'a dyn Fn(&RecordId, &Subject) -> Option<Request>,
+    /// The users as the newest documents have them.
+    pub user: &'a dyn Fn(&RecordId) -> Option<&'a User>,
+    /// When.
+    pub now: Moment,
+}
+
+/// What becomes known by weighing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// A request as it stands from now on.
+    Request(Box<Request>),
+    /// One that nobody needs to answer any more.
+    Forgotten(RecordId, Subject),
+}
+
+/// What of one change is left, what waits, and what is news.
+#[derive(Debug, Default, PartialEq)]
+pub struct Weighed {
+    /// What may be made; `None`: nothing of it.
+    pub change: Option<Change>,
+    /// What waits, with the request as it was known before.
+    pub waits: Vec<(Subject, Option<Request>)>,
+    /// What becomes known.
+    pub news: Vec<News>,
+}
+
+impl Scales<'_> {
+    /// Weighs one change.
+    pub fn weigh(&self, space: &Space, change: Change) -> Weighed {
+        let user = (self.user)(&change.record);
+        let asks = self.keeper.asks(&change, user);
+        let mut weighed = Weighed::default();
+        if asks.is_empty() {
+            return Weighed { change: Some(change), ..weighed };
+        }
+        let known = |subject: &Subject| (self.known)(&change.record, subject);
+        let mut held = BTreeSet::new();
+        let mut account = known(&Subject::Account);
+        // What has a word of its own is no part of the account's.
+        let (own, with_account) = self.words_of_grants(&asks, &known);
+        for mut ask in asks {
+            if ask.subject == Subject::Account {
+                ask.asked.entitlements.retain(|name| !own.contains(name));
+            } else if with_account && !own.contains(&named(&ask.subject)) {
+                // It is part of what the account's request asks for.
+                continue;
+            }
+            let before = known(&ask.subject);
+            let beside = if ask.subject == Subject::Account { None } else { account.as_ref() };
+            let met = verdict::meet(self.keeper, (before.as_ref(), beside), &ask, (space, user, self.now));
+            let subject = ask.subject;
+            match met {
+                Met::Open { forget } => {
+                    weighed.news.extend(forget.then(|| News::Forgotten(change.record.clone(), subject)));
+                }
+                Met::Opened(request) => {
+                    if subject == Subject::Account {
+                        account = Some((*request).clone());
+                    }
+                    weighed.news.push(News::Request(request));
+                }
+                Met::Shut(news) => {
+                    held.insert(subject.clone());
+                    weighed.waits.push((subject.clone(), before));
+                    weighed.news.extend(news.map(News::Request));
+                    if subject == Subject::Account {
+                        // Nothing is asked about what would come with an account that is not made.
+                        break;
+                    }
+                }
+            }
+        }
+        weighed.change = gate::without(change, &held);
+        weighed
+    }
+
+    /// Entitlements with a last word of their own, and whether the rest is part of a request for the account.
+    fn words_of_grants(
+        &self,
+        asks: &[Ask],
+        known: &dyn Fn(&Subject) -> Option<Request>,
+    ) -> (BTreeSet<EntitlementName>, bool) {
+        let gated = asks.first().is_some_and(|ask| ask.subject == Subject::Account && ask.gated);
+        let said = |ask: &&Ask| {
+            let state = known(&ask.subject).map(|request| request.state);
+            matches!(state, Some(RequestState::Accepted | RequestState::Refused))
+        };
+        let grants = asks.iter().filter(|ask| ask.subject != Subject::Account);
+        (grants.filter(said).map(|ask| named(&ask.subject)).collect(), gated)
+    }
+
+    /// Takes what waits out of a plan, and tells it as skips.
+    pub fn sift(&self, mut plan: Plan) -> (Plan, Vec<News>) {
+        let mut news = Vec::new();
+        let mut skips = Vec::new();
+        let mut changes = Vec::with_capacity(plan.changes.len());
+        for change in std::mem::take(&mut plan.changes) {
+            let (record, account) = (change.record.clone(), change.account.clone());
+            let weighed = self.weigh(&plan.space, change);
+            changes.extend(weighed.change);
+            for (subject, before) in weighed.waits {
+                let fresh = weighed.news.iter().find_map(|news| match news {
+                    News::Request(request) if request.subject == subject => Some(&**request),
+                    News::Request(_) | News::Forgotten(..) => None,
+                });
+                let shown = fresh.or(before.as_ref());
+                let (state, id) = (shown.map(|it| it.state), shown.map(|it| it.id.clone()));
+                let reason = SkipReason::Request { subject, state, id };
+                skips.push(Skip { record: record.clone(), account: account.clone(), reason });
+            }
+            news.extend(weighed.news);
+        }
+        plan.changes = changes;
+        if !skips.is_empty() {
+            plan.skips.extend(skips);
+            plan.skips.sort_by(|a, b| a.record.cmp(&b.record));
+        }
+        (plan, news)
+    }
+
+    /// The same for those who only look: a request that is not known yet has no name.
+    pub fn show(&self, plan: Plan) -> Plan {
+        let (mut plan, news) = self.sift(plan);
+        let fresh: BTreeSet<_> = news
+            .iter()
+            .filter_map(|news| match news {
+                News::Request(request) => Some(&request.id),
+                News::Forgotten(..) => None,
+            })
+            .collect();
+        for skip in &mut plan.skips {
+            if let SkipReason::Request { subject, state, id } = &mut skip.reason
+                && id.as_ref().is_some_and(|id| fresh.contains(id) && !self.knows(&skip.record, subject, id))
+            {
+                (*state, *id) = (None, None);
+            }
+        }
+        plan
+    }
+
+    fn knows(&self, record: &RecordId, subject: &Subject, id: &RequestId) -> bool {
+        (self.known)(record, subject).is_some_and(|known| known.id == *id)
+    }
+}
+
+/// The word of an entitlement; empty for an account.
+fn named(subject: &Subject) -> EntitlementName {
+    match subject {
+        Subject::Account => EntitlementName::from(""),
+        Subject::Grant(name) => name.clone(),
+    }
+}
