@@ -39,6 +39,9 @@ use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::ids::TargetName;
 use crate::model::plan::Plan;
+use crate::model::plan::SkipReason;
+use crate::plan::why::About;
+use crate::plan::why::why_not;
 use crate::server::wire::PlanBody;
 use crate::server::wire::PlanReply;
 use crate::server::wire::SyncBody;
@@ -329,6 +332,11 @@ fn details(reports: &[SyncReport]) -> String {
         }
         for hold in &report.plan.holds {
             put(&mut out, format_args!("{target} {}\n", status::hold(target, hold)));
+        }
+        let asked = report.plan.skips.iter().filter(|skip| matches!(skip.reason, SkipReason::Request { .. }));
+        for skip in asked {
+            let why = why_not(About::skip(target, skip, true), &skip.reason).line();
+            put(&mut out, format_args!("{} `{}` in {target}: {}\n", styled(WAITS, "waits"), skip.record, plain(&why)));
         }
     }
     out

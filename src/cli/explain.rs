@@ -149,6 +149,10 @@ fn nothing(out: &mut String, explanation: &Explanation, reason: &SkipReason) -> 
 }
 
 fn happens(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
+    if let Some((words, origins)) = &explanation.gate {
+        let from = styled(DIM, format!("from {}", words::places(origins)));
+        line(out, "approval", &format!("{}  {from}", plain(words)))?;
+    }
     for change in &explanation.changes {
         let text = format!("{} ({}): {}", change.action.as_str(), change.effect.as_str(), plain(&change.reason));
         line(out, "next", &text)?;

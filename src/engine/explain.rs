@@ -9,6 +9,7 @@ use crate::engine::look;
 use crate::engine::look::LookError;
 use crate::engine::look::Sought;
 use crate::engine::look::View;
+use crate::engine::requests;
 use crate::engine::requests::shown_at_gate;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
@@ -58,6 +59,7 @@ pub async fn explain(
         last_seen: None,
         hand: None,
         skip: None,
+        gate: user.and_then(|user| requests::keeper(&handle.target).why(user)),
         changes: Vec::new(),
         held,
         failure: status.failures.get(record).filter(|_| real).cloned(),

@@ -221,6 +221,9 @@ pub struct Explanation {
     pub hand: Option<Hand>,
     /// Why nothing is done.
     pub skip: Option<SkipReason>,
+    /// Whether a person is asked before the user is given anything, and by which lines; `None`: nobody is.
+    #[serde(default)]
+    pub gate: Option<(String, Vec<Origin>)>,
     /// What would be done next.
     pub changes: Vec<Change>,
     /// The guardrail that stops it.

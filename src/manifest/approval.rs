@@ -13,6 +13,7 @@ use crate::manifest::expression;
 use crate::manifest::located::Located;
 use crate::manifest::report::Report;
 use crate::manifest::suggest;
+use crate::manifest::text::Place;
 use crate::manifest::words;
 use crate::model::approval::AcceptRule;
 use crate::model::approval::Approval;
@@ -22,6 +23,7 @@ use crate::model::approval::Gate;
 use crate::model::approval::GatedGrants;
 use crate::model::approval::Level;
 use crate::model::approval::Party;
+use crate::model::approval::When;
 use crate::model::ids::EntitlementName;
 use crate::model::origin::Origin;
 use crate::model::target::Entitlement;
@@ -154,6 +156,8 @@ pub(crate) fn convert(
         expression::user_condition(when, report);
     }
     let grants = grants(entry.grants.as_ref(), catalogue, report);
+    let at = |place: Place| Origin { line: place.line, ..target.clone() };
+    let when = |when: Located<String>| When { origin: at(when.place), condition: when.value };
     let levels = entry.levels.map_or_else(|| vec![Level::anybody()], |entries| levels(entries, report));
     let label = |label: Option<Located<String>>, report: &mut Report<'_>| {
         label.filter(|label| words::name(label, label.place, "a label", report)).map(|label| label.value)
@@ -161,8 +165,8 @@ pub(crate) fn convert(
     Some(Approval {
         gates: gates(entry.gates.as_ref(), report),
         grants,
-        when: entry.when.map(|when| when.value),
-        rules: rules(entry.rules, report),
+        when: entry.when.map(when),
+        rules: rules(entry.rules, when, report),
         reopen_on: reopen_on(entry.reopen_on, report),
         checks: entry.checks.into_iter().map(CheckWord::check).collect(),
         scope_label: label(entry.scope_label, report),
@@ -171,7 +175,7 @@ pub(crate) fn convert(
         expires: entry.expires.and_then(|text| duration(&text, report)),
         remind_every: entry.remind_every.and_then(|text| duration(&text, report)),
         within: entry.within.and_then(|text| duration(&text, report)).unwrap_or(Approval::WITHIN),
-        origin: Origin { line: place.line, ..target.clone() },
+        origin: at(place),
     })
 }
 
@@ -204,7 +208,11 @@ fn grants(entry: Option<&Located<GrantsEntry>>, catalogue: &Catalogue, report: &
     GatedGrants::Only { entitlements, privileged: entry.privileged }
 }
 
-fn rules(entries: Vec<Located<RuleEntry>>, report: &mut Report<'_>) -> Vec<AcceptRule> {
+fn rules(
+    entries: Vec<Located<RuleEntry>>,
+    when: impl Fn(Located<String>) -> When,
+    report: &mut Report<'_>,
+) -> Vec<AcceptRule> {
     let mut named = BTreeSet::new();
     for entry in &entries {
         words::name(&entry.name, entry.name.place, "a rule", report);
@@ -215,7 +223,8 @@ fn rules(entries: Vec<Located<RuleEntry>>, report: &mut Report<'_>) -> Vec<Accep
                 .hint("give one of them another name: it says who accepted");
         }
     }
-    entries.into_iter().map(|entry| AcceptRule { name: entry.value.name.value, when: entry.value.when.value }).collect()
+    let rule = |entry: Located<RuleEntry>| AcceptRule { name: entry.value.name.value, when: when(entry.value.when) };
+    entries.into_iter().map(rule).collect()
 }
 
 /// Fields are named as conditions name them, without `user.`.

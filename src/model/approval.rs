@@ -17,8 +17,8 @@ pub struct Approval {
     pub gates: BTreeSet<Gate>,
     /// Which grants [`Gate::Grant`] is about.
     pub grants: GatedGrants,
-    /// Condition over `user`: everybody else passes unasked. `None` asks for everybody.
-    pub when: Option<String>,
+    /// Whom it is about: everybody else passes unasked. `None` asks for everybody.
+    pub when: Option<When>,
     /// What accepts a request without a person, in order; the first that holds decides.
     pub rules: Vec<AcceptRule>,
     /// Fields of a user (`email`, `attributes.phone`) whose change makes a refused or expired request
@@ -67,6 +67,16 @@ pub enum Gate {
 impl Gate {
     /// Every gate: what `gates` is where a document names none.
     pub const ALL: [Self; 4] = [Self::Create, Self::Adopt, Self::Reactivate, Self::Grant];
+
+    /// The word in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Adopt => "adopt",
+            Self::Reactivate => "reactivate",
+            Self::Grant => "grant",
+        }
+    }
 }
 
 /// Which grants the gate `grant` is about.
@@ -88,8 +98,17 @@ pub enum GatedGrants {
 pub struct AcceptRule {
     /// Its name, for "who decided".
     pub name: String,
-    /// Condition over `user`.
-    pub when: String,
+    /// Whom it accepts.
+    pub when: When,
+}
+
+/// A condition over `user`, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct When {
+    /// The expression.
+    pub condition: String,
+    /// Its line.
+    pub origin: Origin,
 }
 
 /// One entry of `checks`.

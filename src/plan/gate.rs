@@ -20,6 +20,7 @@ use crate::model::change::Effect;
 use crate::model::change::EntitlementChange;
 use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
+use crate::model::origin::Origin;
 use crate::model::request::Asked;
 use crate::model::request::Subject;
 use crate::model::user::User;
@@ -52,8 +53,8 @@ impl Gatekeeper {
     pub fn new(approval: Option<&Approval>) -> Result<Self, ExprError> {
         let Some(approval) = approval else { return Ok(Self::default()) };
         let compile = |source: &str| Condition::compile(source, &Names::user());
-        let when = approval.when.as_deref().map(compile).transpose()?;
-        let rules = approval.rules.iter().map(|rule| Ok((rule.clone(), compile(&rule.when)?)));
+        let when = approval.when.as_ref().map(|when| compile(&when.condition)).transpose()?;
+        let rules = approval.rules.iter().map(|rule| Ok((rule.clone(), compile(&rule.when.condition)?)));
         let rules = rules.collect::<Result<_, ExprError>>()?;
         Ok(Self { approval: Some(approval.clone()), when, rules })
     }
@@ -98,6 +99,29 @@ impl Gatekeeper {
         // A condition that cannot be evaluated accepts nothing.
         let holds = |condition: &Condition| condition.holds(&Context::of_user(user)).unwrap_or(false);
         self.rules.iter().find(|(_, condition)| holds(condition)).map(|(rule, _)| rule)
+    }
+
+    /// Why nobody, or somebody, is asked about a user, with the lines that say so; `None` where the target
+    /// asks about nobody.
+    pub fn why(&self, user: &User) -> Option<(String, Vec<Origin>)> {
+        let approval = self.approval.as_ref()?;
+        let gates = || {
+            let words = approval.gates.iter().map(|gate| gate.as_str()).collect::<Vec<_>>().join(", ");
+            format!("`approval` asks a person before it may {words}")
+        };
+        Some(match &approval.when {
+            Some(when) if !self.concerns(Some(user)) => {
+                let words = format!("nobody is asked: `approval.when` does not hold for this user: {}", when.condition);
+                (words, vec![when.origin.clone()])
+            }
+            when => match self.accepted_by_rule(user) {
+                Some(rule) => {
+                    let words = format!("the rule `{}` accepts by itself: {}", rule.name, rule.when.condition);
+                    (words, vec![rule.when.origin.clone()])
+                }
+                None => (gates(), vec![when.as_ref().map_or(&approval.origin, |when| &when.origin).clone()]),
+            },
+        })
     }
 
     /// Hashes of those fields of a user whose change makes a refused request wait anew.

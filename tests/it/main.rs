@@ -54,6 +54,8 @@ mod quarantine;
 #[cfg(test)]
 mod releases;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod revoke;
 #[cfg(test)]
 mod seeds;

@@ -25,9 +25,11 @@ use rosterd::connector::view::ViewQuery;
 use rosterd::engine::Engine;
 use rosterd::engine::Parts;
 use rosterd::engine::Running;
+use rosterd::manifest::Documents;
 use rosterd::metrics::Metrics;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::ids::TargetName;
+use rosterd::plan::verdict::Scope;
 use rosterd::secrets::keys::Keys;
 use rosterd::server::Api;
 use rosterd::server::ApiParts;
@@ -106,6 +108,11 @@ async fn read(response: Response<Body>) -> Answer {
 
 impl Rig {
     pub(crate) async fn new() -> Self {
+        Self::over(documents(), None).await
+    }
+
+    /// The same over other documents of these two targets, and with these groups of approvers.
+    pub(crate) async fn over(documents: Documents, approvers: Option<BTreeMap<String, Vec<Scope>>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = Arc::new(Keys::generate().unwrap());
         let store =
@@ -120,7 +127,7 @@ impl Rig {
             store: store.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            source: Arc::new(MemorySource::new(documents())),
+            source: Arc::new(MemorySource::new(documents)),
             connectors: Arc::new(move |target| Ok(reachable[&target.name].clone() as Arc<dyn Connector>)),
             max_shrink_percent: 20,
         });
@@ -135,7 +142,14 @@ impl Rig {
             local_token: Some(minted.hash),
         });
         let local = minted.secret.expose_secret().to_owned();
-        Self { router: router(Arc::new(api.signing(keys))), store, clock, targets, local, folder }
+        Self {
+            router: router(Arc::new(api.signing(keys).approved_by(approvers))),
+            store,
+            clock,
+            targets,
+            local,
+            folder,
+        }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -182,15 +196,26 @@ impl Rig {
 
     /// Puts a token into the store and gives its secret.
     pub(crate) async fn token(&self, name: &str, right: &str, targets: &[&str]) -> String {
+        self.token_of((name, name), right, targets, &[]).await
+    }
+
+    /// The same of a person who is in these groups.
+    pub(crate) async fn token_of(
+        &self,
+        (name, subject): (&str, &str),
+        right: &str,
+        targets: &[&str],
+        groups: &[&str],
+    ) -> String {
         let minted = mint(&SystemRandom::new()).unwrap();
         let now = self.clock.now();
         let token = Token {
             name: name.to_owned(),
             hash: minted.hash,
-            subject: name.to_owned(),
+            subject: subject.to_owned(),
             right: right.to_owned(),
             targets: targets.iter().copied().map(TargetName::from).collect(),
-            groups: [].into(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             labels: BTreeMap::new(),
             created: now,
             expires: now + TimeDelta::days(1),

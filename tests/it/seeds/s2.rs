@@ -17,6 +17,7 @@ use rosterd::model::request::Word;
 use rosterd::plan::verdict::Approver;
 use rosterd::plan::verdict::Refused;
 
+use crate::seeds::program::Program;
 use crate::seeds::sample::Sample;
 use crate::seeds::stage::Stage;
 
@@ -267,5 +268,59 @@ async fn s2_8_five_hundred_requests_are_decided_in_one_call_within_two_seconds_w
         assert!(fits, "{said:?}");
     }
     stage.until_active(PORTAL, 2 + 497).await;
+    stage.end().await;
+}
+
+#[test]
+fn s2_3_a_request_is_listed_refused_and_reopened_by_the_command_line() {
+    let program = Program::over(sample());
+    let applied = program.done(&["apply", "-f", "manifests"]);
+    assert!(applied.contains("waits") && applied.contains("`s2-003`"), "waiting requests are listed: {applied}");
+    let listed = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let text = program.done(&[&["requests", "list", "--output", "json"], arguments].concat());
+        serde_json::from_str(&text).unwrap()
+    };
+    let waiting = listed(&["--label", "folder=C0417"]);
+    assert_eq!(waiting.len(), 1, "{waiting:#?}");
+    assert_eq!(listed(&["--label", "folder=C0552"]), [] as [serde_json::Value; 0]);
+    let id = waiting[0]["request"]["id"].as_str().unwrap();
+    assert_eq!(program.run(&["requests", "refuse", id]).code, 1, "a refusal demands a reason");
+    program.done(&["requests", "refuse", id, "--reason", "left the company"]);
+    assert_eq!(program.run(&["requests", "accept", id]).code, 1, "the first last word stands");
+    let text = program.done(&["requests", "list", "--state", "refused"]);
+    assert!(text.contains("local at") && text.contains("left the company"), "{text}");
+    program.assert_settled();
+    program.done(&["requests", "reopen", id]);
+    program.done(&["requests", "accept", "--label", "folder=C0417"]);
+    let accounts = program.done(&["accounts", PORTAL, "--output", "json"]);
+    assert!(accounts.contains("gaelle.renaud@boulangerie-renaud.example"), "{accounts}");
+    program.assert_settled();
+}
+
+#[test]
+fn s2_11_why_nothing_waits_for_a_user_is_answered_by_one_command_with_rule_and_line() {
+    let program = Program::over(sample());
+    program.done(&["apply", "-f", "manifests"]);
+    let text = program.done(&["explain", "s2-002"]);
+    let line = text.lines().find(|line| line.contains("approval")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("nobody is asked") && line.contains("user.userType == 'signatory'"), "{line}");
+    assert!(line.contains("target.yaml:19"), "{line}");
+    let text = program.done(&["explain", GAELLE]);
+    assert!(text.contains("waits for a person's word") && text.contains("asks a person"), "{text}");
+}
+
+#[tokio::test]
+async fn s2_9_the_counts_of_all_folders_are_one_answer() {
+    let stage = Stage::idle(sample()).await;
+    let more = ["C0417", "C0552", "C0600"]
+        .map(|folder| signatory(&format!("s2-{folder}"), folder, &format!("{folder}@x.example")));
+    stage.sample.put("more.yaml", &more.join("---\n"));
+    stage.engine.start(rosterd::engine::Running::Daemon).await.unwrap();
+    stage.until("every request", async |stage| stage.status(PORTAL).requests == 4).await;
+    let folders = stage.engine.folders(&|_| true).await.unwrap();
+    let counts: Vec<_> = folders.iter().map(|folder| (folder.folder.as_str(), folder.pending, folder.state)).collect();
+    let waits = FolderState::Waits;
+    assert_eq!(counts, [("C0417", 2, waits), ("C0552", 1, waits), ("C0600", 1, waits)]);
+    assert!(folders.iter().all(|folder| folder.oldest.is_some()));
     stage.end().await;
 }

@@ -44,6 +44,11 @@ use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
 use rosterd::model::plan::Skip;
 use rosterd::model::plan::SkipReason;
+use rosterd::model::request::Asked;
+use rosterd::model::request::Request;
+use rosterd::model::request::RequestState;
+use rosterd::model::request::Subject;
+use rosterd::model::request::Vote;
 use rosterd::model::role::Role;
 use rosterd::model::snapshot::Snapshot;
 use rosterd::model::tally::Counter;
@@ -93,6 +98,7 @@ macro_rules! store_suite {
             a_cause_stands_as_first_seen_until_it_is_forgotten,
             decisions_come_back_oldest_first,
             a_standing_plan_replaces_the_former,
+            requests_are_kept_by_place_user_and_subject_until_they_are_forgotten,
             what_is_owed_keeps_its_moment_until_it_is_paid,
             what_other_hands_did_is_remembered_by_account_until_it_is_blank,
             accounts_are_listed_by_state_link_and_page,
@@ -602,6 +608,65 @@ pub(crate) async fn decisions_come_back_oldest_first(store: &impl Store) {
         commit(store, vec![Write::Decision(decision(kind))]).await;
     }
     assert_eq!(store.decisions().await.unwrap(), kinds.map(decision));
+}
+
+/// A request that was refused.
+pub(crate) fn refused(record: &str) -> Request {
+    let vote = Vote {
+        said: rosterd::model::request::Word::Refuse,
+        by: "token:rose".to_owned(),
+        person: "rose".to_owned(),
+        at: at(2),
+        level: 1,
+        reason: Some("unknown".to_owned()),
+    };
+    Request {
+        id: format!("r-{record}").into(),
+        record: record.into(),
+        subject: Subject::Account,
+        asked: Asked { action: Action::Create, entitlements: BTreeSet::from(["admin".into()]), origins: Vec::new() },
+        since: at(1),
+        begun: at(1),
+        state: RequestState::Refused,
+        level: 1,
+        level_begun: at(2),
+        escalated: true,
+        reminders: 3,
+        reminded: Some(at(2)),
+        votes: vec![vote.clone()],
+        decided: Some(vote),
+        marks: BTreeMap::from([("email".to_owned(), "d".into())]),
+        done: None,
+    }
+}
+
+/// Writes a request.
+pub(crate) fn put_request(space: Space, request: &Request) -> Write {
+    Write::Request(space, request.record.clone(), request.subject.clone(), Some(Box::new(request.clone())))
+}
+
+pub(crate) async fn requests_are_kept_by_place_user_and_subject_until_they_are_forgotten(store: &impl Store) {
+    let grant = Subject::Grant("admin".into());
+    let pending = Request { state: RequestState::Pending, decided: None, ..refused("u-1") };
+    let about_a_grant = Request { subject: grant.clone(), id: "r-2".into(), ..pending.clone() };
+    let other = Space { target: "erp".into(), ..space() };
+    let writes = [
+        put_request(space(), &pending),
+        put_request(space(), &about_a_grant),
+        put_request(elsewhere(), &pending),
+        put_request(other.clone(), &pending),
+        put_request(space(), &refused("u-1")),
+    ];
+    commit(store, writes.into()).await;
+    let mut known = store.requests(&"crm".into()).await.unwrap();
+    known.sort_by(|a, b| (&a.0, &a.1.subject).cmp(&(&b.0, &b.1.subject)));
+    let mut expected = vec![(space(), refused("u-1")), (space(), about_a_grant), (elsewhere(), pending.clone())];
+    expected.sort_by(|a, b| (&a.0, &a.1.subject).cmp(&(&b.0, &b.1.subject)));
+    assert_eq!(known, expected);
+    assert_eq!(store.requests(&"erp".into()).await.unwrap(), [(other, pending.clone())]);
+    let forget = |subject| Write::Request(space(), "u-1".into(), subject, None);
+    commit(store, vec![forget(grant), forget(Subject::Account), forget(Subject::Account)]).await;
+    assert_eq!(store.requests(&"crm".into()).await.unwrap(), [(elsewhere(), pending)]);
 }
 
 pub(crate) async fn a_standing_plan_replaces_the_former(store: &impl Store) {

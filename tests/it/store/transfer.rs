@@ -24,6 +24,8 @@ use crate::store::suite::at;
 use crate::store::suite::event;
 use crate::store::suite::intent;
 use crate::store::suite::link;
+use crate::store::suite::put_request;
+use crate::store::suite::refused;
 use crate::store::suite::space;
 use crate::store::suite::user;
 
@@ -54,6 +56,7 @@ async fn fill(store: &impl Store) {
         Write::Cause(cause, Some(Cause::Inferred)),
         Write::Decision(enforce("crm")),
         Write::Owed(space(), "u-2".into(), Some(at(4))),
+        put_request(space(), &refused("u-9")),
         Write::Audit(event("intent", Some("crm"))),
         Write::Audit(event("snapshot", None)),
     ];
@@ -70,6 +73,8 @@ async fn check_filled(store: &impl Store) {
     assert_eq!(store.causes(&"crm".into()).await.unwrap().len(), 1);
     assert_eq!(store.decisions().await.unwrap(), vec![enforce("crm")]);
     assert_eq!(store.owed(&space()).await.unwrap().len(), 1);
+    // Who was refused stays so.
+    assert_eq!(store.requests(&"crm".into()).await.unwrap(), [(space(), refused("u-9"))]);
     assert_eq!(store.doubt(&"crm".into()).await.unwrap(), None);
     assert_eq!(store.verify_audit().await.unwrap(), Vec::<String>::new());
     let writes = vec![
