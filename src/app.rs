@@ -3,6 +3,7 @@
 pub mod beside;
 pub mod connectors;
 pub mod moving;
+mod post;
 pub mod scratch;
 pub mod sources;
 pub mod stop;
@@ -94,6 +95,9 @@ pub enum AppError {
     /// A secret's binding cannot be used.
     #[error("{0}")]
     Secrets(String),
+    /// People or programs cannot be told by what the configuration says.
+    #[error("{0}")]
+    Notices(String),
     /// What `include` names cannot be read.
     #[error("`{path}`, which the configuration includes, cannot be read: {error}")]
     Include {
@@ -147,6 +151,7 @@ impl AppError {
             Self::Listen { .. } => {
                 Some("stop what listens there, or set another `listen` in a configuration (`--config`)")
             }
+            Self::Notices(_) => Some("mend it in the configuration (`--config`)"),
             Self::Store(_) | Self::Engine(_) | Self::Secrets(_) => None,
         }
     }
@@ -192,10 +197,11 @@ impl App {
         }
         let vault = Vault::new(settings.secrets.clone(), settings::environment)
             .map_err(|error| AppError::Secrets(error.to_string()))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let post = post::of(&settings, &vault, &clock)?;
         let opened = open_store(&settings, &vault, &beside, purpose).await?;
         let fresh = opened.store.snapshot().await?.is_none();
         let minted = server::token::mint(&SystemRandom::new()).map_err(|error| AppError::Keys(error.to_string()))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
         let directory = Directory::at(opened.directory, Arc::clone(&clock));
         let view: Arc<dyn DirectoryView> = Arc::clone(&directory) as _;
@@ -215,6 +221,9 @@ impl App {
             None => Engine::new(parts),
         };
         engine.obey(Arc::new(StopBeside::of(&settings.store)));
+        if purpose != Purpose::Look {
+            engine.tell_by(post);
+        }
         let local_token = Some(minted.hash);
         let api = ApiParts {
             engine: engine.clone(),

@@ -12,6 +12,7 @@ pub mod decide;
 pub mod explain;
 pub mod failure;
 pub mod findings;
+pub mod invites;
 pub mod lists;
 pub mod output;
 pub mod plan;
@@ -129,6 +130,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Stop { widening, all: _, reason } => revoke::stop(global, *widening, reason).await,
         Command::Start { reason } => revoke::start(global, reason).await,
         Command::Requests(command) => requests::run(global, command).await,
+        Command::Invites(command) => invites::run(global, command).await,
         Command::Store(command) => store::run(global, command).await,
         Command::Tokens(command) => tokens::run(global, command).await,
         Command::Healthcheck => healthcheck(global).await,

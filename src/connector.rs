@@ -63,6 +63,15 @@ pub struct Probe {
     pub own_account: Option<AccountId>,
 }
 
+/// How a creation takes a password: as values that no account ever shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordPaths {
+    /// The password itself.
+    pub value: AttributePath,
+    /// `true` there has it changed at the first sign-in; `None`: the target cannot.
+    pub must_change: Option<AttributePath>,
+}
+
 /// How to find one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -192,6 +201,11 @@ pub trait Connector: Send + Sync {
     /// What time it is at the target, by its last answer and what passed since; `None` where it does
     /// not tell. A witness of the clock, never a source of time.
     fn time(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    /// How a creation takes a password; `None`: this target takes none from us.
+    fn password(&self) -> Option<PasswordPaths> {
         None
     }
 

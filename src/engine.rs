@@ -10,9 +10,11 @@ pub mod explain;
 pub mod guardrail;
 pub mod identity;
 pub mod intake;
+pub mod invites;
 pub mod linking;
 pub mod look;
 pub mod operation;
+pub mod outbox;
 pub mod pace;
 pub mod past;
 pub(crate) mod permits;
@@ -26,6 +28,7 @@ pub mod shared;
 pub mod status;
 pub mod time;
 pub mod undo;
+mod welcome;
 pub mod what_if;
 pub mod windows;
 pub mod worker;
@@ -38,7 +41,9 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::engine::invites::Resent;
 use crate::engine::look::LookError;
+use crate::engine::outbox::Post;
 use crate::engine::receipt::Receipt;
 use crate::engine::shared::Shared;
 use crate::engine::status::Explanation;
@@ -56,6 +61,8 @@ use crate::model::ids::AccountId;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
+use crate::model::invite::Invite;
+use crate::model::invite::InviteFilter;
 use crate::model::plan::Plan;
 use crate::model::snapshot::Snapshot;
 use crate::model::target::Target;
@@ -131,6 +138,36 @@ impl Engine {
         self.shared.order.obey(file);
     }
 
+    /// Tells people and programs by these; to be said before the start. Without it nothing is told, and
+    /// no account is made whose person was to be written to.
+    pub fn tell_by(&self, post: Post) {
+        // Said twice, the first word stands: tasks may run by it.
+        drop(self.shared.post.set(post));
+    }
+
+    /// Invites, the newest first.
+    pub async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, EngineError> {
+        invites::list(&self.shared, filter).await
+    }
+
+    /// Sends the newest invite of each of these users again; `by` asked for it.
+    pub async fn resend(
+        &self,
+        target: &TargetName,
+        records: &BTreeSet<RecordId>,
+        by: &str,
+    ) -> Result<Vec<Resent>, EngineError> {
+        invites::resend(&self.shared, target, records, by).await
+    }
+
+    /// A person came to `target` by the link with this token; `by` is the application that says so.
+    ///
+    /// # Errors
+    /// [`EngineError::Stale`] where the link is not good.
+    pub async fn redeem(&self, target: &TargetName, token: &str, by: &str) -> Result<Invite, EngineError> {
+        invites::redeem(&self.shared, target, token, by).await
+    }
+
     /// Loads the source once, and starts a worker for each target.
     ///
     /// With [`Running::Daemon`] the source is watched, schedules run and a startup cycle begins at
@@ -140,7 +177,12 @@ impl Engine {
     /// Where the store does not answer. A source that gives nothing is no error: the last accepted
     /// snapshot stands, and `status` says what is wrong.
     pub async fn start(&self, running: Running) -> Result<(), EngineError> {
-        intake::start(&self.shared, running).await
+        intake::start(&self.shared, running).await?;
+        outbox::start(&self.shared, running);
+        if running == Running::Daemon && self.shared.post.get().is_some() {
+            self.shared.tasks.spawn(invites::watch(Arc::clone(&self.shared)));
+        }
+        Ok(())
     }
 
     /// Waits for calls in flight, records their outcomes and ends every task.

@@ -40,6 +40,9 @@ pub use crate::expr::names::nearest;
 /// No template that a person maintains is longer, in bytes.
 const LONGEST_SOURCE: usize = 4096;
 
+/// No mail that a person maintains is longer, in bytes.
+const LONGEST_TEXT: usize = 32 * 1024;
+
 /// No attribute that a template makes is longer, in bytes: it ends in somebody's column.
 const LONGEST_RESULT: usize = 64 * 1024;
 
@@ -90,6 +93,18 @@ impl Template {
     /// where the kinds of all its inputs are known, one evaluation with samples of them.
     pub fn compile(source: &str, names: &Names) -> Result<Self, ExprError> {
         check_length(source)?;
+        Self::compiled(source, names)
+    }
+
+    /// The same for the text of a mail, which may be longer.
+    pub fn compile_text(source: &str, names: &Names) -> Result<Self, ExprError> {
+        if source.len() > LONGEST_TEXT {
+            return Err(ExprError::new(format!("{} bytes of text; at most {LONGEST_TEXT}", source.len())));
+        }
+        Self::compiled(source, names)
+    }
+
+    fn compiled(source: &str, names: &Names) -> Result<Self, ExprError> {
         let mut pieces = Vec::new();
         let mut references = BTreeSet::new();
         for part in lexer::split(source)? {
@@ -116,6 +131,27 @@ impl Template {
     /// a number stays a number, a list a list. Anything else gives text.
     pub fn render(&self, context: &Context<'_>) -> Result<Option<Json>, ExprError> {
         self.render_with(&|reference| context.lookup(reference))
+    }
+
+    /// The text for these inputs, for people: an absent input leaves a gap, a list stands with commas, and
+    /// each value is passed through `escape` before it joins what the template says itself.
+    pub fn text(&self, context: &Context<'_>, escape: fn(&str) -> String) -> Result<String, ExprError> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            let value = match piece {
+                Piece::Text(literal) => {
+                    text.push_str(literal);
+                    continue;
+                }
+                Piece::Field(field) => context.lookup(field),
+                Piece::Computed(compiled) => compiled.evaluate(&|name| context.lookup(name))?.value(),
+            };
+            text.push_str(&escape(&in_words(value.as_ref())));
+            if text.len() > LONGEST_RESULT {
+                return Err(ExprError::new(format!("the text grows over {LONGEST_RESULT} bytes")));
+            }
+        }
+        Ok(text)
     }
 
     /// The variables that it may read: `user.email`, `grant.attributes.role`.
@@ -153,6 +189,16 @@ impl Template {
             self.render_with(&names::sample)?;
         }
         Ok(())
+    }
+}
+
+/// A value as a person reads it.
+fn in_words(value: Option<&Json>) -> String {
+    match value {
+        None | Some(Json::Null | Json::Object(_)) => String::new(),
+        Some(Json::String(text)) => text.clone(),
+        Some(value @ (Json::Bool(_) | Json::Number(_))) => value.to_string(),
+        Some(Json::Array(items)) => items.iter().map(|item| in_words(Some(item))).collect::<Vec<_>>().join(", "),
     }
 }
 

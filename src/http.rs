@@ -182,11 +182,16 @@ impl HttpClient {
 
     /// Makes one call. Any status is an answer; [`Answer::failure`] judges it.
     pub async fn send(&self, call: Call<'_>) -> Result<Answer, HttpError> {
+        self.send_with(call, &[]).await
+    }
+
+    /// The same with headers of one's own.
+    pub async fn send_with(&self, call: Call<'_>, headers: &[(&'static str, String)]) -> Result<Answer, HttpError> {
         if !self.same_origin(&call.url) {
             return Err(foreign(&call.url));
         }
         let started = Instant::now();
-        let outcome = self.exchange(&call).await;
+        let outcome = self.exchange(&call, headers).await;
         let code = match &outcome {
             Ok(answer) => answer.status.to_string(),
             Err(error) => error.code.to_owned(),
@@ -195,7 +200,7 @@ impl HttpClient {
         outcome
     }
 
-    async fn exchange(&self, call: &Call<'_>) -> Result<Answer, HttpError> {
+    async fn exchange(&self, call: &Call<'_>, headers: &[(&'static str, String)]) -> Result<Answer, HttpError> {
         let mut request = self
             .client
             .request(call.method.clone(), call.url.clone())
@@ -205,6 +210,9 @@ impl HttpClient {
         }
         if let Some(version) = call.if_match {
             request = request.header(header::IF_MATCH, version);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         if let Some((body, media_type)) = call.body {
             request = request.header(header::CONTENT_TYPE, media_type).body(body.to_string());

@@ -22,6 +22,7 @@ pub mod clock;
 pub mod connector;
 pub mod http;
 pub mod metrics;
+pub mod notify;
 pub mod secrets;
 pub mod source;
 pub mod store;
@@ -29,6 +30,7 @@ pub mod store;
 // 6: adapters and engine, strangers to each other
 pub mod connectors;
 pub mod engine;
+pub mod notifiers;
 pub mod sources;
 pub mod stores;
 

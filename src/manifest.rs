@@ -48,6 +48,7 @@ mod text;
 pub mod time;
 mod tree;
 mod user;
+mod welcome;
 mod words;
 mod wrong;
 

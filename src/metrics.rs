@@ -8,6 +8,7 @@
 //! - Nothing is registered globally: two `Metrics` in one process do not meet.
 
 mod family;
+mod outbox;
 mod target;
 mod words;
 
@@ -27,6 +28,7 @@ use prometheus::TextEncoder;
 use prometheus::core::Collector;
 
 use crate::metrics::family::Families;
+pub use crate::metrics::outbox::OutboxMetrics;
 pub use crate::metrics::target::TargetMetrics;
 pub use crate::metrics::words::Answer;
 pub use crate::metrics::words::ChangeResult;
@@ -57,6 +59,8 @@ pub struct Metrics {
     pub store_away: IntGauge,
     /// Tasks of the runtime that have not ended, as of the last scrape: flat while nothing leaks.
     pub tasks: IntGauge,
+    /// What waits to be told, and how new people get in.
+    pub outbox: OutboxMetrics,
     sources: Mutex<BTreeMap<String, Arc<SourceMetrics>>>,
     targets: Mutex<BTreeMap<TargetName, Registered>>,
 }
@@ -99,6 +103,7 @@ impl Metrics {
             store_away: families
                 .int_gauge("rosterd_store_away", "1 while the store takes nothing, and nothing widens."),
             tasks: families.int_gauge("rosterd_tasks", "Tasks of the runtime that have not ended."),
+            outbox: OutboxMetrics::new(&families),
             sources: Mutex::default(),
             targets: Mutex::default(),
             registry,

@@ -47,6 +47,12 @@ pub fn next_transition(user: &User, now: DateTime<Utc>) -> Option<DateTime<Utc>>
 #[error("`{0}` is not a duration; write a whole number and its unit: `90s`, `15m`, `24h` or `14d`")]
 pub struct DurationError(String);
 
+/// A moment as a person reads it where they live; by UTC where that is not known.
+pub fn in_zone(at: DateTime<Utc>, zone: Option<&str>) -> String {
+    let zone = zone.and_then(|name| name.parse::<chrono_tz::Tz>().ok()).unwrap_or(chrono_tz::UTC);
+    at.with_timezone(&zone).format("%Y-%m-%d %H:%M %Z").to_string()
+}
+
 /// Reads `90s`, `15m`, `24h`, `14d`: one whole number and one unit.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let parsed = || {

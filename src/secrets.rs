@@ -7,6 +7,7 @@
 //! - [`keys::Keys`] lie outside the store: who can write the store can neither read its sealed
 //!   parts nor sign an audit head (L8).
 
+pub mod credential;
 pub mod keys;
 pub mod secret;
 pub mod vault;

@@ -20,6 +20,7 @@ mod directory;
 mod gate;
 mod health;
 mod input;
+mod invites;
 mod look;
 mod page;
 mod past;

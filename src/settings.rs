@@ -1,6 +1,7 @@
 //! The operator's configuration, and the only reader of the environment.
 
 pub mod file;
+pub mod notices;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -22,11 +23,15 @@ use crate::settings::file::File;
 use crate::settings::file::OneOrMore;
 use crate::settings::file::Secret;
 use crate::settings::file::TargetsFrom;
+use crate::settings::notices::MailSettings;
+use crate::settings::notices::WebhookSettings;
 
 /// Where the API listens, unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The store, unless told otherwise.
 const STORE: &str = "./rosterd.db";
+/// Where mails are put for trying out.
+const MAILS: &str = "./rosterd-mails";
 /// Percent of the accepted access that one load may take away.
 const MAX_SHRINK: u32 = 20;
 /// Where a file system gives no events (NFS, some container mounts), this is how late a change is
@@ -62,6 +67,10 @@ pub struct Settings {
     /// Groups of approvers, and for which users each has a say, by the values of their labels; `None`:
     /// no approvers are named, and the holder of the local token decides.
     pub approvers: Option<BTreeMap<String, Vec<LabelScope>>>,
+    /// How mails leave; `None`: none does.
+    pub mail: Option<MailSettings>,
+    /// Programs that are told, by name.
+    pub webhooks: BTreeMap<String, WebhookSettings>,
 }
 
 /// Values of labels: users that have one of them for each label.
@@ -93,6 +102,8 @@ impl Default for Settings {
             max_shrink: MAX_SHRINK,
             rescan: RESCAN,
             approvers: None,
+            mail: Some(MailSettings::File(PathBuf::from(MAILS))),
+            webhooks: BTreeMap::new(),
         }
     }
 }
@@ -136,6 +147,9 @@ fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
         None => OperatorDocumentsIn::Include,
     };
     let keys = file.keys.map(|keys| (folder.join(&keys.value.sign.file), folder.join(&keys.value.encrypt.file)));
+    let names: BTreeSet<String> = file.secrets.keys().cloned().collect();
+    let mail = file.mail.and_then(|mail| notices::mail(mail, &names, folder, report));
+    let webhooks = notices::webhooks(file.webhooks, &names, folder, report);
     let secrets = file.secrets.into_iter().filter_map(|(name, secret)| {
         let bound = bind(&name, &secret, folder, report)?;
         Some((name, bound))
@@ -154,6 +168,8 @@ fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
         max_shrink: file.max_shrink.and_then(|percent| max_shrink(&percent, report)).unwrap_or(MAX_SHRINK),
         rescan: file.rescan.and_then(|text| rescan(&text, report)).unwrap_or(RESCAN),
         approvers: file.approvers.map(|entries| approvers(entries, report)),
+        mail,
+        webhooks,
     }
 }
 
@@ -299,6 +315,7 @@ fn unreadable(name: &str, why: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notifiers::smtp::Security;
 
     fn settings(text: &str) -> Result<Settings, Vec<Problem>> {
         Settings::parse("rosterd.yaml", text.as_bytes(), Path::new("/etc/rosterd"))
@@ -334,7 +351,6 @@ mod tests {
     #[test]
     fn keys_of_later_versions_are_refused_by_name_and_misspelt_ones_are_put_right() {
         check("manifests: []\nsignIn: { oidc: { issuer: x } }\n", "unsupported-field", 2, "loopback");
-        check("mail: { smtp: x }\n", "unsupported-field", 1, "take it out");
         check("manifests: [ { git: { url: x } } ]\n", "unsupported-field", 1, "folder: DIR");
         check("manifests: [ { folder: a }, { folder: b } ]\n", "unsupported-value", 1, "above");
         check("manifest: []\n", "unknown-field", 1, "manifests");
@@ -367,6 +383,42 @@ mod tests {
             "export",
         );
         check("store: { postgres: { url: \"postgres://a:b@c/d\" } }\n", "wrong-type", 1, "");
+    }
+
+    #[test]
+    fn mails_leave_encrypted_through_one_server_signed_in_by_a_declared_secret() {
+        let secrets = "secrets:\n  smtp: { env: SMTP, origins: [\"smtp://mail.example:587\"] }\n";
+        let smtp = |text: &str| format!("mail: {{ smtp: {{ {text} }}, from: \"Rosterd <a@b.example>\" }}\n{secrets}");
+        let read = settings(&smtp("host: mail.example, user: r, password: { secret: smtp }")).unwrap();
+        let Some(MailSettings::Smtp { port, security, sign_in, .. }) = read.mail else { panic!("no server") };
+        assert_eq!((port, security), (587, Security::StartTls));
+        assert_eq!(sign_in, Some(("r".to_owned(), "smtp".to_owned())));
+        assert_eq!(settings("").unwrap().mail, None, "a configuration says how mails leave");
+        check(&smtp("host: mail.example, security: none"), "unencrypted", 1, "starttls");
+        assert!(settings(&smtp("host: 127.0.0.1, security: none")).is_ok());
+        check(&smtp("host: mail.example, user: r"), "missing-field", 1, "password");
+        check(&smtp("host: mail.example, user: r, password: { secret: no }"), "unknown-secret", 1, "smtp://HOST:PORT");
+        check("mail: { from: a@b.example }\n", "wrong-value", 1, "smtp:");
+        check("mail: { smtp: { host: a } }\n", "missing-field", 1, "from:");
+        check("mail: { smtp: { host: a }, from: nobody }\n", "wrong-value", 1, "name@host");
+        check("mail: { smtp: { host: a, password: hunter2 }, from: a@b.example }\n", "wrong-type", 1, "");
+    }
+
+    #[test]
+    fn a_webhook_is_encrypted_signed_by_a_declared_secret_and_told_what_there_is() {
+        let secrets = "secrets:\n  hook: { env: HOOK, origins: [\"https://hooks.example\"] }\n";
+        let hook = |text: &str| format!("webhooks: {{ ops: {{ {text} }} }}\n{secrets}");
+        let read = settings(&hook("url: \"https://hooks.example/r\", key: { secret: hook }")).unwrap();
+        assert_eq!(read.webhooks["ops"].events.len(), notices::EVENTS.len());
+        let some = "url: \"https://hooks.example/r\", key: { secret: hook }, events: [account.created]";
+        assert_eq!(
+            settings(&hook(some)).unwrap().webhooks["ops"].events,
+            BTreeSet::from(["account.created".to_owned()])
+        );
+        check(&hook("url: \"http://hooks.example/r\", key: { secret: hook }"), "unencrypted", 1, "https://");
+        check(&hook("url: \"https://hooks.example/r\", key: { secret: no }"), "unknown-secret", 1, "secrets");
+        let wrong = "url: \"https://hooks.example/r\", key: { secret: hook }, events: [account.create]";
+        check(&hook(wrong), "wrong-value", 1, "account.created");
     }
 
     #[test]

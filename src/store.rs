@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod intents;
 pub mod journal;
+pub mod outbox;
 pub mod parts;
 pub mod rows;
 pub mod transfer;
@@ -44,10 +45,17 @@ use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
 use crate::model::ids::TargetName;
+use crate::model::invite::Invite;
+use crate::model::invite::InviteFilter;
+use crate::model::invite::InviteWrite;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::request::Request;
 use crate::model::request::Subject;
+use crate::model::message::Backlog;
+use crate::model::message::MessageFilter;
+use crate::model::message::MessageWrite;
+use crate::model::message::Posted;
 use crate::model::snapshot::Snapshot;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
@@ -115,6 +123,10 @@ pub enum Write {
     Clock(Kept),
     /// The request of a user about a subject in a place; replaces the former, `None` forgets it.
     Request(Space, RecordId, Subject, Option<Box<Request>>),
+    /// A message of the outbox, in the transaction of the fact that it tells, or what became of one.
+    Message(MessageWrite),
+    /// How the person of a new account gets in, or what became of that.
+    Invite(InviteWrite),
 }
 
 /// What a person's word lets through once.
@@ -352,6 +364,12 @@ pub trait Store: Send + Sync {
     async fn doubt(&self, target: &TargetName) -> Result<Option<String>, StoreError>;
     /// Recomputes every chain and checks its signed head; a sentence for each thing found wrong.
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError>;
+    /// Messages of the outbox.
+    async fn messages(&self, filter: &MessageFilter) -> Result<Vec<Posted>, StoreError>;
+    /// What waits in the outbox, by channel; channels in which nothing waits are left out.
+    async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError>;
+    /// Invites, the newest first.
+    async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError>;
     /// Every token, by name.
     async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
     /// Waits for work that is under way and gives the store up, with nothing left beside it: a copy

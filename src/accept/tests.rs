@@ -158,6 +158,7 @@ fn projectors(scope: Scope) -> Vec<Arc<Projector>> {
         freeze: Vec::new(),
         approval: None,
         exceptions: Vec::new(),
+        welcome: None,
         origin: origin(),
     };
     vec![Arc::new(Projector::new(Arc::new(target)).unwrap())]

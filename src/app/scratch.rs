@@ -31,9 +31,14 @@ use crate::model::ids::CycleId;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
+use crate::model::invite::Invite;
+use crate::model::invite::InviteFilter;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::request::Request;
+use crate::model::message::Backlog;
+use crate::model::message::MessageFilter;
+use crate::model::message::Posted;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
@@ -112,6 +117,8 @@ impl Store for Scratch {
                 | Write::Permit(..)
                 | Write::Clock(_)
                 | Write::Request(..)
+                | Write::Message(_)
+                | Write::Invite(_)
                 | Write::Audit(_) => {}
             }
         }
@@ -292,6 +299,18 @@ impl Store for Scratch {
 
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {
         self.inner.verify_audit().await
+    }
+
+    async fn messages(&self, filter: &MessageFilter) -> Result<Vec<Posted>, StoreError> {
+        self.inner.messages(filter).await
+    }
+
+    async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.inner.backlogs().await
+    }
+
+    async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError> {
+        self.inner.invites(filter).await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

@@ -240,6 +240,9 @@ pub enum Command {
     /// What waits for a person's decision
     #[command(subcommand)]
     Requests(RequestsCommand),
+    /// How people of new accounts get in
+    #[command(subcommand)]
+    Invites(InvitesCommand),
     /// Move what is remembered, to a file and from one
     #[command(subcommand)]
     Store(StoreCommand),
@@ -250,7 +253,7 @@ pub enum Command {
     Healthcheck,
     /// The JSON Schema of documents
     Schema {
-        /// `User`, `Role`, `Target`, `TargetDefaults`, `Exception`; all of them where none is given
+        /// `User`, `Role`, `Target`, `TargetDefaults`, `Exception`, `Template`; all of them where none is given
         kind: Option<String>,
     },
     /// A completion script for a shell
@@ -448,6 +451,31 @@ pub struct DecideArguments {
     /// Why; a refusal demands it
     #[arg(long)]
     pub reason: Option<String>,
+}
+
+/// `invites`
+#[derive(Clone, Debug, Subcommand)]
+pub enum InvitesCommand {
+    /// Who was invited, and how far that got
+    List {
+        /// Only this target
+        #[arg(long)]
+        target: Option<String>,
+        /// Only these: `held`, `sent`, `accepted`, `expired`, `revoked`, `void`
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// Send the invites of one or many again, each with a fresh link
+    Resend {
+        /// The target
+        target: String,
+        /// Record ids of the users
+        #[arg(required_unless_present = "expired")]
+        users: Vec<String>,
+        /// All whose link ran out
+        #[arg(long, conflicts_with = "users")]
+        expired: bool,
+    },
 }
 
 /// `tokens`

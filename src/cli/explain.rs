@@ -58,6 +58,9 @@ fn told(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
     should_have(out, explanation.desired.as_ref())?;
     there_is(out, explanation)?;
     happens(out, explanation)?;
+    for entry in &explanation.told {
+        line(out, "told", &plain(entry))?;
+    }
     for entry in &explanation.history {
         line(out, "history", &plain(entry))?;
     }

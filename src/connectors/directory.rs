@@ -12,6 +12,7 @@ mod file;
 mod hand;
 mod listing;
 mod look;
+mod password;
 mod rows;
 mod view;
 mod write;
@@ -40,6 +41,7 @@ use crate::connector::ErrorClass;
 use crate::connector::Found;
 use crate::connector::Look;
 use crate::connector::Operation;
+use crate::connector::PasswordPaths;
 use crate::connector::Probe;
 use crate::connector::Shape;
 use crate::connector::document;
@@ -56,6 +58,8 @@ use crate::model::ids::TargetName;
 use crate::model::node::Node;
 use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
+
+pub use crate::connectors::directory::password::SignIn;
 
 /// The key under `spec.connector`.
 pub const NAME: &str = "directory";
@@ -88,6 +92,21 @@ impl Directory {
         let environments = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
         let environment = environments.get(target)?.clone();
         Some(Namespace { target: target.clone(), environment })
+    }
+
+    /// Whether an active account of a target opens by this password; `None`: it does not.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub async fn sign_in(
+        &self,
+        target: &TargetName,
+        user_name: &str,
+        password: &str,
+    ) -> Result<Option<SignIn>, ConnectorError> {
+        let Some(namespace) = self.namespace(target) else { return Ok(None) };
+        let (name, given) = (rows::folded(user_name), zeroize::Zeroizing::new(password.to_owned()));
+        self.read(async move |db| password::check(db, &namespace, &name, &given).await).await
     }
 
     async fn file(&self) -> Result<Arc<File>, ConnectorError> {
@@ -175,6 +194,11 @@ impl Connector for Embedded {
         let parts = path.parts();
         let whole = parts.filter.is_none() && parts.sub.is_none();
         document::canonical(&if whole { document::written(&parts, value, None) } else { value.clone() })
+    }
+
+    fn password(&self) -> Option<PasswordPaths> {
+        let path = |text: &str| AttributePath::parse(text).ok();
+        Some(PasswordPaths { value: path(password::VALUE)?, must_change: path(password::MUST_CHANGE) })
     }
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {

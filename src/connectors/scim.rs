@@ -34,6 +34,7 @@ use crate::connector::ConnectorError;
 use crate::connector::Found;
 use crate::connector::Look;
 use crate::connector::Operation;
+use crate::connector::PasswordPaths;
 use crate::connector::Probe;
 use crate::connector::Shape;
 use crate::connector::document;
@@ -215,6 +216,12 @@ impl Connector for Scim {
 
     fn time(&self) -> Option<DateTime<Utc>> {
         self.wire.http.time()
+    }
+
+    /// RFC 7643 section 4.1.1: a text that is written and never returned.
+    fn password(&self) -> Option<PasswordPaths> {
+        let value = AttributePath::parse("password").ok()?;
+        Some(PasswordPaths { value, must_change: self.profile.must_change.clone() })
     }
 
     fn canonicalize(&self, path: &AttributePath, value: &Value) -> Value {

@@ -24,6 +24,7 @@ use crate::connector::ErrorClass;
 use crate::connector::Found;
 use crate::connector::Look;
 use crate::connector::Operation;
+use crate::connector::PasswordPaths;
 use crate::connector::Probe;
 use crate::connector::Shape;
 use crate::metrics::TargetMetrics;
@@ -119,6 +120,10 @@ impl Connector for Bounded {
 
     fn time(&self) -> Option<DateTime<Utc>> {
         self.inner.time()
+    }
+
+    fn password(&self) -> Option<PasswordPaths> {
+        self.inner.password()
     }
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::EngineError;
+use crate::engine::invites;
 use crate::engine::look;
 use crate::engine::look::LookError;
 use crate::engine::look::Sought;
@@ -64,6 +65,7 @@ pub async fn explain(
         held,
         failure: status.failures.get(record).filter(|_| real).cloned(),
         history: Vec::new(),
+        told: invites::told(shared, record, target).await?,
         target_error: status.error,
     };
     match look::view(shared, &handle, &snapshot, everybody).await {

@@ -24,6 +24,8 @@ use crate::clock::kept::Kept;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::Sender;
+use crate::engine::outbox::Bell;
+use crate::engine::outbox::Post;
 use crate::engine::said::Order;
 use crate::engine::said::Said;
 use crate::engine::status::SourceStatus;
@@ -169,6 +171,12 @@ pub struct Shared {
     pub(crate) measure: Mutex<Measure>,
     /// Loads are judged one after another.
     pub(crate) intake: tokio::sync::Mutex<()>,
+    /// How people and programs are told.
+    pub(crate) post: OnceLock<Post>,
+    /// Wakes who hands messages over.
+    pub(crate) bell: Bell,
+    /// Invites are redeemed and sent again one after another.
+    pub(crate) invite_turn: tokio::sync::Mutex<()>,
     /// Whom the store did not answer last, and why: workers by target, and loads.
     store_away: Mutex<BTreeMap<Option<TargetName>, String>>,
 }
@@ -209,6 +217,9 @@ impl Shared {
             settled: AtomicBool::new(false),
             measure: Mutex::default(),
             intake: tokio::sync::Mutex::new(()),
+            post: OnceLock::new(),
+            bell: Bell::default(),
+            invite_turn: tokio::sync::Mutex::new(()),
             store_away: Mutex::new(BTreeMap::new()),
         }
     }

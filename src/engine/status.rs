@@ -232,6 +232,9 @@ pub struct Explanation {
     pub failure: Option<String>,
     /// What was done lately, newest first, as sentences.
     pub history: Vec<String>,
+    /// What was told of the account and to whom, newest first, as sentences.
+    #[serde(default)]
+    pub told: Vec<String>,
     /// What the target says of itself.
     pub target_error: Option<String>,
 }

@@ -29,6 +29,7 @@ mod recall;
 mod refusal;
 mod relist;
 mod requests;
+mod tell;
 mod timing;
 mod unaccepted;
 mod undo;
@@ -213,6 +214,8 @@ pub(super) struct Worker {
     relist: Relist,
     /// What waits for people, and what they said.
     requests: Book,
+    /// What goes along with creations.
+    welcomes: tell::Welcomes,
 }
 
 /// Starts the worker of `handle`, after its predecessor has ended.
@@ -302,6 +305,7 @@ impl Worker {
             list_after: None,
             relist: Relist::default(),
             requests: Book::new(&target),
+            welcomes: tell::Welcomes::default(),
         };
         if running == Running::Daemon {
             worker.full_requests.push(FullRequest::of(Trigger::Startup));
@@ -312,6 +316,7 @@ impl Worker {
     async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Message>) {
         self.refresh(None);
         self.recall_owed().await;
+        self.recall_invites().await;
         loop {
             let stopping = self.handle.cancel.is_cancelled();
             while let Ok(message) = commands.try_recv() {

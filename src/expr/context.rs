@@ -17,12 +17,20 @@ pub struct Context<'a> {
     grant_attributes: Option<&'a BTreeMap<String, Json>>,
     target: Option<&'a Target>,
     account: Option<&'a Account>,
+    /// Variables that no noun has, by their whole name.
+    others: Option<&'a BTreeMap<&'static str, Json>>,
 }
 
 impl<'a> Context<'a> {
     /// For [`Names::mapping`](crate::expr::Names::mapping).
     pub fn new(user: &'a User, grant_attributes: &'a BTreeMap<String, Json>, target: &'a Target) -> Self {
-        Self { user: Some(user), grant_attributes: Some(grant_attributes), target: Some(target), account: None }
+        Self { user: Some(user), grant_attributes: Some(grant_attributes), target: Some(target), ..Self::default() }
+    }
+
+    /// For [`Names::welcome`](crate::expr::Names::welcome); `others` are `target.title`, `account.userName`,
+    /// `invite.*` and `credential.*`.
+    pub fn welcome(user: &'a User, target: &'a Target, others: &'a BTreeMap<&'static str, Json>) -> Self {
+        Self { user: Some(user), target: Some(target), others: Some(others), ..Self::default() }
     }
 
     /// For [`Names::user`](crate::expr::Names::user).
@@ -42,6 +50,9 @@ impl<'a> Context<'a> {
 
     /// The value of one reference; `null` and empty text are absent.
     pub(crate) fn lookup(&self, reference: &str) -> Option<Json> {
+        if let Some(other) = self.others.and_then(|others| others.get(reference)) {
+            return Some(other.clone());
+        }
         let (root, field) = reference.split_once('.')?;
         let value = match root {
             "user" => user_field(self.user?, field),

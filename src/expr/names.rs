@@ -15,6 +15,12 @@ enum Root {
     Grant,
     Target,
     Account,
+    /// A target as mails speak of it.
+    Place,
+    /// An account that was just made.
+    NewAccount,
+    Credential,
+    Invite,
 }
 
 /// What one name under a root holds.
@@ -43,6 +49,11 @@ const USER: [(&str, Field); 13] = [
 ];
 const GRANT: [(&str, Field); 1] = [("attributes", Field::Map)];
 const TARGET: [(&str, Field); 3] = [("name", Field::Value), ("environment", Field::Value), ("labels", Field::Map)];
+const PLACE: [(&str, Field); 4] =
+    [("title", Field::Value), ("name", Field::Value), ("environment", Field::Value), ("labels", Field::Map)];
+const NEW_ACCOUNT: [(&str, Field); 1] = [("userName", Field::Value)];
+const CREDENTIAL: [(&str, Field); 2] = [("password", Field::Value), ("mustChange", Field::Value)];
+const INVITE: [(&str, Field); 2] = [("link", Field::Value), ("expires", Field::Value)];
 
 impl Names {
     /// `user.*`, `grant.attributes.*`, `target.{name, environment, labels.*}`: for mappings.
@@ -53,6 +64,11 @@ impl Names {
     /// `user.*`: for conditions about a person.
     pub const fn user() -> Self {
         Self(&[Root::User])
+    }
+
+    /// `user.*`, `target.*`, `account.userName`, `invite.*`: for the mail to the person of a new account.
+    pub const fn welcome() -> Self {
+        Self(&[Root::User, Root::Place, Root::NewAccount, Root::Invite, Root::Credential])
     }
 
     /// `account.id`, `account.state` and any attribute path: for conditions about an account.
@@ -70,6 +86,10 @@ impl Names {
             Root::User => &USER[..],
             Root::Grant => &GRANT[..],
             Root::Target => &TARGET[..],
+            Root::Place => &PLACE[..],
+            Root::NewAccount => &NEW_ACCOUNT[..],
+            Root::Credential => &CREDENTIAL[..],
+            Root::Invite => &INVITE[..],
             // A target has the attributes that it has.
             Root::Account if fields.is_empty() => return Err(bare("account", "account.userType")),
             Root::Account => return Ok(()),
@@ -95,8 +115,10 @@ impl Root {
         match self {
             Self::User => "user",
             Self::Grant => "grant",
-            Self::Target => "target",
-            Self::Account => "account",
+            Self::Target | Self::Place => "target",
+            Self::Account | Self::NewAccount => "account",
+            Self::Credential => "credential",
+            Self::Invite => "invite",
         }
     }
 }
@@ -147,6 +169,11 @@ pub(crate) fn sample(reference: &str) -> Option<Json> {
         "user.manager" => json!("u-0007"),
         "target.name" => json!("collections"),
         "target.environment" => json!("default"),
+        "target.title" => json!("Collections"),
+        "credential.password" => json!("a password"),
+        "credential.mustChange" => json!(true),
+        "invite.link" => json!("https://portal.example/activate?token=t"),
+        "invite.expires" => json!("2027-01-31 18:00 UTC"),
         _ if reference.starts_with("user.labels.") || reference.starts_with("target.labels.") => json!("acme"),
         _ => return None,
     };

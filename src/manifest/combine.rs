@@ -17,6 +17,7 @@ use crate::manifest::merge::Placed;
 use crate::manifest::merge::Targets;
 use crate::manifest::references;
 use crate::manifest::report::Report;
+use crate::manifest::welcome;
 use crate::model::ids::RoleName;
 use crate::model::origin::Origin;
 use crate::model::user::User;
@@ -87,6 +88,7 @@ pub fn combine(
     let documents: Vec<Placed<'_>> =
         included.chain(beside.map(|document| (document, rules.operator_documents_allowed))).collect();
     let mut targets = merge::targets(&documents, &mut problems);
+    welcome::attach(&documents, &mut targets, &mut problems);
 
     let broken = all().flat_map(|file| file.broken.iter().map(String::as_str)).collect();
     let hidden = files.iter().filter(|_| in_folder.is_empty()).flat_map(|file| &file.operators);

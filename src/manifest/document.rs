@@ -28,11 +28,14 @@ pub enum Kind {
     TargetDefaults,
     /// An account that no user explains.
     Exception,
+    /// A mail in one language.
+    Template,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::User, Self::Role, Self::Target, Self::TargetDefaults, Self::Exception];
+    pub const ALL: [Self; 6] =
+        [Self::User, Self::Role, Self::Target, Self::TargetDefaults, Self::Exception, Self::Template];
 
     /// The word under `kind`.
     pub fn as_str(self) -> &'static str {
@@ -42,17 +45,18 @@ impl Kind {
             Self::Target => "Target",
             Self::TargetDefaults => "TargetDefaults",
             Self::Exception => "Exception",
+            Self::Template => "Template",
         }
     }
 
     /// Whether only an operator may write such documents.
     pub fn is_operators(self) -> bool {
-        matches!(self, Self::Target | Self::TargetDefaults | Self::Exception)
+        matches!(self, Self::Target | Self::TargetDefaults | Self::Exception | Self::Template)
     }
 }
 
 /// Kinds that a later version will have.
-const LATER: [&str; 2] = ["Template", "Decision"];
+const LATER: [&str; 1] = ["Decision"];
 
 /// `metadata` of a document.
 #[derive(Debug, Deserialize, JsonSchema)]

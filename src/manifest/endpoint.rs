@@ -209,7 +209,7 @@ fn loopback(tree: &Tree<'_>, report: &mut Report<'_>) {
     }
 }
 
-fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     // Anything stranger than a plain scheme is not trusted.
     if scheme.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) {

@@ -1,5 +1,7 @@
 //! Templates and conditions, compiled once when they are read so that a wrong one is found then.
 
+use std::collections::BTreeSet;
+
 use crate::expr::Condition;
 use crate::expr::ExprError;
 use crate::expr::Names;
@@ -16,6 +18,13 @@ pub(crate) fn is_template(text: &str) -> bool {
 pub(crate) fn mapping(text: &Located<String>, report: &mut Report<'_>) -> bool {
     let compiled = Template::compile(text, &Names::mapping());
     compiled.map_err(|error| note("bad-template", &error, text, report)).is_ok()
+}
+
+/// The tags of a mail's line or text, if it is sound; if not, it is noted.
+pub(crate) fn mail(text: &Located<String>, report: &mut Report<'_>) -> BTreeSet<String> {
+    let compiled = Template::compile_text(text, &Names::welcome());
+    let compiled = compiled.map_err(|error| note("bad-template", &error, text, report));
+    compiled.map(|template| template.references().clone()).unwrap_or_default()
 }
 
 /// Checks a condition over `user`.

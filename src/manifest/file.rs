@@ -63,7 +63,7 @@ pub(crate) struct FoundRole {
     pub(crate) source: SourceText<'static>,
 }
 
-/// A `Target`, `TargetDefaults` or `Exception`, to be typed when all are known.
+/// A `Target`, `TargetDefaults`, `Exception` or `Template`, to be typed when all are known.
 #[derive(Clone, Debug)]
 pub(crate) struct OperatorDocument {
     pub(crate) kind: Kind,
@@ -223,13 +223,13 @@ fn read_document(tree: Tree<'_>, source: &SourceText<'_>, report: &mut Report<'_
                 source: source.clone().into_owned(),
             }));
         }
-        Kind::Target | Kind::TargetDefaults | Kind::Exception if report.is_empty() => {
+        Kind::Target | Kind::TargetDefaults | Kind::Exception | Kind::Template if report.is_empty() => {
             found.operators.push(OperatorDocument {
                 kind,
                 tree: tree.into_owned(0),
                 source: source.clone().into_owned(),
             });
         }
-        Kind::Target | Kind::TargetDefaults | Kind::Exception => {}
+        Kind::Target | Kind::TargetDefaults | Kind::Exception | Kind::Template => {}
     }
 }

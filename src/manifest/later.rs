@@ -6,7 +6,7 @@
 pub(crate) fn field(name: &str) -> Option<&'static str> {
     Some(match name {
         "canary" => "take it out; until it exists, hold the target with `mode: observe`",
-        "welcome" | "launch" | "followUps" | "administrators" => "take it out",
+        "launch" | "followUps" | "administrators" => "take it out",
         "blockers" => "take it out: accounts are ended without looking for what hangs on them",
         "deleteAfter" | "deleteUnattended" => "take it out: this version never deletes an account",
         "accounts" => "take it out: a person has one account in a target",

@@ -10,6 +10,7 @@ use crate::manifest::role::RoleDocument;
 use crate::manifest::target::TargetDefaultsDocument;
 use crate::manifest::target::TargetDocument;
 use crate::manifest::user::UserDocument;
+use crate::manifest::welcome::TemplateDocument;
 
 /// The JSON Schema (draft 2020-12) of one kind of document.
 pub fn schema(kind: Kind) -> Json {
@@ -19,6 +20,7 @@ pub fn schema(kind: Kind) -> Json {
         Kind::Role => generator.into_root_schema_for::<RoleDocument>(),
         Kind::Target => generator.into_root_schema_for::<TargetDocument>(),
         Kind::Exception => generator.into_root_schema_for::<ExceptionDocument>(),
+        Kind::Template => generator.into_root_schema_for::<TemplateDocument>(),
         Kind::TargetDefaults => generator.into_root_schema_for::<TargetDefaultsDocument>(),
     };
     let mut schema = Json::from(schema);

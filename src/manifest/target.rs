@@ -25,6 +25,8 @@ use crate::manifest::report::Report;
 use crate::manifest::role;
 use crate::manifest::suggest;
 use crate::manifest::tree::Tree;
+use crate::manifest::welcome;
+use crate::manifest::welcome::WelcomeEntry;
 use crate::manifest::words;
 use crate::model::account::Membership;
 use crate::model::ids::EntitlementName;
@@ -96,6 +98,10 @@ pub(crate) struct TargetSpec {
     freeze: Vec<Located<FreezeEntry>>,
     /// What waits for a person's word, and whose.
     approval: Option<Located<ApprovalEntry>>,
+    /// What people call it, in mails; its name where none is given.
+    title: Option<Located<String>>,
+    /// What the person of a new account is told, and what lets them in.
+    welcome: Option<Located<WelcomeEntry>>,
 }
 
 /// One block of `environments`, which the connector reads: its keys.
@@ -207,6 +213,9 @@ pub(crate) fn convert(
             .hint("add `account: { userName: \"{{ user.email }}\" }`");
     }
     let account = spec.account.and_then(|account| account::convert(account, spec_tree.get("account"), &origin, report));
+    let (title, at) = (spec.title.as_ref(), chosen.as_deref().map(|chosen| endpoint::block(spec_tree, chosen)));
+    let at = at.unwrap_or_default();
+    let welcome = spec.welcome.and_then(|entry| welcome::convert(entry, title, (&name.value, file, &at), report));
     let (connector, settings) = connector?;
     let environment = chosen?;
     Some(Target {
@@ -230,6 +239,7 @@ pub(crate) fn convert(
         exceptions: Vec::new(),
         freeze: freeze?,
         approval,
+        welcome,
         origin,
     })
 }

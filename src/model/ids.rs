@@ -95,3 +95,11 @@ name!(
     /// One intent: recorded before a call, closed by its outcome.
     IntentId
 );
+name!(
+    /// One message of the outbox: the same at every attempt, so that its reader can tell a repetition.
+    MessageId
+);
+name!(
+    /// One account's welcome: the id of the intent that made the account.
+    InviteId
+);

@@ -58,6 +58,66 @@ pub struct Target {
     /// What waits for a person's word; `None`: nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// What the person of a new account is told, and what lets them in; `None`: nothing is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub welcome: Option<Welcome>,
+    /// Where the document stands.
+    pub origin: Origin,
+}
+
+/// `spec.welcome`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// What people call the target, in mails.
+    pub title: String,
+    /// Names of `Template` documents, the first of which is for every language that no other is for.
+    pub names: Vec<String>,
+    /// Those documents, in the same order.
+    pub templates: Vec<MailTemplate>,
+    /// What lets a person in.
+    pub credential: Credential,
+    /// Where the block stands.
+    pub origin: Origin,
+}
+
+/// `welcome.credential`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credential {
+    /// A link that is good once.
+    Link {
+        /// Where the application that lets people in takes the token: it is put in the place of `TOKEN`.
+        url: String,
+        /// How long it is good.
+        expires: Duration,
+        /// How often it may be sent again.
+        resend_at_most: u32,
+    },
+    /// A password that rosterd makes.
+    Generated {
+        /// How many characters.
+        length: usize,
+        /// Whether the target shall have it changed at the first sign-in.
+        must_change: bool,
+    },
+    /// Single sign-on.
+    Sso,
+    /// Nothing that rosterd knows of.
+    None,
+}
+
+/// A `Template` document: one mail in one language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailTemplate {
+    /// `metadata.name`
+    pub name: String,
+    /// Its language, or language and region: `fr`, `en-GB`.
+    pub locale: String,
+    /// One line.
+    pub subject: String,
+    /// For every reader.
+    pub text: String,
+    /// For readers that show it.
+    pub html: Option<String>,
     /// Where the document stands.
     pub origin: Origin,
 }

@@ -162,6 +162,7 @@ fn target() -> Target {
         freeze: Vec::new(),
         approval: None,
         exceptions: Vec::new(),
+        welcome: None,
         origin: origin("crm.yaml", 1),
     }
 }

@@ -94,6 +94,8 @@ pub enum SecretError {
 
 /// Where `PostgreSQL` listens unless told otherwise.
 const POSTGRES_PORT: u16 = 5432;
+/// Where mail servers take mails from programs that sign in (RFC 6409).
+const SMTP_PORT: u16 = 587;
 
 type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -203,6 +205,10 @@ pub fn origin_of(url: &str) -> Result<String, SecretError> {
         // To the standard for URLs these schemes are opaque, so their parts are put together here.
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(not)?.to_ascii_lowercase();
         return Ok(format!("postgres://{host}:{}", url.port().unwrap_or(POSTGRES_PORT)));
+    }
+    if url.scheme() == "smtp" {
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(not)?.to_ascii_lowercase();
+        return Ok(format!("smtp://{host}:{}", url.port().unwrap_or(SMTP_PORT)));
     }
     let origin = url.origin();
     if !origin.is_tuple() || !matches!(url.scheme(), "http" | "https") {

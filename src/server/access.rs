@@ -65,6 +65,11 @@ impl Caller {
         Err(forbidden(format!("`{}` is not good for the target `{target}`", self.actor)))
     }
 
+    /// Whether `target` is within reach.
+    pub(crate) fn reaches(&self, target: &TargetName) -> bool {
+        self.reach.covers(target)
+    }
+
     /// Refuses unless every target is within reach.
     pub(crate) fn reach_all(&self) -> Result<(), Refusal> {
         if self.reach == Reach::All {

@@ -12,6 +12,7 @@ use crate::server::Api;
 use crate::server::decide;
 use crate::server::directory;
 use crate::server::health;
+use crate::server::invites;
 use crate::server::look;
 use crate::server::past;
 use crate::server::receipt;
@@ -108,6 +109,7 @@ fn reads() -> Vec<Route> {
         get("/api/v1/holds", Reaches::Asked, targets::holds),
         get("/api/v1/requests", Reaches::Asked, requests::list),
         get("/api/v1/folders", Reaches::Asked, requests::folders),
+        get("/api/v1/invites", Reaches::Asked, invites::list),
         get("/api/v1/explain/{user}", Reaches::Asked, look::explain).weight(Weight::Look),
         // A POST, because documents do not fit into a query. It writes nothing.
         post("/api/v1/plan", Reaches::Asked, look::plan).right(Right::Viewer).kind(Kind::Read).weight(Weight::Look),
@@ -127,6 +129,8 @@ fn writes() -> Vec<Route> {
         post("/api/v1/targets/{target}/sync", Reaches::Path, targets::sync).weight(Weight::Cycle),
         post("/api/v1/targets/{target}/link", Reaches::Path, targets::link).weight(Weight::Cycle),
         post("/api/v1/targets/{target}/regain", Reaches::Path, targets::regain).weight(Weight::Cycle),
+        post("/api/v1/targets/{target}/invites/resend", Reaches::Path, invites::resend),
+        post("/api/v1/targets/{target}/invites/redeem", Reaches::Path, invites::redeem),
         post("/api/v1/targets/{target}/suspend", Reaches::Path, decide::suspend),
         post("/api/v1/targets/{target}/resume", Reaches::Path, decide::resume),
         post("/api/v1/targets/{target}/enforce", Reaches::Path, decide::enforce),

@@ -20,9 +20,13 @@ use crate::model::change::Change;
 use crate::model::decision::Halts;
 use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
+use crate::model::ids::InviteId;
 use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
 use crate::model::ids::TargetName;
+use crate::model::invite::CredentialKind;
+use crate::model::invite::InviteState;
+use crate::model::message::MessageState;
 use crate::model::plan::Hold;
 use crate::model::plan::Plan;
 use crate::model::request::RequestState;
@@ -120,6 +124,80 @@ pub struct Ready {
     /// Why it does not, with what to do.
     #[serde(default)]
     pub error: Option<String>,
+}
+
+/// One invite of `GET /api/v1/invites`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteInfo {
+    /// Its id.
+    pub id: InviteId,
+    /// Where.
+    pub target: TargetName,
+    /// Whose account.
+    pub user: RecordId,
+    /// What lets the person in.
+    pub kind: CredentialKind,
+    /// The address.
+    pub to: String,
+    /// How far it got.
+    pub state: InviteState,
+    /// When it was sent last.
+    pub made: DateTime<Utc>,
+    /// When its link ends.
+    pub expires: Option<DateTime<Utc>>,
+    /// How often it was sent again.
+    pub resent: u32,
+    /// When it ended.
+    pub ended: Option<DateTime<Utc>>,
+    /// How far its mail got; `None` where that is forgotten.
+    pub mail: Option<MessageState>,
+    /// What the mail server said.
+    pub why: Option<String>,
+}
+
+/// `POST /api/v1/targets/{target}/invites/resend`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResendBody {
+    /// Whose.
+    pub users: BTreeSet<RecordId>,
+}
+
+/// What came of sending invites again, one entry for each user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResentList {
+    /// In order of record id.
+    pub items: Vec<ResentInfo>,
+}
+
+/// What came of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResentInfo {
+    /// Whose.
+    pub user: RecordId,
+    /// Whether it was sent.
+    pub sent: bool,
+    /// When its link ends.
+    pub expires: Option<DateTime<Utc>>,
+    /// Why it was not.
+    pub why: Option<String>,
+}
+
+/// `POST /api/v1/targets/{target}/invites/redeem`
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedeemBody {
+    /// What the person's link holds.
+    pub token: String,
+}
+
+/// Who came by a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redeemed {
+    /// Record id.
+    pub user: RecordId,
+    /// The target's id of the account.
+    pub account: Option<AccountId>,
 }
 
 /// `POST /api/v1/targets/{target}/sync`; an empty body is a full cycle.

@@ -8,6 +8,8 @@ use serde::de::IgnoredAny;
 
 use crate::manifest::locate::Located;
 use crate::manifest::report::Report;
+use crate::settings::notices::MailFile;
+use crate::settings::notices::WebhookFile;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -36,7 +38,10 @@ pub struct File {
     /// Groups of approvers, and for which users each has a say.
     pub approvers: Option<Vec<Located<Approvers>>>,
     decisions_from: Option<Located<IgnoredAny>>,
-    mail: Option<Located<IgnoredAny>>,
+    /// How mails leave.
+    pub mail: Option<Located<MailFile>>,
+    /// Programs that are told.
+    pub webhooks: BTreeMap<String, Located<WebhookFile>>,
     sign_in: Option<Located<IgnoredAny>>,
     allow_unencrypted_launch: Option<Located<IgnoredAny>>,
     retention: Option<Located<IgnoredAny>>,
@@ -153,7 +158,6 @@ impl File {
         let exec = self.secrets.values().filter_map(|entry| entry.value.exec.as_ref());
         let named = [
             (self.decisions_from.as_ref(), "decisionsFrom", "take it out: decisions are made by the command line"),
-            (self.mail.as_ref(), "mail", "take it out: this version sends no mail"),
             (self.sign_in.as_ref(), "signIn", "take it out and let `listen` stay on loopback"),
             (self.allow_unencrypted_launch.as_ref(), "allowUnencryptedLaunch", "take it out: nothing is launched yet"),
             (self.retention.as_ref(), "retention", "take it out: this version keeps everything"),

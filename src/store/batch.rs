@@ -24,10 +24,12 @@ use crate::model::ids::AccountId;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
+use crate::model::invite::InviteWrite;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::request::Request;
 use crate::model::request::Subject;
+use crate::model::message::MessageWrite;
 use crate::model::target::KnownTarget;
 use crate::store::AcceptedSnapshot;
 use crate::store::CauseKey;
@@ -55,6 +57,8 @@ pub struct Batch {
     pub audit: Vec<AuditEvent>,
     pub windows: Vec<WindowWrite>,
     pub requests: Vec<RequestWrite>,
+    pub messages: Vec<MessageWrite>,
+    pub invites: Vec<InviteWrite>,
 }
 
 /// [`Write::Request`]
@@ -153,6 +157,8 @@ impl Batch {
             Write::Permit(permit, at) => self.windows.push(WindowWrite::Permit(permit, at)),
             Write::Clock(kept) => self.windows.push(WindowWrite::Clock(kept)),
             Write::Request(space, record, subject, request) => self.requests.push((space, record, subject, request)),
+            Write::Message(message) => self.messages.push(message),
+            Write::Invite(invite) => self.invites.push(invite),
         }
     }
 }

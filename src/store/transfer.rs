@@ -75,7 +75,7 @@ const fn counted(name: &'static str, counter: &'static str, columns: &'static [(
 
 /// Everything that is moved, in an order in which rows name only rows before them. Not the lease,
 /// which belongs to a process, and not what the schema says of itself.
-pub const TABLES: [Table; 23] = [
+pub const TABLES: [Table; 25] = [
     table("meta", &[("key", Text), ("value", Text)]),
     counted("space", "id", &[("id", Int), ("target", Text), ("environment", Text), ("realm", Text)]),
     table(
@@ -130,6 +130,41 @@ pub const TABLES: [Table; 23] = [
     table("end_date", &[("record", Text), ("role", Text), ("until", Int), ("since", Int), ("mass", Int)]),
     table("permit", &[("target", Text), ("digest", Text), ("change", Text), ("at", Int)]),
     table("request", &[("space", Int), ("record", Text), ("subject", Text), ("body", Bytes)]),
+    counted(
+        "outbox",
+        "seq",
+        &[
+            ("seq", Int),
+            ("id", Text),
+            ("channel", Text),
+            ("target", Text),
+            ("record", Text),
+            ("at", Int),
+            ("state", Text),
+            ("due", Int),
+            ("attempts", Int),
+            ("why", Bytes),
+            ("ended", Int),
+            ("body", Bytes),
+        ],
+    ),
+    table(
+        "invite",
+        &[
+            ("id", Text),
+            ("space", Int),
+            ("record", Text),
+            ("kind", Text),
+            ("token", Text),
+            ("message", Text),
+            ("made", Int),
+            ("expires", Int),
+            ("resent", Int),
+            ("state", Text),
+            ("ended", Int),
+            ("body", Bytes),
+        ],
+    ),
 ];
 
 /// Keys of `meta` that are moved: which store it is, whether it is doubted, what windows slide by, and

@@ -22,6 +22,7 @@ mod doubt;
 mod fault;
 mod hands;
 mod identities;
+mod outbox;
 mod read;
 mod requests;
 mod schema;
@@ -71,9 +72,14 @@ use crate::model::ids::CycleId;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
+use crate::model::invite::Invite;
+use crate::model::invite::InviteFilter;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::request::Request;
+use crate::model::message::Backlog;
+use crate::model::message::MessageFilter;
+use crate::model::message::Posted;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
@@ -486,6 +492,20 @@ impl Store for PostgresStore {
 
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {
         self.read(async move |inner, db| chains::verify(db, inner).await).await
+    }
+
+    async fn messages(&self, filter: &MessageFilter) -> Result<Vec<Posted>, StoreError> {
+        let filter = filter.clone();
+        self.read(async move |inner, db| outbox::messages(db, &inner.keys, &filter).await).await
+    }
+
+    async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.read(async move |_, db| outbox::backlogs(db).await).await
+    }
+
+    async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError> {
+        let filter = filter.clone();
+        self.read(async move |inner, db| outbox::invites(db, &inner.keys, &filter).await).await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

@@ -28,6 +28,8 @@ mod life;
 #[cfg(test)]
 mod lost_store;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
 mod other_hands;
 #[cfg(test)]
 #[path = "../it/support/postgres.rs"]

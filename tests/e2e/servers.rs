@@ -201,7 +201,7 @@ impl Scim2Features {
 ///
 /// # Panics
 /// Where it is not there and `ROSTERD_E2E=require`.
-fn installed(what: &str, path: &str) -> Option<PathBuf> {
+pub(crate) fn installed(what: &str, path: &str) -> Option<PathBuf> {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e");
     let path = std::env::var_os("E2E_DIR").map_or_else(default, PathBuf::from).join(path);
     if path.exists() {
@@ -216,7 +216,7 @@ fn installed(what: &str, path: &str) -> Option<PathBuf> {
 
 /// A port that nobody listens on now. Somebody may take it before the server does: then the
 /// server ends with an error, and the test says so.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
@@ -224,7 +224,7 @@ fn log_of(folder: &TempDir) -> PathBuf {
     folder.path().join("log")
 }
 
-fn spawned(mut command: Command, log: &Path) -> Child {
+pub(crate) fn spawned(mut command: Command, log: &Path) -> Child {
     let log = File::create(log).expect("a log");
     command.stdout(log.try_clone().expect("a log")).stderr(log).kill_on_drop(true);
     command.spawn().expect("the server starts")

@@ -11,15 +11,15 @@ const FLOORS: &[&[&str]] = &[
     &["manifest"],
     &["project", "plan"],
     &["accept", "clock", "metrics", "secrets"],
-    &["http", "connector", "source", "store", "audit"],
-    &["connectors", "sources", "stores", "engine"],
+    &["http", "connector", "source", "store", "audit", "notify"],
+    &["connectors", "sources", "stores", "notifiers", "engine"],
     &["settings", "telemetry", "server"],
     &["app"],
     &["cli"],
 ];
 
 /// Folders whose children are independent adapters of one port.
-const ADAPTERS: &[&str] = &["connectors", "sources", "stores"];
+const ADAPTERS: &[&str] = &["connectors", "sources", "stores", "notifiers"];
 
 #[test]
 fn modules_name_only_lower_floors() {

@@ -145,7 +145,7 @@ fn the_samples_are_valid_together_and_each_by_itself() {
             folders += 1;
         }
     }
-    assert_eq!(folders, 5);
+    assert_eq!(folders, 6);
 }
 
 #[test]

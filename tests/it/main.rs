@@ -46,6 +46,8 @@ mod mass;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod outbox;
+#[cfg(test)]
 mod owed;
 #[cfg(test)]
 mod partial;

@@ -7,6 +7,7 @@ mod s1;
 mod s1_access;
 mod s2;
 mod s3;
+mod s3_welcome;
 mod s4;
 mod s5;
 mod s5_environments;

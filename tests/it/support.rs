@@ -4,6 +4,7 @@
 //! clock; `rig` is a whole engine over them.
 
 pub(crate) mod journal;
+pub(crate) mod mail;
 pub(crate) mod make;
 #[cfg(unix)]
 pub(crate) mod postgres;

@@ -24,9 +24,14 @@ use rosterd::model::ids::CycleId;
 use rosterd::model::ids::IntentId;
 use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
+use rosterd::model::invite::Invite;
+use rosterd::model::invite::InviteFilter;
 use rosterd::model::link::Link;
 use rosterd::model::link::Space;
 use rosterd::model::request::Request;
+use rosterd::model::message::Backlog;
+use rosterd::model::message::MessageFilter;
+use rosterd::model::message::Posted;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
 use rosterd::model::target::KnownTarget;
@@ -328,6 +333,21 @@ impl Store for Keeper {
     async fn hands(&self, space: &Space) -> Result<Hands, StoreError> {
         self.readable().await?;
         self.kept.hands(space).await
+    }
+
+    async fn messages(&self, filter: &MessageFilter) -> Result<Vec<Posted>, StoreError> {
+        self.readable().await?;
+        self.kept.messages(filter).await
+    }
+
+    async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.readable().await?;
+        self.kept.backlogs().await
+    }
+
+    async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError> {
+        self.readable().await?;
+        self.kept.invites(filter).await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

@@ -19,7 +19,7 @@ use crate::connector::ErrorClass;
 const APPLICATION: i64 = 0x726f_7264;
 
 /// One script a schema version, in order; each sets `user_version` itself. Forward only.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("password.sql")];
 
 /// The open file.
 pub(super) struct File {

@@ -18,6 +18,7 @@ use crate::connector::Operation;
 use crate::connector::Shape;
 use crate::connector::document;
 use crate::connectors::directory::file::Fault;
+use crate::connectors::directory::password;
 use crate::connectors::directory::rows;
 use crate::connectors::directory::rows::Namespace;
 use crate::model::account::Membership;
@@ -56,10 +57,14 @@ async fn create(
     memberships: &BTreeSet<Membership>,
     now: DateTime<Utc>,
 ) -> Result<String, Fault> {
-    let mut resource = document::user_resource(values, true);
+    let (values, secret) = password::taken_out(values);
+    let mut resource = document::user_resource(&values, true);
     give_roles(&mut resource, memberships);
     let id = insert(db, space, resource, now).await?;
     join_groups(db, space, &id, memberships).await?;
+    if let Some(secret) = secret {
+        password::keep(db, space, &id, &secret).await?;
+    }
     Ok(id)
 }
 

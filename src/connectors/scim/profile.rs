@@ -19,7 +19,7 @@ const TABLE: &str = include_str!("profiles.yaml");
 const GENERIC: &str = "generic";
 
 /// Every key of a profile, each of which a target's settings may override.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "pageSize",
     "update",
     "opsPerPatch",
@@ -38,6 +38,7 @@ const KEYS: [&str; 18] = [
     "reactivates",
     "visibleWithin",
     "callLimit",
+    "mustChange",
 ];
 
 /// How one target wants to be spoken to. The keys are explained in `profiles.yaml`.
@@ -62,6 +63,7 @@ pub struct Profile {
     pub reactivates: bool,
     pub visible_within: Duration,
     pub call_limit: Duration,
+    pub must_change: Option<AttributePath>,
 }
 
 macro_rules! words {
@@ -200,6 +202,7 @@ fn profile(node: &Node) -> Result<Profile, SettingsError> {
         reactivates: need(&fields, "reactivates")?,
         visible_within: fields.duration_or("visibleWithin", Duration::ZERO)?,
         call_limit: fields.duration_or("callLimit", Duration::from_secs(10))?,
+        must_change: fields.get("mustChange")?,
     })
 }
 

@@ -170,6 +170,7 @@ impl Worker {
 
     /// The store took everything that waited: the journal may let go of it.
     pub(super) async fn committed_all(&mut self) {
+        self.ring();
         if self.away.journaled.is_empty() {
             return;
         }

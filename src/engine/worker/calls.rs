@@ -27,6 +27,7 @@ use crate::engine::worker::away::Starting;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::limits;
 use crate::engine::worker::outcome;
+use crate::engine::worker::tell;
 use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::change::Effect;
@@ -181,7 +182,7 @@ impl Worker {
         let space = self.place.as_ref()?.space.clone();
         let change: Change = entry.changes.pop_front()?;
         let operation = operation(&change, entry.seen.as_ref()).filter(|_| self.has_word(&change));
-        let Some(operation) = operation else {
+        let Some(mut operation) = operation else {
             let trigger = crate::model::history::Trigger::Retry;
             self.mark([record.clone()], trigger, entry.since);
             return None;
@@ -195,6 +196,9 @@ impl Worker {
             let id = IntentId::from(Uuid::now_v7().to_string());
             Intent { id, space, cycle: entry.cycle.clone(), change, at, limit: at + limit, counting }
         };
+        if !self.prepares_welcome(record, &mut operation, &intent, &entry) {
+            return None;
+        }
         Some((operation, intent, entry))
     }
 
@@ -208,9 +212,12 @@ impl Worker {
         self.note_windows();
         let carried = std::mem::take(&mut self.writes);
         let mut writes = carried.clone();
-        for (_, intent, _) in starting.iter().filter(|(_, intent, _)| !self.is_known(&intent.id)) {
-            writes.push(Write::Intent(intent.clone()));
-            writes.push(Write::Audit(outcome::intent_event(intent)));
+        for (_, intent, _) in &starting {
+            if !self.is_known(&intent.id) {
+                writes.push(Write::Intent(intent.clone()));
+                writes.push(Write::Audit(outcome::intent_event(intent)));
+                writes.extend(self.recorded_with(intent));
+            }
         }
         let booked = self.booked(starting.iter().map(|(_, intent, _)| intent));
         if let Some(place) = &self.place {
@@ -243,12 +250,15 @@ impl Worker {
         let starting = self.without_halted(starting);
         let Some(shape) = self.place.as_ref().map(|place| Arc::clone(&place.shape)) else { return };
         let limit = self.call_limit();
+        let secret = self.handle.connector.password().map(|paths| paths.value);
         for (operation, intent, rest) in starting {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
+            let password = tell::sent_password(&operation, secret.as_ref());
             self.calls.spawn(async move {
                 let begun = Instant::now();
                 let write = call(&*connector, &shape, operation, limit);
                 let result = contained(ErrorClass::Uncertain, write).await;
+                let result = result.map_err(|error| tell::without_password(error, password.as_ref()));
                 CallDone { record: intent.change.record.clone(), intent, rest, begun, result }
             });
         }

@@ -196,6 +196,7 @@ impl Worker {
             Write::Audit(outcome_event(intent, &OutcomeResult::Done, now)),
         ]);
         self.writes.extend(place.guardrail.permits.use_up(&intent.space, change));
+        self.tell_done(intent, &account.id, now);
         self.note_ended(&owner, action);
         if new {
             self.note_identity(&owner, &account.id);
@@ -233,6 +234,7 @@ impl Worker {
         self.metrics.change(change.action, change.effect, change.cause, ChangeResult::from(&outcome));
         self.writes.push(Write::Audit(outcome_event(intent, &outcome, now)));
         self.writes.push(Write::Outcome(intent.id.clone(), outcome, now));
+        self.tell_not_done(intent, now);
     }
 
     fn unconfirmed(&mut self, record: &RecordId, intent: Intent, mut rest: Entry, error: &ConnectorError) {

@@ -31,6 +31,7 @@ use crate::store::rows::standing_context;
 use crate::stores::postgres::fault::Fault;
 use crate::stores::postgres::hands;
 use crate::stores::postgres::identities;
+use crate::stores::postgres::outbox;
 use crate::stores::postgres::requests;
 use crate::stores::postgres::windows;
 
@@ -56,7 +57,9 @@ pub(super) async fn all(db: &mut PgConnection, keys: &Keys, batch: &Batch) -> Re
     cycles(db, &batch.cycles).await?;
     tokens(db, &batch.tokens).await?;
     windows::write(db, &batch.windows).await?;
-    requests::write(db, keys, &batch.requests).await
+    requests::write(db, keys, &batch.requests).await?;
+    outbox::write_messages(db, keys, &batch.messages).await?;
+    outbox::write_invites(db, keys, &batch.invites).await
 }
 
 /// The number that stands for a space in every table.

@@ -34,7 +34,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const APPLICATION: i64 = 0x726f_7374;
 
 /// One script a schema version, in order; each sets `user_version` itself. Forward only.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_hands.sql"),
     include_str!("migrations/0003_owed.sql"),
@@ -42,6 +42,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005_identity.sql"),
     include_str!("migrations/0006_permit.sql"),
     include_str!("migrations/0007_request.sql"),
+    include_str!("migrations/0008_outbox.sql"),
 ];
 
 /// An open store, before it is handed out.

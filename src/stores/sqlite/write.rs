@@ -45,6 +45,7 @@ use crate::stores::sqlite::hands;
 use crate::stores::sqlite::identities;
 use crate::stores::sqlite::lock::Lease;
 use crate::stores::sqlite::requests;
+use crate::stores::sqlite::outbox;
 use crate::stores::sqlite::snapshots;
 use crate::stores::sqlite::windows;
 
@@ -142,6 +143,8 @@ impl Writer {
         tokens(&mut tx, &batch.tokens).await?;
         windows::write(&mut tx, &mut spaces, &batch.windows).await?;
         requests::write(&mut tx, &mut spaces, &inner.keys, &batch.requests).await?;
+        outbox::write_messages(&mut tx, &inner.keys, &batch.messages).await?;
+        outbox::write_invites(&mut tx, &mut spaces, &inner.keys, &batch.invites).await?;
         let mut accepted = self.snapshot.clone();
         for snapshot in batch.snapshots {
             snapshots::write(&mut tx, &inner.keys, &mut self.buckets, accepted.as_ref(), &snapshot).await?;

@@ -91,6 +91,9 @@ fn sample(rule: &Rule) -> (Value, u16) {
         // No such request: told beside it.
         ("POST", "/api/v1/requests") => (json!({ "decision": "accept", "requests": ["0"] }), 200),
         ("POST", "/api/v1/holds/{digest}/release") => (json!({ "target": "crm" }), 409),
+        // Nobody was invited: those who may are told so, the one for each of those they asked for.
+        ("POST", "/api/v1/targets/{target}/invites/resend") => (json!({ "users": ["u-1"] }), 200),
+        ("POST", "/api/v1/targets/{target}/invites/redeem") => (json!({ "token": "guessed" }), 409),
         ("POST", "/api/v1/targets/{target}/regain") => (json!({ "user": "u-404" }), 404),
         ("POST", "/api/v1/targets/{target}/link") => (json!({ "user": "u-404", "account": "0" }), 404),
         ("POST", "/api/v1/receipts/verify") => (json!({ "receipt": {}, "keys": "", "signature": "" }), 200),
@@ -179,6 +182,7 @@ fn the_table_says_who_may_do_what() {
     GET /api/v1/holds needs viewer, reaches Asked
     GET /api/v1/requests needs viewer, reaches Asked
     GET /api/v1/folders needs viewer, reaches Asked
+    GET /api/v1/invites needs viewer, reaches Asked
     GET /api/v1/explain/{user} needs viewer, reaches Asked
     POST /api/v1/plan needs viewer, reaches Asked
     GET /api/v1/users/{user}/receipt needs viewer, reaches Everything
@@ -191,6 +195,8 @@ fn the_table_says_who_may_do_what() {
     POST /api/v1/targets/{target}/sync needs operator, reaches Path
     POST /api/v1/targets/{target}/link needs operator, reaches Path
     POST /api/v1/targets/{target}/regain needs operator, reaches Path
+    POST /api/v1/targets/{target}/invites/resend needs operator, reaches Path
+    POST /api/v1/targets/{target}/invites/redeem needs operator, reaches Path
     POST /api/v1/targets/{target}/suspend needs operator, reaches Path
     POST /api/v1/targets/{target}/resume needs operator, reaches Path
     POST /api/v1/targets/{target}/enforce needs operator, reaches Path

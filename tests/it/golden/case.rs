@@ -427,6 +427,7 @@ impl TargetCase {
             exceptions: self.exceptions.iter().map(|account| exception(account)).collect(),
             freeze: Vec::new(),
             approval: None,
+            welcome: None,
             origin: origin("crm"),
         }
     }

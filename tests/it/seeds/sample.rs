@@ -78,7 +78,7 @@ impl Sample {
         let mut files = Vec::new();
         for entry in fs::read_dir(self.manifests()).unwrap() {
             let path = entry.unwrap().path();
-            if path.extension().is_none_or(|extension| extension != "yaml") {
+            if path.extension().is_none_or(|extension| extension != "yaml") || path.ends_with("rosterd.yaml") {
                 continue;
             }
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();

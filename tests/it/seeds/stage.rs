@@ -20,6 +20,7 @@ use rosterd::connector::ErrorClass;
 use rosterd::connector::Found;
 use rosterd::connector::Look;
 use rosterd::connector::Operation;
+use rosterd::connector::PasswordPaths;
 use rosterd::connector::Probe;
 use rosterd::connector::Shape;
 use rosterd::connector::view::DirectoryView;
@@ -58,6 +59,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::seeds::sample::Sample;
+use crate::support::mail::MemoryMail;
 use crate::support::make::path;
 use crate::support::rig::noon;
 use crate::support::source::MemorySource;
@@ -77,6 +79,8 @@ pub(crate) struct Stage {
     pub(crate) clock: Arc<dyn Clock>,
     /// The next writes that the target does not take.
     pub(crate) refusals: Refusals,
+    /// Where mails go.
+    pub(crate) mail: Arc<MemoryMail>,
     /// Where loads are told on paused time.
     told: Option<Arc<MemorySource>>,
 }
@@ -135,7 +139,9 @@ impl Stage {
             connectors: targets(&directory, &refusals),
             max_shrink_percent: 20,
         });
-        Self { sample, engine, directory, store, clock, refusals, told: None }
+        let mail = Arc::new(MemoryMail::default());
+        engine.tell_by(mail.post());
+        Self { sample, engine, directory, store, clock, refusals, mail, told: None }
     }
 
     /// Lets what the folder says now be known; a watched folder tells by itself.
@@ -276,6 +282,10 @@ impl Connector for Moody {
 
     fn canonicalize(&self, path: &AttributePath, value: &Value) -> Value {
         self.inner.canonicalize(path, value)
+    }
+
+    fn password(&self) -> Option<PasswordPaths> {
+        self.inner.password()
     }
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {

@@ -36,9 +36,23 @@ use rosterd::model::history::Trigger;
 use rosterd::model::identity::Identity;
 use rosterd::model::identity::IdentityHash;
 use rosterd::model::ids::IntentId;
+use rosterd::model::invite::CredentialKind;
+use rosterd::model::invite::Invite;
+use rosterd::model::invite::InviteFilter;
+use rosterd::model::invite::InviteState;
+use rosterd::model::invite::InviteWrite;
 use rosterd::model::link::Link;
 use rosterd::model::link::LinkedBy;
 use rosterd::model::link::Space;
+use rosterd::model::message::Backlog;
+use rosterd::model::message::Content;
+use rosterd::model::message::Event;
+use rosterd::model::message::MAIL;
+use rosterd::model::message::Mail;
+use rosterd::model::message::MessageFilter;
+use rosterd::model::message::MessageState;
+use rosterd::model::message::MessageWrite;
+use rosterd::model::message::Posted;
 use rosterd::model::origin::Origin;
 use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
@@ -109,6 +123,11 @@ macro_rules! store_suite {
             audit_events_are_chained_by_target_and_verify,
             tokens_end_when_they_are_revoked,
             many_writes_fit_in_one_commit,
+            a_message_is_put_once_and_its_content_is_erased_at_its_end,
+            what_is_due_comes_by_channel_and_in_its_order_even_if_the_clock_was_set_back,
+            what_waits_is_counted_by_channel,
+            an_invite_ends_once_and_takes_its_mail_along,
+            an_invite_is_found_by_its_token_user_target_and_state,
         );
     };
     ($open:path; $($name:ident),* $(,)?) => {
@@ -848,4 +867,168 @@ pub(crate) async fn many_writes_fit_in_one_commit(store: &impl Store) {
     commit(store, vec![Write::SeenAll(space(), kept)]).await;
     assert_eq!(store.seen(&space(), &filter).await.unwrap(), vec![account(7)]);
     assert_eq!(store.verify_audit().await.unwrap(), Vec::<String>::new());
+}
+
+fn mail(id: &str, second: i64) -> Posted {
+    let mail = Mail {
+        to: "ada@acme.example".to_owned(),
+        subject: "Hello".to_owned(),
+        text: "the password is hunter2".to_owned(),
+        html: Some("<p>hunter2</p>".to_owned()),
+        holds_password: true,
+    };
+    Posted::due(id.into(), MAIL, at(second), Content::Mail(mail)).about(&"crm".into(), &"u-1".into())
+}
+
+fn put(posted: Posted) -> Write {
+    Write::Message(MessageWrite::Put(Box::new(posted)))
+}
+
+fn due(channel: &str, by: i64, far: i64) -> MessageFilter {
+    MessageFilter { due: Some((channel.to_owned(), at(by), at(far))), limit: 10, ..MessageFilter::default() }
+}
+
+async fn ids(store: &impl Store, filter: &MessageFilter) -> Vec<String> {
+    store.messages(filter).await.unwrap().into_iter().map(|posted| posted.id.as_str().to_owned()).collect()
+}
+
+pub(crate) async fn a_message_is_put_once_and_its_content_is_erased_at_its_end(store: &impl Store) {
+    let about = MessageFilter { record: Some("u-1".into()), limit: 10, ..MessageFilter::default() };
+    commit(store, vec![put(mail("m-1", 1).held())]).await;
+    assert_eq!(store.messages(&about).await.unwrap(), [mail("m-1", 1).held()], "as it went in");
+    assert_eq!(ids(store, &due(MAIL, 100, 200)).await, [""; 0], "its fact is not certain");
+    // The same fact told again changes nothing.
+    commit(store, vec![put(mail("m-1", 50))]).await;
+    assert_eq!(store.messages(&about).await.unwrap(), [mail("m-1", 1).held()]);
+    let change = |write| vec![Write::Message(write)];
+    commit(store, change(MessageWrite::Release("m-1".into(), at(7)))).await;
+    let released = Posted { due: at(7), ..mail("m-1", 1) };
+    assert_eq!(store.messages(&due(MAIL, 7, 200)).await.unwrap(), [released.clone()]);
+    let why = "451 4.7.1 try again".to_owned();
+    let later = MessageWrite::Later { id: "m-1".into(), due: at(20), attempts: 1, why: why.clone() };
+    commit(store, change(later)).await;
+    let tried = Posted { due: at(20), attempts: 1, why: Some(why), ..released };
+    assert_eq!(store.messages(&due(MAIL, 20, 200)).await.unwrap(), [tried.clone()]);
+    let end = |state, second, why: Option<&str>| {
+        let why = why.map(str::to_owned);
+        change(MessageWrite::End { id: "m-1".into(), state, at: at(second), why })
+    };
+    commit(store, end(MessageState::Refused, 30, Some("550"))).await;
+    let ended = Posted {
+        state: MessageState::Refused,
+        ended: Some(at(30)),
+        why: Some("550".to_owned()),
+        content: None,
+        ..tried
+    };
+    assert_eq!(store.messages(&about).await.unwrap(), [ended.clone()]);
+    // An end stands.
+    commit(store, end(MessageState::Accepted, 40, None)).await;
+    commit(store, change(MessageWrite::Release("m-1".into(), at(41)))).await;
+    commit(store, change(MessageWrite::Later { id: "m-1".into(), due: at(50), attempts: 2, why: String::new() })).await;
+    assert_eq!(store.messages(&about).await.unwrap(), [ended]);
+    commit(store, change(MessageWrite::Forget(at(30)))).await;
+    assert_eq!(ids(store, &about).await, ["m-1"], "what ended then is kept");
+    commit(store, change(MessageWrite::Forget(at(31)))).await;
+    assert_eq!(ids(store, &about).await, [""; 0]);
+}
+
+pub(crate) async fn what_is_due_comes_by_channel_and_in_its_order_even_if_the_clock_was_set_back(store: &impl Store) {
+    let event = |id: &str, channel: &str, second| {
+        let event = Event { kind: "x".to_owned(), subject: None, data: serde_json::json!({ "a": 1 }) };
+        put(Posted::due(id.into(), channel, at(second), Content::Event(event)))
+    };
+    commit(store, vec![event("b", "ops", 5), event("a", "ops", 3), event("c", "desk", 1), event("d", "ops", 3)]).await;
+    assert_eq!(ids(store, &due("ops", 4, 100)).await, ["a", "d"]);
+    assert_eq!(ids(store, &due("ops", 5, 100)).await, ["a", "d", "b"]);
+    assert_eq!(ids(store, &MessageFilter { limit: 1, ..due("ops", 5, 100) }).await, ["a"]);
+    assert_eq!(ids(store, &due("ops", 0, 4)).await, ["b"], "due after any try could be: the clock was set back");
+    assert_eq!(ids(store, &MessageFilter::default()).await, ["d", "c", "a", "b"], "all of them, the newest first");
+}
+
+pub(crate) async fn what_waits_is_counted_by_channel(store: &impl Store) {
+    assert_eq!(store.backlogs().await.unwrap(), []);
+    let event = Event { kind: "x".to_owned(), subject: None, data: serde_json::Value::Null };
+    let event = Posted::due("e".into(), "desk", at(9), Content::Event(event));
+    commit(store, vec![put(mail("m-1", 3)), put(mail("m-2", 2)), put(mail("m-3", 1).held()), put(event)]).await;
+    let later = MessageWrite::Later { id: "m-2".into(), due: at(60), attempts: 1, why: "no".to_owned() };
+    commit(store, vec![Write::Message(later)]).await;
+    let backlog = |channel: &str, depth, oldest, next| Backlog {
+        channel: channel.to_owned(),
+        depth,
+        oldest: at(oldest),
+        next: at(next),
+    };
+    assert_eq!(store.backlogs().await.unwrap(), [backlog("desk", 1, 9, 9), backlog(MAIL, 2, 2, 3)]);
+}
+
+fn invite(id: &str, record: &str, second: i64) -> Invite {
+    Invite {
+        id: id.into(),
+        space: space(),
+        record: record.into(),
+        kind: CredentialKind::Link,
+        to: "ada@acme.example".to_owned(),
+        token: Some(format!("hash of {id}")),
+        message: format!("mail of {id}").as_str().into(),
+        made: at(second),
+        expires: Some(at(second + 100)),
+        resent: 0,
+        state: InviteState::Held,
+        ended: None,
+    }
+}
+
+fn put_invite(invite: Invite) -> Write {
+    Write::Invite(InviteWrite::Put(Box::new(invite)))
+}
+
+pub(crate) async fn an_invite_ends_once_and_takes_its_mail_along(store: &impl Store) {
+    let all = InviteFilter::default();
+    let one = invite("i-1", "u-1", 1);
+    let two = Invite { space: elsewhere(), ..invite("i-2", "u-1", 2) };
+    let mails = ["mail of i-1", "mail of i-2"].map(|id| put(mail(id, 1)));
+    commit(store, mails.into_iter().chain([put_invite(one.clone()), put_invite(two.clone())]).collect()).await;
+    assert_eq!(store.invites(&all).await.unwrap(), [two.clone(), one.clone()], "the newest first");
+    commit(store, vec![Write::Invite(InviteWrite::Open("i-1".into()))]).await;
+    let one = Invite { state: InviteState::Sent, ..one };
+    assert_eq!(store.invites(&all).await.unwrap(), [two.clone(), one.clone()]);
+    let end = InviteWrite::EndOf(space(), "u-1".into(), InviteState::Revoked, at(9));
+    commit(store, vec![Write::Invite(end)]).await;
+    let one = Invite { state: InviteState::Revoked, ended: Some(at(9)), ..one };
+    assert_eq!(store.invites(&all).await.unwrap(), [two.clone(), one.clone()], "there and nowhere else");
+    let waits = ids(store, &due(MAIL, 100, 200)).await;
+    assert_eq!(waits, ["mail of i-2"], "its mail does not leave any more");
+    let again = InviteWrite::End("i-1".into(), InviteState::Accepted, at(10));
+    commit(store, vec![Write::Invite(again), Write::Invite(InviteWrite::Open("i-1".into()))]).await;
+    assert_eq!(store.invites(&all).await.unwrap(), [two, one], "an end stands");
+    let accepted = InviteWrite::End("i-2".into(), InviteState::Accepted, at(11));
+    commit(store, vec![Write::Invite(accepted)]).await;
+    assert_eq!(ids(store, &due(MAIL, 100, 200)).await, ["mail of i-2"], "who came may be told all the same");
+}
+
+pub(crate) async fn an_invite_is_found_by_its_token_user_target_and_state(store: &impl Store) {
+    let sent = Invite { state: InviteState::Sent, ..invite("i-1", "u-1", 1) };
+    let plain = Invite { token: None, expires: None, kind: CredentialKind::Sso, ..invite("i-2", "u-2", 2) };
+    let far = Invite { space: Space { target: "erp".into(), ..space() }, ..invite("i-3", "u-1", 3) };
+    commit(store, [&sent, &plain, &far].map(|invite| put_invite(invite.clone())).to_vec()).await;
+    let found = async |filter: InviteFilter| -> Vec<String> {
+        let invites = store.invites(&filter).await.unwrap();
+        invites.into_iter().map(|invite| invite.id.as_str().to_owned()).collect()
+    };
+    let none = InviteFilter::default();
+    assert_eq!(found(InviteFilter { token: Some("hash of i-1".to_owned()), ..none.clone() }).await, ["i-1"]);
+    assert_eq!(found(InviteFilter { token: Some("hash".to_owned()), ..none.clone() }).await, [""; 0]);
+    assert_eq!(found(InviteFilter { record: Some("u-1".into()), ..none.clone() }).await, ["i-3", "i-1"]);
+    assert_eq!(found(InviteFilter { target: Some("crm".into()), ..none.clone() }).await, ["i-2", "i-1"]);
+    assert_eq!(found(InviteFilter { state: Some(InviteState::Sent), ..none.clone() }).await, ["i-1"]);
+    assert_eq!(found(InviteFilter { limit: 1, ..none }).await, ["i-3"]);
+    // Sent again: the same invite with another token.
+    let again = Invite { token: Some("fresh".to_owned()), resent: 1, made: at(50), ..sent };
+    commit(store, vec![put_invite(again.clone())]).await;
+    assert_eq!(
+        store.invites(&InviteFilter { token: again.token.clone(), ..InviteFilter::default() }).await.unwrap(),
+        [again]
+    );
+    assert_eq!(found(InviteFilter { token: Some("hash of i-1".to_owned()), ..InviteFilter::default() }).await, [""; 0]);
 }

@@ -157,6 +157,7 @@ pub(crate) fn target(name: &str) -> Target {
             ..Limits::none()
         },
         exceptions: Vec::new(),
+        welcome: None,
         freeze: Vec::new(),
         approval: None,
         origin: origin("Target"),

@@ -30,10 +30,15 @@ use rosterd::model::ids::CycleId;
 use rosterd::model::ids::IntentId;
 use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
+use rosterd::model::invite::Invite;
+use rosterd::model::invite::InviteFilter;
 use rosterd::model::link::Link;
 use rosterd::model::link::Space;
 use rosterd::model::request::Request;
 use rosterd::model::request::Subject;
+use rosterd::model::message::Backlog;
+use rosterd::model::message::MessageFilter;
+use rosterd::model::message::Posted;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
 use rosterd::model::tally::counted;
@@ -49,6 +54,9 @@ use rosterd::store::StoreError;
 use rosterd::store::Token;
 use rosterd::store::WindowTime;
 use rosterd::store::Write;
+
+#[path = "outbox.rs"]
+mod outbox;
 
 #[derive(Default)]
 pub(crate) struct Inside {
@@ -87,6 +95,7 @@ pub(crate) struct Inside {
     permits: BTreeMap<Permit, DateTime<Utc>>,
     pub(crate) clock: Kept,
     pub(crate) requests: BTreeMap<(Space, RecordId, Subject), Request>,
+    pub(crate) outbox: outbox::Outbox,
 }
 
 #[derive(Default)]
@@ -145,6 +154,8 @@ impl Inside {
                 self.requests.insert((space, record, subject), *request);
             }
             Write::Request(space, record, subject, None) => drop(self.requests.remove(&(space, record, subject))),
+            Write::Message(write) => self.outbox.message(write),
+            Write::Invite(write) => self.outbox.invite(write),
             Write::Outcome(id, outcome, at) => {
                 self.ended.insert(id.clone(), at);
                 self.outcomes.insert(id, outcome);
@@ -419,6 +430,24 @@ impl Store for MemoryStore {
 
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn messages(&self, filter: &MessageFilter) -> Result<Vec<Posted>, StoreError> {
+        let inside = self.open();
+        inside.readable()?;
+        Ok(inside.outbox.messages(filter))
+    }
+
+    async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError> {
+        let inside = self.open();
+        inside.readable()?;
+        Ok(inside.outbox.backlogs())
+    }
+
+    async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError> {
+        let inside = self.open();
+        inside.readable()?;
+        Ok(inside.outbox.invites(filter))
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

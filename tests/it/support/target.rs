@@ -18,6 +18,7 @@ use rosterd::connector::ErrorClass;
 use rosterd::connector::Found;
 use rosterd::connector::Look;
 use rosterd::connector::Operation;
+use rosterd::connector::PasswordPaths;
 use rosterd::connector::Probe;
 use rosterd::connector::Shape;
 use rosterd::model::account::Account;
@@ -104,6 +105,13 @@ pub(crate) struct Inside {
     pub(crate) realm: Option<String>,
     /// Listings show what was there so long ago.
     pub(crate) stale_lists: Duration,
+    /// Whether creations take passwords.
+    pub(crate) takes_passwords: bool,
+    /// The passwords of accounts by user name, and whether they are to be changed; kept apart, since no
+    /// account shows them.
+    pub(crate) passwords: BTreeMap<String, (String, bool)>,
+    /// The answer to a write repeats the password.
+    pub(crate) repeats_passwords: bool,
     /// What is done later than its call ended.
     late: Vec<(Instant, Operation)>,
     /// When each account was made.
@@ -179,6 +187,10 @@ impl MemoryTarget {
         };
         self.enter(what).await?;
         let mut inside = self.inside();
+        if let (true, Operation::Create { values, .. }) = (inside.repeats_passwords, operation) {
+            let message = format!("`{}` is too weak", text(values, &path("password")));
+            return Err(Self::error(ErrorClass::Refused, &message));
+        }
         if let Some((name, class)) = &inside.bad_user
             && match operation {
                 Operation::Create { values, .. } => text(values, &AttributePath::user_name()) == *name,
@@ -239,7 +251,12 @@ impl Inside {
                 if self.accounts.values().any(taken) {
                     return Err(MemoryTarget::error(ErrorClass::Exists, "userName is taken (409)"));
                 }
-                let id = self.insert(values.clone(), memberships.clone(), AccountState::Active);
+                let mut values = values.clone();
+                if let Some(password) = values.remove(&path("password")) {
+                    let must = values.remove(&path("mustChange")).is_some();
+                    self.passwords.insert(name, (password.as_str().unwrap().to_owned(), must));
+                }
+                let id = self.insert(values, memberships.clone(), AccountState::Active);
                 Ok(Applied { account: self.accounts[&id].clone() })
             }
             Operation::Update { set, .. } if set.keys().any(|path| self.refused.contains(path)) => {
@@ -295,6 +312,10 @@ fn half(operation: &Operation) -> Operation {
     half
 }
 
+fn path(text: &str) -> AttributePath {
+    AttributePath::parse(text).unwrap()
+}
+
 fn text<'a>(values: &'a BTreeMap<AttributePath, Value>, path: &AttributePath) -> &'a str {
     values.get(path).and_then(Value::as_str).unwrap_or_default()
 }
@@ -317,6 +338,11 @@ impl Connector for MemoryTarget {
 
     fn time(&self) -> Option<DateTime<Utc>> {
         self.inside().time.map(|(at, since)| at + since.elapsed())
+    }
+
+    fn password(&self) -> Option<PasswordPaths> {
+        let paths = PasswordPaths { value: path("password"), must_change: Some(path("mustChange")) };
+        self.inside().takes_passwords.then_some(paths)
     }
 
     fn canonicalize(&self, _: &AttributePath, value: &Value) -> Value {

@@ -1,0 +1,312 @@
+//! Invites after they were sent: ended by time, by a new address, by the person who comes, or sent again.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::engine::EngineError;
+use crate::engine::shared::Shared;
+use crate::engine::welcome;
+use crate::engine::welcome::Guest;
+use crate::model::audit::AuditEvent;
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
+use crate::model::invite::CredentialKind;
+use crate::model::invite::Invite;
+use crate::model::invite::InviteFilter;
+use crate::model::invite::InviteState;
+use crate::model::invite::InviteWrite;
+use crate::model::message::MAIL;
+use crate::model::message::MessageFilter;
+use crate::model::message::MessageState;
+use crate::model::message::MessageWrite;
+use crate::model::message::Posted;
+use crate::model::projection::Desired;
+use crate::model::snapshot::Snapshot;
+use crate::model::target::Credential;
+use crate::model::user::User;
+use crate::secrets::credential;
+use crate::store::StoreError;
+use crate::store::Write;
+
+/// How often time and addresses are looked at, where nothing happens.
+const EVERY: Duration = Duration::from_mins(1);
+
+/// Ends invites whose time ran out or whose address is another one by now.
+pub(crate) async fn watch(shared: Arc<Shared>) {
+    loop {
+        if let Err(error) = look(&shared).await {
+            tracing::error!(%error, "invites cannot be looked at; this is tried again");
+        }
+        tokio::select! {
+            biased;
+            () = shared.cancel.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+async fn look(shared: &Shared) -> Result<(), StoreError> {
+    let sent = InviteFilter { state: Some(InviteState::Sent), ..InviteFilter::default() };
+    let now = shared.judged();
+    let mut writes = Vec::new();
+    for invite in shared.store.invites(&sent).await? {
+        let Some(state) = ending(shared, &invite, now) else { continue };
+        writes.push(Write::Invite(InviteWrite::End(invite.id.clone(), state, now)));
+        writes.push(Write::Audit(event(&invite, state, "engine", now)));
+    }
+    if !writes.is_empty() {
+        shared.store.commit(writes, shared.store.fence()).await?;
+    }
+    count(shared).await
+}
+
+/// What is recorded in place of sending a mail whose invite is over: nothing where it is good.
+pub(crate) async fn over(shared: &Shared, message: &Posted) -> Result<Vec<Write>, StoreError> {
+    if message.channel != MAIL || message.record.is_none() {
+        return Ok(Vec::new());
+    }
+    let (target, record) = (message.target.clone(), message.record.clone());
+    let now = shared.judged();
+    let invites = shared.store.invites(&InviteFilter { target, record, ..InviteFilter::default() }).await?;
+    let Some(invite) = invites.into_iter().find(|invite| invite.message == message.id) else { return Ok(Vec::new()) };
+    let Some(state) = ending(shared, &invite, now) else { return Ok(Vec::new()) };
+    let end = Write::Invite(InviteWrite::End(invite.id.clone(), state, now));
+    let void = MessageWrite::End { id: message.id.clone(), state: MessageState::Void, at: now, why: None };
+    Ok(vec![end, Write::Message(void), Write::Audit(event(&invite, state, "engine", now))])
+}
+
+/// How an invite that was sent ends by itself, if it does.
+fn ending(shared: &Shared, invite: &Invite, now: DateTime<Utc>) -> Option<InviteState> {
+    if invite.expires.is_some_and(|expires| expires <= now) {
+        return Some(InviteState::Expired);
+    }
+    let (snapshot, handle) = (shared.snapshot()?, shared.handle(&invite.space.target).ok()?);
+    let Some(user) = user(&snapshot, &invite.record) else { return Some(InviteState::Revoked) };
+    // A mailbox that is another's by now gets nobody in, and neither does anybody who is to have no account.
+    let same = welcome::address(user) == Some(invite.to.as_str());
+    let revoked = shared.said.load().revoked.of(&user.id, &user.formerly, now).is_some();
+    let entitled = matches!(handle.projector.desired(user, &snapshot.roles, now), Desired::Account(_));
+    (!same || revoked || !entitled).then_some(InviteState::Revoked)
+}
+
+/// The user of a record id, under the one that they have by now.
+fn user<'a>(snapshot: &'a Snapshot, record: &RecordId) -> Option<&'a User> {
+    let renamed = || snapshot.users.renamed().find(|user| user.formerly.contains(record));
+    snapshot.users.get(record).or_else(renamed).map(|user| &**user)
+}
+
+async fn count(shared: &Shared) -> Result<(), StoreError> {
+    let targets: Vec<TargetName> =
+        shared.targets().iter().filter(|target| target.welcome.is_some()).map(|target| target.name.clone()).collect();
+    let mut counts: BTreeMap<(TargetName, InviteState), i64> = BTreeMap::new();
+    for invite in shared.store.invites(&InviteFilter::default()).await? {
+        *counts.entry((invite.space.target, invite.state)).or_default() += 1;
+    }
+    shared.metrics.outbox.invites(&counts, &targets);
+    Ok(())
+}
+
+/// Invites of a target, or of all.
+pub(crate) async fn list(shared: &Shared, filter: &InviteFilter) -> Result<Vec<Invite>, EngineError> {
+    let now = shared.judged();
+    let mut invites = shared.store.invites(filter).await?;
+    for invite in invites.iter_mut().filter(|invite| invite.state == InviteState::Sent) {
+        // What ended a moment ago is not shown as good.
+        invite.state = ending(shared, invite, now).unwrap_or(invite.state);
+    }
+    Ok(invites)
+}
+
+/// Messages that an explanation shows.
+const TOLD: usize = 5;
+
+/// What was told about a user of a target and how far their invite got, newest first, as sentences.
+pub(crate) async fn told(shared: &Shared, record: &RecordId, target: &TargetName) -> Result<Vec<String>, EngineError> {
+    let filter = InviteFilter {
+        target: Some(target.clone()),
+        record: Some(record.clone()),
+        limit: 1,
+        ..InviteFilter::default()
+    };
+    let mut told: Vec<String> = list(shared, &filter).await?.iter().map(sentence).collect();
+    let filter = MessageFilter { record: Some(record.clone()), ..MessageFilter::default() };
+    let messages = shared.store.messages(&filter).await?;
+    let here = messages.iter().filter(|message| message.target.as_ref() == Some(target));
+    told.extend(here.take(TOLD).map(message_sentence));
+    Ok(told)
+}
+
+fn sentence(invite: &Invite) -> String {
+    let Invite { kind, to, made, expires, resent, state, .. } = invite;
+    let ends = expires.map(|expires| format!(", good until {}", stamp(expires))).unwrap_or_default();
+    let again = if *resent > 0 { format!(", sent again {resent} times") } else { String::new() };
+    format!("{} invite to {to} by {}: {}{ends}{again}", stamp(*made), kind.as_str(), state.as_str())
+}
+
+fn message_sentence(message: &Posted) -> String {
+    let why = message.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let tries =
+        if message.attempts > 0 { format!(", tried {} times in vain", message.attempts) } else { String::new() };
+    format!("{} by {}: {}{tries}{why}", stamp(message.at), message.channel, message.state.as_str())
+}
+
+fn stamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// What came of sending one invite again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resent {
+    /// Whose.
+    pub record: RecordId,
+    /// The invite as it stands now, or why it was not sent.
+    pub result: Result<Invite, String>,
+}
+
+/// Sends the newest invite of each of these users of a target again, with a fresh link.
+pub(crate) async fn resend(
+    shared: &Shared,
+    target: &TargetName,
+    records: &BTreeSet<RecordId>,
+    by: &str,
+) -> Result<Vec<Resent>, EngineError> {
+    shared.handle(target)?;
+    let mut results = Vec::new();
+    for record in records {
+        let _turn = shared.invite_turn.lock().await;
+        let filter = InviteFilter {
+            target: Some(target.clone()),
+            record: Some(record.clone()),
+            limit: 1,
+            ..InviteFilter::default()
+        };
+        let result = match shared.store.invites(&filter).await?.pop() {
+            Some(invite) => resend_one(shared, invite, by).await?,
+            None => Err(format!("no invite was sent to `{record}`; `rosterd invites list` shows which were")),
+        };
+        results.push(Resent { record: record.clone(), result });
+    }
+    shared.bell.ring();
+    Ok(results)
+}
+
+async fn resend_one(shared: &Shared, invite: Invite, by: &str) -> Result<Result<Invite, String>, EngineError> {
+    let handle = shared.handle(&invite.space.target)?;
+    let now = shared.judged();
+    let snapshot = shared.snapshot();
+    let user = snapshot.as_ref().and_then(|snapshot| user(snapshot, &invite.record));
+    let Some(welcome) = &handle.target.welcome else {
+        return Ok(Err(format!("`{}` sends no welcome any more", handle.target.name)));
+    };
+    let Some(user) = user else {
+        return Ok(Err(format!("`{}` is not declared any more", invite.record)));
+    };
+    if let Some(why) = unfit(&invite, &welcome.credential, welcome::address(user)) {
+        return Ok(Err(why));
+    }
+    let seen = shared.store.seen_of(&invite.space, &invite.record).await?;
+    let user_name = seen.and_then(|seen| seen.user_name);
+    let guest = Guest { target: &handle.target, space: &invite.space, user, user_name: user_name.as_deref() };
+    let (mail, fresh) = match welcome::again(&invite, (welcome, &guest), now) {
+        Ok(made) => made,
+        Err(why) => return Ok(Err(why)),
+    };
+    let superseded = MessageWrite::End {
+        id: invite.message.clone(),
+        state: MessageState::Void,
+        at: now,
+        why: Some("it was sent again".to_owned()),
+    };
+    let mut told = event(&fresh, InviteState::Sent, by, now);
+    told.kind = "invite-resent".to_owned();
+    let writes = vec![
+        Write::Message(superseded),
+        Write::Message(MessageWrite::Put(Box::new(mail))),
+        Write::Invite(InviteWrite::Put(Box::new(fresh.clone()))),
+        Write::Audit(told),
+    ];
+    shared.store.commit(writes, shared.store.fence()).await?;
+    Ok(Ok(fresh))
+}
+
+/// Why an invite is not sent again.
+fn unfit(invite: &Invite, credential: &Credential, address: Option<&str>) -> Option<String> {
+    let record = &invite.record;
+    match (invite.kind, invite.state) {
+        (CredentialKind::Generated, _) => {
+            return Some(format!(
+                "the password of `{record}` was erased when its mail was taken; let the target set a new one"
+            ));
+        }
+        (CredentialKind::Sso | CredentialKind::None, _) => {
+            return Some(format!("`{record}` was sent no link; there is nothing to renew"));
+        }
+        (CredentialKind::Link, InviteState::Held) => {
+            return Some(format!("the account of `{record}` is not there yet; its mail follows by itself"));
+        }
+        (CredentialKind::Link, InviteState::Accepted) => return Some(format!("`{record}` came already")),
+        (CredentialKind::Link, InviteState::Revoked | InviteState::Void) => {
+            return Some(format!("the invite of `{record}` is void: access ended, or the address changed"));
+        }
+        (CredentialKind::Link, InviteState::Sent | InviteState::Expired) => {}
+    }
+    if address != Some(invite.to.as_str()) {
+        return Some(format!("`{record}` has another address than the one that was invited; the invite is void"));
+    }
+    let Credential::Link { resend_at_most, .. } = credential else {
+        return Some("its target sends no links any more".to_owned());
+    };
+    (invite.resent >= *resend_at_most).then(|| {
+        format!(
+            "`{record}` was invited again {} times already; `resendAtMost` of the target says when it is enough",
+            invite.resent
+        )
+    })
+}
+
+/// A person came by a link: who they are. It is good once.
+///
+/// # Errors
+/// [`EngineError::Stale`] where the link is unknown, used, too old or void; it does not say which, since
+/// whoever asks may have guessed.
+pub(crate) async fn redeem(shared: &Shared, target: &TargetName, token: &str, by: &str) -> Result<Invite, EngineError> {
+    let _turn = shared.invite_turn.lock().await;
+    let now = shared.judged();
+    let filter = InviteFilter { token: Some(credential::hash(token)), limit: 1, ..InviteFilter::default() };
+    let found = shared.store.invites(&filter).await?.pop();
+    let good = found.filter(|invite| {
+        invite.space.target == *target && invite.state == InviteState::Sent && ending(shared, invite, now).is_none()
+    });
+    let Some(invite) = good else {
+        let words = "this link is not good (any more); `rosterd invites list` shows why, `rosterd invites resend` sends another";
+        return Err(EngineError::Stale(words.to_owned()));
+    };
+    let writes = vec![
+        Write::Invite(InviteWrite::End(invite.id.clone(), InviteState::Accepted, now)),
+        Write::Audit(event(&invite, InviteState::Accepted, by, now)),
+    ];
+    shared.store.commit(writes, shared.store.fence()).await?;
+    Ok(Invite { state: InviteState::Accepted, ended: Some(now), ..invite })
+}
+
+fn event(invite: &Invite, state: InviteState, by: &str, at: DateTime<Utc>) -> AuditEvent {
+    let details = BTreeMap::from([
+        ("invite".to_owned(), invite.id.as_str().into()),
+        ("state".to_owned(), state.as_str().into()),
+        ("resent".to_owned(), invite.resent.into()),
+    ]);
+    AuditEvent {
+        at,
+        target: Some(invite.space.target.clone()),
+        kind: "invite".to_owned(),
+        actor: by.to_owned(),
+        record: Some(invite.record.clone()),
+        cycle: None,
+        details,
+    }
+}

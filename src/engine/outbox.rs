@@ -1,0 +1,272 @@
+//! The outbox: messages that were committed with the fact that they tell, handed to notifiers.
+//!
+//! # Guarantees
+//! - A message whose fact is committed is tried until the other side takes it, refuses it for good, or
+//!   [`GIVE_UP`] has passed; none is lost in a crash.
+//! - It goes out at most once more after a crash, under the same id: what was handed over is recorded
+//!   before anything else of its channel leaves.
+//! - Channels do not wait for one another, and one message that is not taken keeps no other waiting.
+//! - What a message says is erased in the commit that records its end.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::engine::bounded::caught;
+use crate::engine::invites;
+use crate::engine::shared::Running;
+use crate::engine::shared::Shared;
+use crate::model::audit::AuditEvent;
+use crate::model::message::MessageFilter;
+use crate::model::message::MessageState;
+use crate::model::message::MessageWrite;
+use crate::model::message::Posted;
+use crate::notify::Notifier;
+use crate::notify::NotifyClass;
+use crate::notify::NotifyError;
+use crate::retry;
+use crate::store::StoreError;
+use crate::store::Write;
+
+/// Longest time until a notifier answers for one message: mail servers may take a while to look at it.
+const LIMIT: Duration = Duration::from_mins(2);
+/// For so long a message is tried: as long as mail servers do (RFC 5321 section 4.5.4.1).
+const GIVE_UP: TimeDelta = TimeDelta::days(5);
+/// What ended is remembered for so long.
+const KEPT: TimeDelta = TimeDelta::days(30);
+/// Messages that are read at once: each may hold some 100 kB.
+const BATCH: usize = 32;
+/// How soon a store that did not answer is asked again.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How long nobody looks where nothing waits: what is committed wakes whoever hands it over.
+const IDLE: Duration = Duration::from_hours(1);
+/// How often what waits is shown while nothing can be handed over.
+const SHOWN: Duration = Duration::from_secs(15);
+/// No try is put off for longer; what is, was put off before the clock was set back.
+const FAR: TimeDelta = TimeDelta::hours(1);
+/// How long a command that ends hands over what is left; the rest waits for the next one.
+const LAST: Duration = Duration::from_secs(20);
+
+/// How people and programs are told.
+#[derive(Clone, Default)]
+pub struct Post {
+    /// Notifiers by channel; [`crate::model::message::MAIL`] is the one for mails.
+    pub channels: BTreeMap<String, Arc<dyn Notifier>>,
+    /// Which events each webhook is told: `account.created`.
+    pub events: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Wakes whoever hands messages over.
+pub(crate) struct Bell(watch::Sender<u64>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Bell {
+    /// A message was committed.
+    pub(crate) fn ring(&self) {
+        self.0.send_modify(|rings| *rings = rings.wrapping_add(1));
+    }
+
+    pub(crate) fn hear(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+/// Starts a task for each channel.
+pub(crate) fn start(shared: &Arc<Shared>, running: Running) {
+    let Some(post) = shared.post.get() else { return };
+    for (channel, notifier) in &post.channels {
+        shared.metrics.outbox.show(channel);
+        let courier = Courier {
+            shared: Arc::clone(shared),
+            channel: channel.clone(),
+            notifier: Arc::clone(notifier),
+            unrecorded: Vec::new(),
+            shut: 0,
+            shut_until: None,
+        };
+        shared.tasks.spawn(courier.run(running));
+    }
+}
+
+/// The task of one channel.
+struct Courier {
+    shared: Arc<Shared>,
+    channel: String,
+    notifier: Arc<dyn Notifier>,
+    /// What became of messages, which the store did not take yet.
+    unrecorded: Vec<Write>,
+    /// Times in a row that nothing could be handed over at all.
+    shut: u32,
+    shut_until: Option<Instant>,
+}
+
+impl Courier {
+    async fn run(mut self, running: Running) {
+        let mut bell = self.shared.bell.hear();
+        let cancel = self.shared.cancel.clone();
+        loop {
+            bell.borrow_and_update();
+            let pause = self.look().await;
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                // The sender lives as long as this task.
+                _rung = bell.changed(), if self.shut_until.is_none() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        if running == Running::Once {
+            // A command ends when its work is done, and its mails are part of that.
+            drop(tokio::time::timeout(LAST, self.pass()).await);
+        }
+        drop(self.record().await);
+    }
+
+    /// Hands over what is due, and says how long nothing else will be.
+    async fn look(&mut self) -> Duration {
+        if let Some(until) = self.shut_until
+            && until > Instant::now()
+        {
+            // What waits is shown all the same; where that cannot be read, it stays as it was shown.
+            drop(self.left().await);
+            return (until - Instant::now()).min(SHOWN);
+        }
+        self.shut_until = None;
+        match self.pass().await {
+            Ok(pause) => self.shut_until.map_or(pause, |until| until - Instant::now()),
+            Err(error) => {
+                tracing::error!(channel = %self.channel, %error, "the outbox cannot be read or written; it is tried again");
+                STORE_PAUSE
+            }
+        }
+    }
+
+    async fn pass(&mut self) -> Result<Duration, StoreError> {
+        self.record().await?;
+        loop {
+            let now = self.shared.now();
+            let due = Some((self.channel.clone(), now, now + FAR));
+            let filter = MessageFilter { due, limit: BATCH, ..MessageFilter::default() };
+            let messages = self.shared.store.messages(&filter).await?;
+            let whole = messages.len() < BATCH;
+            for message in messages {
+                self.unrecorded = invites::over(&self.shared, &message).await?;
+                if self.unrecorded.is_empty() {
+                    self.hand_over(&message).await;
+                }
+                self.record().await?;
+                if self.shut_until.is_some() || self.shared.cancel.is_cancelled() && !self.is_once() {
+                    return self.left().await;
+                }
+            }
+            if whole {
+                return self.left().await;
+            }
+        }
+    }
+
+    fn is_once(&self) -> bool {
+        self.shared.running.get() == Some(&Running::Once)
+    }
+
+    /// Shows what waits, and how long nothing of it is due.
+    async fn left(&self) -> Result<Duration, StoreError> {
+        let backlogs = self.shared.store.backlogs().await?;
+        let mine = backlogs.into_iter().find(|backlog| backlog.channel == self.channel);
+        let now = self.shared.now();
+        self.shared.metrics.outbox.waits(&self.channel, mine.as_ref(), now);
+        let wait = mine.map(|backlog| (backlog.next - now).to_std().unwrap_or_default());
+        Ok(wait.map_or(IDLE, |wait| wait.clamp(STORE_PAUSE, IDLE)))
+    }
+
+    async fn record(&mut self) -> Result<(), StoreError> {
+        if self.unrecorded.is_empty() {
+            return Ok(());
+        }
+        self.shared.store.commit(self.unrecorded.clone(), self.shared.store.fence()).await?;
+        self.unrecorded.clear();
+        Ok(())
+    }
+
+    async fn hand_over(&mut self, message: &Posted) {
+        let work = caught(self.notifier.deliver(message));
+        let result = match tokio::time::timeout(LIMIT, work).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_panic)) => {
+                Err(NotifyError::new(NotifyClass::Later, "the notifier failed in itself; please report this"))
+            }
+            Err(_) => Err(NotifyError::new(NotifyClass::Later, "no answer in time")),
+        };
+        let now = self.shared.now();
+        match result {
+            Ok(()) => {
+                self.shut = 0;
+                self.end(message, MessageState::Accepted, None, now);
+            }
+            Err(error) => self.not_taken(message, &error, now),
+        }
+    }
+
+    fn not_taken(&mut self, message: &Posted, error: &NotifyError, now: DateTime<Utc>) {
+        self.shared.metrics.outbox.failed(&self.channel, error.class.as_str());
+        let (id, class) = (message.id.as_str(), error.class.as_str());
+        tracing::warn!(channel = %self.channel, message = id, class, "a message was not taken");
+        if error.class == NotifyClass::Refused {
+            self.end(message, MessageState::Refused, Some(error.message.clone()), now);
+            return;
+        }
+        let attempts = message.attempts.saturating_add(1);
+        if now - message.at > GIVE_UP {
+            let why = format!("given up after {} days: {}", GIVE_UP.num_days(), error.message);
+            self.end(message, MessageState::Refused, Some(why), now);
+            return;
+        }
+        let seed = message.id.as_str().bytes().fold(0_u64, |seed, byte| seed.rotate_left(5) ^ u64::from(byte));
+        let mut wait = retry::delay(attempts, error.retry_after, false, seed);
+        if error.class == NotifyClass::Door {
+            self.shut = self.shut.saturating_add(1);
+            wait = retry::delay(self.shut, error.retry_after, false, seed);
+            self.shut_until = Some(Instant::now() + wait);
+        }
+        let due = now + TimeDelta::from_std(wait).unwrap_or(FAR).min(FAR);
+        let later = MessageWrite::Later { id: message.id.clone(), due, attempts, why: error.message.clone() };
+        self.unrecorded.push(Write::Message(later));
+    }
+
+    fn end(&mut self, message: &Posted, state: MessageState, why: Option<String>, at: DateTime<Utc>) {
+        let end = MessageWrite::End { id: message.id.clone(), state, at, why };
+        let event = event(message, state, at);
+        self.unrecorded.extend([Write::Message(end), Write::Audit(event)]);
+        self.unrecorded.push(Write::Message(MessageWrite::Forget(at - KEPT)));
+    }
+}
+
+/// What the audit log is told: never an address, and nothing that the message says.
+fn event(message: &Posted, state: MessageState, at: DateTime<Utc>) -> AuditEvent {
+    let details = BTreeMap::from([
+        ("message".to_owned(), message.id.as_str().into()),
+        ("channel".to_owned(), message.channel.as_str().into()),
+        ("result".to_owned(), state.as_str().into()),
+    ]);
+    AuditEvent {
+        at,
+        target: message.target.clone(),
+        kind: "message".to_owned(),
+        actor: "engine".to_owned(),
+        record: message.record.clone(),
+        cycle: None,
+        details,
+    }
+}

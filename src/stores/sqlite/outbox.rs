@@ -1,0 +1,145 @@
+//! The outbox and invites.
+
+use sqlx::SqliteConnection;
+
+use crate::model::invite::Invite;
+use crate::model::invite::InviteFilter;
+use crate::model::invite::InviteState;
+use crate::model::invite::InviteWrite;
+use crate::model::link::Space;
+use crate::model::message::Backlog;
+use crate::model::message::MessageFilter;
+use crate::model::message::MessageWrite;
+use crate::model::message::Posted;
+use crate::secrets::keys::Keys;
+use crate::store::outbox;
+use crate::store::outbox::InviteRow;
+use crate::store::outbox::PostedRow;
+use crate::store::outbox::bound_or_all;
+use crate::store::outbox::moment;
+use crate::store::rows::nanos;
+use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::write::Spaces;
+
+pub(super) async fn messages(
+    db: &mut SqliteConnection,
+    keys: &Keys,
+    filter: &MessageFilter,
+) -> Result<Vec<Posted>, Fault> {
+    let limit = bound_or_all(filter.limit);
+    let rows: Vec<PostedRow> = if let Some((channel, by, far)) = &filter.due {
+        let query = sqlx::query_as(outbox::DUE).bind(channel).bind(nanos(*by)).bind(nanos(*far)).bind(limit);
+        query.fetch_all(db).await?
+    } else if let Some(record) = &filter.record {
+        sqlx::query_as(outbox::ABOUT).bind(record.as_str()).bind(limit).fetch_all(db).await?
+    } else {
+        sqlx::query_as(outbox::NEWEST).bind(limit).fetch_all(db).await?
+    };
+    rows.into_iter().map(|row| Ok(outbox::posted(keys, row)?)).collect()
+}
+
+pub(super) async fn backlogs(db: &mut SqliteConnection) -> Result<Vec<Backlog>, Fault> {
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(outbox::BACKLOGS).fetch_all(db).await?;
+    Ok(rows.into_iter().map(outbox::backlog).collect())
+}
+
+pub(super) async fn invites(
+    db: &mut SqliteConnection,
+    keys: &Keys,
+    filter: &InviteFilter,
+) -> Result<Vec<Invite>, Fault> {
+    let InviteFilter { target, record, token, state, limit } = filter;
+    let query = sqlx::query_as(outbox::INVITES).bind(target.as_ref().map(|target| target.as_str()));
+    let query = query.bind(record.as_ref().map(|record| record.as_str())).bind(token.as_deref());
+    let query = query.bind(state.map(InviteState::as_str)).bind(bound_or_all(*limit));
+    let rows: Vec<InviteRow> = query.fetch_all(db).await?;
+    rows.into_iter().map(|row| Ok(outbox::invite(keys, row)?)).collect()
+}
+
+pub(super) async fn write_messages(
+    db: &mut SqliteConnection,
+    keys: &Keys,
+    writes: &[MessageWrite],
+) -> Result<(), Fault> {
+    for write in writes {
+        let query = match write {
+            MessageWrite::Put(posted) => {
+                put(db, keys, posted).await?;
+                continue;
+            }
+            MessageWrite::Release(id, due) => sqlx::query(outbox::RELEASE).bind(id.as_str()).bind(nanos(*due)),
+            MessageWrite::Later { id, due, attempts, why } => {
+                let why = outbox::sealed_why(keys, id.as_str(), Some(why))?;
+                let query = sqlx::query(outbox::LATER).bind(id.as_str()).bind(nanos(*due));
+                query.bind(i64::from(*attempts)).bind(why)
+            }
+            MessageWrite::End { id, state, at, why } => {
+                let why = outbox::sealed_why(keys, id.as_str(), why.as_deref())?;
+                let query = sqlx::query(outbox::END).bind(id.as_str()).bind(state.as_str());
+                query.bind(nanos(*at)).bind(why)
+            }
+            MessageWrite::Forget(before) => sqlx::query(outbox::FORGET).bind(nanos(*before)),
+        };
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+async fn put(db: &mut SqliteConnection, keys: &Keys, posted: &Posted) -> Result<(), Fault> {
+    let (why, body) = outbox::sealed(keys, posted)?;
+    let Posted { id, channel, at, target, record, state, due, attempts, why: _, ended, content: _ } = posted;
+    let query = sqlx::query(outbox::PUT).bind(id.as_str()).bind(channel);
+    let query = query.bind(target.as_ref().map(|target| target.as_str()));
+    let query = query.bind(record.as_ref().map(|record| record.as_str()));
+    let query = query.bind(nanos(*at)).bind(state.as_str()).bind(nanos(*due)).bind(i64::from(*attempts));
+    query.bind(why).bind(moment(*ended)).bind(body).execute(db).await?;
+    Ok(())
+}
+
+pub(super) async fn write_invites(
+    db: &mut SqliteConnection,
+    spaces: &mut Spaces,
+    keys: &Keys,
+    writes: &[InviteWrite],
+) -> Result<(), Fault> {
+    for write in writes {
+        match write {
+            InviteWrite::Put(invite) => {
+                let space: &Space = &invite.space;
+                let space = spaces.id(db, space).await?;
+                put_invite(db, keys, space, invite).await?;
+            }
+            InviteWrite::Open(id) => {
+                sqlx::query(outbox::OPEN_INVITE).bind(id.as_str()).execute(&mut *db).await?;
+            }
+            InviteWrite::End(id, state, at) => {
+                if *state != InviteState::Accepted {
+                    let query = sqlx::query(outbox::VOID_MAIL).bind(id.as_str()).bind(nanos(*at));
+                    query.execute(&mut *db).await?;
+                }
+                let query = sqlx::query(outbox::END_INVITE).bind(id.as_str()).bind(state.as_str());
+                query.bind(nanos(*at)).execute(&mut *db).await?;
+            }
+            InviteWrite::EndOf(space, record, state, at) => {
+                let space = spaces.id(db, space).await?;
+                if *state != InviteState::Accepted {
+                    let query = sqlx::query(outbox::VOID_MAILS).bind(space).bind(record.as_str());
+                    query.bind(nanos(*at)).execute(&mut *db).await?;
+                }
+                let query = sqlx::query(outbox::END_INVITES).bind(space).bind(record.as_str());
+                query.bind(state.as_str()).bind(nanos(*at)).execute(&mut *db).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn put_invite(db: &mut SqliteConnection, keys: &Keys, space: i64, invite: &Invite) -> Result<(), Fault> {
+    let body = outbox::sealed_invite(keys, invite)?;
+    let Invite { id, space: _, record, kind, to: _, token, message, made, expires, resent, state, ended } = invite;
+    let query = sqlx::query(outbox::PUT_INVITE).bind(id.as_str()).bind(space).bind(record.as_str());
+    let query = query.bind(kind.as_str()).bind(token).bind(message.as_str()).bind(nanos(*made));
+    let query = query.bind(moment(*expires)).bind(i64::from(*resent)).bind(state.as_str());
+    query.bind(moment(*ended)).bind(body).execute(db).await?;
+    Ok(())
+}
