@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod connectors;
+pub mod early;
 pub mod moving;
 mod post;
 pub mod scratch;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::beside::Beside;
+use crate::app::early::Early;
 use crate::app::scratch::Scratch;
 use crate::app::stop::StopBeside;
 use crate::clock::Clock;
@@ -199,6 +201,10 @@ impl App {
             .map_err(|error| AppError::Secrets(error.to_string()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let post = post::of(&settings, &vault, &clock)?;
+        let source = sources::of(&settings)?;
+        // Where a daemon has the store it is the one to read.
+        let alone = beside.server().is_none();
+        let source: Arc<dyn Source> = if alone { Arc::new(Early::begin(source)) } else { source };
         let opened = open_store(&settings, &vault, &beside, purpose).await?;
         let fresh = opened.store.snapshot().await?.is_none();
         let minted = server::token::mint(&SystemRandom::new()).map_err(|error| AppError::Keys(error.to_string()))?;
@@ -206,7 +212,6 @@ impl App {
         let directory = Directory::at(opened.directory, Arc::clone(&clock));
         let view: Arc<dyn DirectoryView> = Arc::clone(&directory) as _;
         let makers = connectors::Makers { vault, directory, metrics: Arc::clone(&metrics), clock: Arc::clone(&clock) };
-        let source = sources::of(&settings)?;
         let store = Arc::clone(&opened.store);
         let parts = Parts {
             store: Arc::clone(&store),

@@ -27,6 +27,7 @@ pub mod why;
 
 pub use crate::plan::guard::Guards;
 pub use crate::plan::guard::guard;
+pub use crate::plan::guard::shares;
 pub use crate::plan::identity::Known;
 pub use crate::plan::input::PlanInput;
 pub use crate::plan::planner::Planned;

@@ -8,6 +8,7 @@
 //! - Requests for a host that is no loopback name, or from a page of another origin, are refused.
 //! - Every refusal is a problem of RFC 9457; the SCIM view answers with SCIM errors of its own.
 
+pub mod inside;
 pub mod listen;
 pub mod routes;
 pub mod token;

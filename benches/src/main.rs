@@ -1,7 +1,7 @@
 //! What rosterd costs, as ratios to barer programs that do the same work.
 //!
 //! `rosterd-bench [--small] [--record] [--check] [ROW...]`; without rows all are run. `--record` keeps the
-//! ratios, `--check` fails where one is more than twice what was kept.
+//! ratios of this build (debug or release), `--check` fails where one is more than twice what was kept.
 
 mod company;
 mod floor;

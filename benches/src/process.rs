@@ -52,9 +52,19 @@ pub fn rosterd(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// `ROSTERD`, or what cargo built the way in which this program was built.
 pub fn program() -> PathBuf {
-    std::env::var_os("ROSTERD").map_or_else(|| "target/release/rosterd".into(), PathBuf::from)
+    let built = || {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        target.join(BUILD).join("rosterd")
+    };
+    let program = std::env::var_os("ROSTERD").map_or_else(built, PathBuf::from);
+    // It is started in other folders.
+    std::path::absolute(&program).unwrap_or(program)
 }
+
+/// How this program was built, as cargo calls it. Ratios of one build say nothing of another.
+pub const BUILD: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
 
 /// This program, doing a part of the job.
 pub fn ourselves(arguments: &[&str]) -> Command {

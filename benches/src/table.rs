@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 
+use crate::process::BUILD;
 use crate::process::Result;
 
-/// Where the ratios stand that a check compares with.
+/// Ratios by measure, of each build.
+type Recorded = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// Where the ratios stand that a check compares with, by build.
 const RECORDED: &str = "benches/recorded.json";
 
 /// One measure. A ratio is the median over rounds in which the programs took turns.
@@ -69,7 +74,7 @@ fn figure(value: f64) -> String {
 /// Says which ratios are more than twice what was recorded. Figures without a ratio are of this
 /// machine and compared with nothing.
 pub fn check(lines: &[Line]) -> Result<bool> {
-    let recorded: BTreeMap<String, f64> = serde_json::from_str(&fs::read_to_string(RECORDED)?)?;
+    let recorded = recorded()?.remove(BUILD).unwrap_or_default();
     let mut good = true;
     for line in lines {
         let Some((_, ratio)) = line.against else { continue };
@@ -80,7 +85,7 @@ pub fn check(lines: &[Line]) -> Result<bool> {
                 good = false;
             }
             None => {
-                eprintln!("{}: no ratio is recorded; `just bench --small --record` records them", line.key());
+                eprintln!("{}: no ratio of a {BUILD} build is recorded; `--record` does that", line.key());
                 good = false;
             }
         }
@@ -88,9 +93,23 @@ pub fn check(lines: &[Line]) -> Result<bool> {
     Ok(good)
 }
 
-/// Writes down the ratios that later checks compare with.
+/// Writes down the ratios that later checks compare with; those of other rows and builds stay.
 pub fn record(lines: &[Line]) -> Result<()> {
-    let ratios: BTreeMap<String, f64> =
-        lines.iter().filter_map(|line| line.against.map(|(_, ratio)| (line.key(), ratio))).collect();
-    Ok(fs::write(RECORDED, serde_json::to_string_pretty(&ratios)? + "\n")?)
+    let mut recorded = recorded()?;
+    let ratios = lines.iter().filter_map(|line| line.against.map(|(_, ratio)| (line.key(), rounded(ratio))));
+    recorded.entry(BUILD.to_owned()).or_default().extend(ratios);
+    Ok(fs::write(RECORDED, serde_json::to_string_pretty(&recorded)? + "\n")?)
+}
+
+fn recorded() -> Result<Recorded> {
+    match fs::read_to_string(RECORDED) {
+        Ok(text) => Ok(serde_json::from_str(&text)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Recorded::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// More digits would be those of one run.
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 100.0).round() / 100.0
 }

@@ -2,13 +2,19 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::audit::ends::Ends;
 use crate::audit::ends::Export;
+
+/// From one write to the next: where commits follow one another, a write for each would cost as much as
+/// they do. A rollback of less than this is found by nobody.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes the newest ends out, one write after another, while commits go on: what is committed is on
 /// the disk already, and an older export finds a little less and accuses nobody.
@@ -52,6 +58,22 @@ async fn follow(path: PathBuf, mut export: Export, mut news: watch::Receiver<End
                 return tracing::warn!(%error, "audit heads are exported no more until rosterd starts again");
             }
         };
+        pause(&mut news).await;
+    }
+}
+
+/// Waits a little, and no longer than there may be news: the last ones of all are not kept waiting.
+async fn pause(news: &mut watch::Receiver<Ends>) {
+    let mut more = false;
+    let over = async {
+        while news.changed().await.is_ok() {
+            more = true;
+        }
+    };
+    // Either way it is over.
+    drop(timeout(PAUSE, over).await);
+    if more {
+        news.mark_changed();
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::Extensions;
 use axum::http::Method;
 use axum::http::Request;
 use axum::http::header;
@@ -21,6 +22,8 @@ use crate::http::HttpClient;
 use crate::http::HttpSettings;
 use crate::http::fault::HttpError;
 use crate::secrets::secret::Secret;
+use crate::server::inside;
+use crate::server::inside::Inside;
 use crate::server::wire::Ready;
 
 /// A plan of a million changes is some hundred megabytes; nothing that answers is larger.
@@ -88,12 +91,16 @@ impl Client {
 
     /// Reads.
     pub async fn get<T: DeserializeOwned>(&self, ask: Ask<'_>) -> Result<T, Failure> {
-        parsed(&self.ask(Method::GET, ask, None).await?)
+        self.ask(Method::GET, ask, None).await?.parsed()
     }
 
     /// Asks for something to be done.
-    pub async fn post<T: DeserializeOwned>(&self, ask: Ask<'_>, body: &Value) -> Result<T, Failure> {
-        parsed(&self.ask(Method::POST, ask, Some(body)).await?)
+    pub async fn post<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        ask: Ask<'_>,
+        body: &Value,
+    ) -> Result<T, Failure> {
+        self.ask(Method::POST, ask, Some(body)).await?.value()
     }
 
     /// Ends something.
@@ -103,8 +110,8 @@ impl Client {
 
     /// Whether the daemon is ready, in its own words.
     pub async fn ready(&self) -> Result<Ready, Failure> {
-        let (_, bytes) = self.send(Method::GET, Ask::of(&READY), None).await?;
-        Ok(serde_json::from_slice(&bytes)?)
+        let told = self.send(Method::GET, Ask::of(&READY), None).await?;
+        Ok(serde_json::from_slice(&told.body)?)
     }
 
     /// Whether a daemon answers, and not this process.
@@ -112,12 +119,12 @@ impl Client {
         matches!(self, Self::Remote(_))
     }
 
-    async fn ask(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<Bytes, Failure> {
-        let (status, bytes) = self.send(method, ask, body).await?;
-        if (200..300).contains(&status) { Ok(bytes) } else { Err(refusal(status, &bytes)) }
+    async fn ask(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<Told, Failure> {
+        let told = self.send(method, ask, body).await?;
+        if (200..300).contains(&told.status) { Ok(told) } else { Err(refusal(told.status, &told.body)) }
     }
 
-    async fn send(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<(u16, Bytes), Failure> {
+    async fn send(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<Told, Failure> {
         match self {
             Self::Remote(http) => remote(http, method, ask, body).await,
             Self::Local(local) => local.ask(method, ask, body).await,
@@ -125,23 +132,33 @@ impl Client {
     }
 }
 
-/// An answer; none stands for `null`.
-fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
-    Ok(serde_json::from_slice(if bytes.is_empty() { b"null" } else { bytes })?)
+/// An answer.
+struct Told {
+    status: u16,
+    body: Bytes,
+    /// What this process gave by hand, where it answered itself.
+    by_hand: Extensions,
 }
 
-async fn remote(
-    http: &HttpClient,
-    method: Method,
-    ask: Ask<'_>,
-    body: Option<&Value>,
-) -> Result<(u16, Bytes), Failure> {
+impl Told {
+    /// What was asked for, by hand or in the body.
+    fn value<T: DeserializeOwned + Send + Sync + 'static>(mut self) -> Result<T, Failure> {
+        inside::told(&mut self.by_hand).map_or_else(|| self.parsed(), Ok)
+    }
+
+    /// What the body says; none stands for `null`.
+    fn parsed<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        Ok(serde_json::from_slice(if self.body.is_empty() { b"null" } else { &self.body })?)
+    }
+}
+
+async fn remote(http: &HttpClient, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<Told, Failure> {
     let fail = |error: HttpError| unreachable(http.base().as_str(), &error);
     let url = http.url(&ask.segments(), ask.query).map_err(fail)?;
     let body = body.map(|body| (body, "application/json"));
     let call = Call { operation: "ask", method, url, body, if_match: None, authorized: true };
     let answer = http.send(call).await.map_err(fail)?;
-    Ok((answer.status, answer.body))
+    Ok(Told { status: answer.status, body: answer.body, by_hand: Extensions::new() })
 }
 
 fn unreachable(base: &str, error: &HttpError) -> Failure {
@@ -151,7 +168,7 @@ fn unreachable(base: &str, error: &HttpError) -> Failure {
 }
 
 impl Local {
-    async fn ask(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<(u16, Bytes), Failure> {
+    async fn ask(&self, method: Method, ask: Ask<'_>, body: Option<&Value>) -> Result<Told, Failure> {
         let segments: Vec<_> = ask.segments().into_iter().map(encoded).collect();
         let mut path = format!("/{}", segments.join("/"));
         for (at, (key, value)) in ask.query.iter().enumerate() {
@@ -160,6 +177,7 @@ impl Local {
         let request = Request::builder()
             .method(method)
             .uri(&path)
+            .extension(Inside)
             .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose()))
             .header(header::CONTENT_TYPE, "application/json");
@@ -169,10 +187,10 @@ impl Local {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
-        let status = answer.status().as_u16();
-        let bytes = axum::body::to_bytes(answer.into_body(), ANSWER_LIMIT).await;
-        let bytes = bytes.map_err(|error| Failure::new(format!("the answer broke off: {error}")))?;
-        Ok((status, bytes))
+        let (head, body) = answer.into_parts();
+        let body = axum::body::to_bytes(body, ANSWER_LIMIT).await;
+        let body = body.map_err(|error| Failure::new(format!("the answer broke off: {error}")))?;
+        Ok(Told { status: head.status.as_u16(), body, by_hand: head.extensions })
     }
 }
 

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::DateTime;
 use chrono::TimeDelta;
@@ -104,15 +103,12 @@ impl Guardrail {
         around: &Around<'_>,
     ) -> Result<Plan, StoreError> {
         let now = shared.window_now().checked_add_signed(around.ahead).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        let lengths: BTreeSet<Duration> = target
-            .limits
-            .windows()
-            .into_iter()
-            .flatten()
-            .filter(|window| window.percent.is_some())
-            .map(|window| window.window)
-            .collect();
-        let current = shared.store.owned_active(&plan.space).await?;
+        let lengths = plan::shares(&plan.changes, &target.limits);
+        let current = match around.owned_active {
+            Some(current) => current,
+            None if lengths.is_empty() => 0,
+            None => shared.store.owned_active(&plan.space).await?,
+        };
         let mut owned = BTreeMap::new();
         for length in lengths {
             let began = now - chrono::Duration::from_std(length).unwrap_or(chrono::Duration::MAX);
@@ -165,6 +161,8 @@ pub struct Around<'a> {
     pub admitted: BTreeMap<RecordId, BTreeSet<String>>,
     /// Users whose explicit narrowing follows from an end date that was known for a day.
     pub dated: Cow<'a, BTreeSet<RecordId>>,
+    /// Owned active accounts, by links; `None`: the store is asked.
+    pub owned_active: Option<u64>,
     /// Seats that are taken, or will be by what waits.
     pub seats_taken: u64,
     /// When the freeze of that moment ends.

@@ -263,6 +263,15 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// How long those windows are whose share of the owned accounts a plan of these changes may be judged by.
+pub fn shares(changes: &[Change], limits: &Limits) -> BTreeSet<Duration> {
+    let concerned = RULES.iter().filter(|rule| changes.iter().any(rule.concerns));
+    let cleared = changes.iter().any(|change| tally::cleared(change).next().is_some());
+    let clear = if cleared { limits.clear.as_slice() } else { &[] };
+    let windows = concerned.flat_map(|rule| (rule.windows)(limits)).chain(clear);
+    windows.filter(|window| window.percent.is_some()).map(|window| window.window).collect()
+}
+
 impl Rule {
     fn judge(&self, plan: &mut Plan, guards: &Guards<'_>) {
         for window in (self.windows)(guards.limits) {

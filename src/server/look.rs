@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
@@ -17,6 +18,8 @@ use crate::server::access::Caller;
 use crate::server::input::At;
 use crate::server::input::Body;
 use crate::server::input::Params;
+use crate::server::inside::Inside;
+use crate::server::inside::Told;
 use crate::server::problem::Refusal;
 use crate::server::problem::invalid;
 use crate::server::problem::no_target;
@@ -61,8 +64,9 @@ fn sort<T>(
 pub(crate) async fn plan(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    inside: Option<Extension<Inside>>,
     Body(body): Body<PlanBody>,
-) -> Result<Json<PlanReply>, Refusal> {
+) -> Result<Told<PlanReply>, Refusal> {
     let PlanBody { target, users, documents, at } = body;
     let single = target.is_some();
     let names = asked(&api, &caller, target)?;
@@ -75,7 +79,7 @@ pub(crate) async fn plan(
         (name, plan)
     });
     let (plans, errors) = sort(single, join_all(plans).await)?;
-    Ok(Json(PlanReply { plans, errors }))
+    Ok(Told::new(PlanReply { plans, errors }, inside))
 }
 
 /// Documents name each role twice; both must agree, or a plan would be about neither.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -28,6 +29,8 @@ use crate::server::input::At;
 use crate::server::input::Body;
 use crate::server::input::Params;
 use crate::server::input::checked_reason;
+use crate::server::inside::Inside;
+use crate::server::inside::Told;
 use crate::server::page;
 use crate::server::page::Paging;
 use crate::server::problem::Refusal;
@@ -190,8 +193,9 @@ pub(crate) async fn sync(
     State(api): State<Arc<Api>>,
     caller: Caller,
     At(name): At<TargetName>,
+    inside: Option<Extension<Inside>>,
     Body(body): Body<SyncBody>,
-) -> Result<Json<SyncReport>, Refusal> {
+) -> Result<Told<SyncReport>, Refusal> {
     status_of(&api, &name)?;
     let SyncBody { users, only } = body;
     let mut details = BTreeMap::new();
@@ -202,7 +206,7 @@ pub(crate) async fn sync(
         details.insert("changes".to_owned(), only.len().into());
     }
     api.audit(&caller, "sync", Some(name.clone()), details).await?;
-    Ok(Json(api.engine.sync(&name, SyncRequest { records: users, only }).await?))
+    Ok(Told::new(api.engine.sync(&name, SyncRequest { records: users, only }).await?, inside))
 }
 
 /// `POST /api/v1/targets/{target}/link`; the engine audits it.

@@ -213,8 +213,10 @@ fn length(text: &str) -> u64 {
     u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
+/// What a wiped part of the file holds, a block of it.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
 fn fill(file: &mut File, mut length: u64) -> io::Result<()> {
-    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     while length > 0 {
         let part = usize::try_from(length).unwrap_or(ZEROS.len()).min(ZEROS.len());
         file.write_all(ZEROS.get(..part).unwrap_or(&ZEROS))?;
@@ -230,21 +232,69 @@ struct Half {
     end: u64,
 }
 
+/// In blocks: nearly all of a half is empty, and an empty block is told by one comparison.
 fn read(file: &mut File, keys: &Keys, start: u64, half: u64) -> io::Result<Half> {
-    let mut bytes = Vec::new();
+    let mut found = Found { keys, intents: Vec::new(), known: BTreeSet::new(), end: start };
+    let (mut block, mut begun, mut at) = (vec![0; ZEROS.len()], Vec::new(), start);
     file.seek(SeekFrom::Start(start))?;
-    Read::by_ref(file).take(half).read_to_end(&mut bytes)?;
-    let (mut intents, mut known) = (Vec::new(), BTreeSet::new());
-    let (mut at, mut end) = (start, start);
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        at += u64::try_from(line.len()).unwrap_or_default();
-        let Some(intent) = parse(line, keys) else { continue };
-        end = at;
-        if known.insert(intent.id.clone()) {
-            intents.push(intent);
+    let mut rest = Read::by_ref(file).take(half);
+    loop {
+        let length = fill_from(&mut rest, &mut block)?;
+        let Some(read) = block.get(..length).filter(|read| !read.is_empty()) else { break };
+        let mut lines = read;
+        // A line that began in the block before goes on here; of one that begins, what is wiped is no part.
+        while !lines.is_empty() && !(begun.is_empty() && is_wiped(lines)) {
+            let ends = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |newline| newline + 1);
+            let (line, behind) = lines.split_at(ends);
+            (lines, at) = (behind, at + u64::try_from(ends).unwrap_or_default());
+            begun.extend_from_slice(line);
+            if line.ends_with(b"\n") {
+                found.line(&begun, at);
+                begun.clear();
+            }
+        }
+        at += u64::try_from(lines.len()).unwrap_or_default();
+    }
+    Ok(Half { intents: found.intents, end: found.end })
+}
+
+/// As much as there is, up to the length of `block`.
+fn fill_from(rest: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(free) = block.get_mut(length..).filter(|free| !free.is_empty()) {
+        match rest.read(free) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(Half { intents, end })
+    Ok(length)
+}
+
+/// `bytes` are at most a block.
+fn is_wiped(bytes: &[u8]) -> bool {
+    ZEROS.get(..bytes.len()) == Some(bytes)
+}
+
+/// What was found in a half so far.
+struct Found<'a> {
+    keys: &'a Keys,
+    intents: Vec<Intent>,
+    known: BTreeSet<IntentId>,
+    /// Where the last line ends.
+    end: u64,
+}
+
+impl Found<'_> {
+    /// Takes a line that ends at `at`, where it is one.
+    fn line(&mut self, line: &[u8], at: u64) {
+        let Some(intent) = parse(line, self.keys) else { return };
+        self.end = at;
+        if self.known.insert(intent.id.clone()) {
+            self.intents.push(intent);
+        }
+    }
 }
 
 fn parse(line: &[u8], keys: &Keys) -> Option<Intent> {
@@ -351,6 +401,33 @@ mod tests {
             }
         }
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 20_000);
+    }
+
+    #[test]
+    fn a_line_is_found_wherever_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wide.journal");
+        let inside = Inside::open(&path, keys(), 1_000_000).unwrap();
+        let block = ZEROS.len();
+        // Over the border of two blocks, behind empty ones, up to the end of a half, and with bytes of
+        // another line, cut off, before it.
+        let (over, behind) = (inside.lines(&[intent("over")]).unwrap(), inside.lines(&[intent("behind")]).unwrap());
+        let (cut, last) = (inside.lines(&[intent("cut")]).unwrap(), inside.lines(&[intent("last")]).unwrap());
+        let mut bytes = vec![0; 1_000_000];
+        let mut put = |at: usize, text: &str| bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+        put(block - 7, &over);
+        put(3 * block + 5, &behind);
+        put(4 * block, &format!("{}\n", &cut[..40]));
+        put(500_000 - last.len(), &last);
+        std::fs::write(&path, &bytes).unwrap();
+        let inside = Inside::open(&path, keys(), 1_000_000).unwrap();
+        assert_eq!(ids(&inside), ["over", "behind", "last"]);
+        assert_eq!(inside.end, 500_000);
+        bytes.truncate(500_000 - last.len());
+        bytes.resize(1_000_000, 0);
+        std::fs::write(&path, &bytes).unwrap();
+        let inside = Inside::open(&path, keys(), 1_000_000).unwrap();
+        assert_eq!(inside.end, (3 * block + 5 + behind.len()) as u64, "the next line goes behind the last one");
     }
 
     #[test]

@@ -17,11 +17,14 @@ mod fault;
 mod file;
 mod hands;
 mod identities;
+mod known;
 mod lock;
 mod outbox;
 mod present;
 mod read;
+mod reader;
 mod requests;
+mod script;
 mod snapshots;
 mod transfer;
 mod windows;
@@ -39,7 +42,6 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use chrono::DateTime;
 use chrono::Utc;
-use sqlx::Connection;
 use sqlx::SqliteConnection;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -67,10 +69,10 @@ use crate::model::invite::Invite;
 use crate::model::invite::InviteFilter;
 use crate::model::link::Link;
 use crate::model::link::Space;
-use crate::model::request::Request;
 use crate::model::message::Backlog;
 use crate::model::message::MessageFilter;
 use crate::model::message::Posted;
+use crate::model::request::Request;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
@@ -86,8 +88,14 @@ use crate::store::StoreError;
 use crate::store::Token;
 use crate::store::WindowTime;
 use crate::store::Write;
+use crate::store::rows::nanos;
 use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::known::Few;
+use crate::stores::sqlite::known::Known;
+use crate::stores::sqlite::known::Slot;
+use crate::stores::sqlite::known::Tables;
 use crate::stores::sqlite::present::Present;
+use crate::stores::sqlite::reader::Reader;
 use crate::stores::sqlite::write::Writer;
 
 /// Readers beside the one writer: enough for the engine and a page at the same time.
@@ -109,10 +117,11 @@ struct Inner {
     present: Present,
     /// Said once at the start and by every check of the audit log of this process.
     audit_note: Option<String>,
-    /// `None` once the store is closed, as are the readers.
+    /// `None` once the store is closed.
     writer: Mutex<Option<Writer>>,
-    readers: Vec<Mutex<Option<SqliteConnection>>>,
+    readers: [Mutex<Reader>; READERS],
     next_reader: AtomicUsize,
+    known: Known,
 }
 
 impl SqliteStore {
@@ -136,8 +145,9 @@ impl SqliteStore {
             present: opened.present,
             audit_note: opened.audit_note,
             writer: Mutex::new(Some(opened.writer)),
-            readers: opened.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
+            readers: Default::default(),
             next_reader: AtomicUsize::new(0),
+            known: Known::default(),
         };
         Ok(Self { inner: Arc::new(inner), fence: opened.fence, warnings: opened.warnings })
     }
@@ -152,10 +162,9 @@ impl SqliteStore {
     /// system does the same when the process ends.
     pub async fn close(&self) {
         for reader in &self.inner.readers {
-            if let Some(reader) = reader.lock().await.take() {
-                drop(reader.close().await);
-            }
+            reader.lock().await.close().await;
         }
+        self.inner.known.forget_all();
         if let Some(writer) = self.inner.writer.lock().await.take() {
             writer.close().await;
         }
@@ -200,14 +209,32 @@ impl SqliteStore {
         let work = move || {
             handle.block_on(async {
                 let mut reader = inner.reader().await?;
-                let reader = reader.as_mut().ok_or_else(closed)?;
+                reader.is_usable()?;
+                inner.is_ours()?;
                 let told = |fault: Fault| fault.into_error(&inner.path);
-                inner.present.check().map_err(told)?;
-                inner.untouched_while_still().map_err(told)?;
-                job(&inner, reader).await.map_err(told)
+                if reader.open(&inner.path).await.map_err(told)? {
+                    // Another file may have come to its place meanwhile.
+                    inner.is_ours()?;
+                }
+                job(&inner, reader.connection()?).await.map_err(told)
             })
         };
         spawn_blocking(work).await.map_err(|error| stopped(&error))?
+    }
+
+    /// Tells what is kept in `slot`; reads it by `job` where nothing is.
+    async fn known<T: Few>(
+        &self,
+        slot: impl Fn(&mut Tables) -> &mut Slot<T> + Send,
+        job: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = match self.inner.known.get(&slot) {
+            Ok(kept) => return self.inner.is_ours().map(|()| kept),
+            Err(turn) => turn,
+        };
+        let read = self.read(async move |_, db| job(db).await).await?;
+        self.inner.known.keep(turn, &slot, &read);
+        Ok(read)
     }
 
     /// Runs `job` with the writer.
@@ -238,6 +265,12 @@ impl SqliteStore {
 }
 
 impl Inner {
+    /// The files are still there, and nobody else changed them.
+    fn is_ours(&self) -> Result<(), StoreError> {
+        let ours = self.present.check().and_then(|()| self.untouched_while_still());
+        ours.map_err(|fault| fault.into_error(&self.path))
+    }
+
     /// Nobody else changed the file. While something of ours writes it changes by that, and nothing
     /// is asked.
     fn untouched_while_still(&self) -> Result<(), Fault> {
@@ -248,7 +281,7 @@ impl Inner {
     }
 
     /// A free reader, or the turn of a busy one.
-    async fn reader(&self) -> Result<MutexGuard<'_, Option<SqliteConnection>>, StoreError> {
+    async fn reader(&self) -> Result<MutexGuard<'_, Reader>, StoreError> {
         if let Some(free) = self.readers.iter().find_map(|reader| reader.try_lock().ok()) {
             return Ok(free);
         }
@@ -328,8 +361,16 @@ impl Store for SqliteStore {
     }
 
     async fn owned_active_at(&self, space: &Space, at: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
-        let space = space.clone();
-        self.read(async move |_, db| windows::owned_active_at(db, &space, at).await).await
+        let (space, second) = (space.clone(), at.timestamp());
+        let turn = match self.inner.known.owned_at(&space, second) {
+            Ok(active) => return self.inner.is_ours().map(|()| active),
+            Err(turn) => turn,
+        };
+        let place = space.clone();
+        let owned = self.read(async move |_, db| windows::owned(db, &place, second).await).await?;
+        let active = owned.at(second);
+        self.inner.known.keep_owned(turn, space, owned);
+        Ok(active)
     }
 
     async fn window_time(&self) -> Result<WindowTime, StoreError> {
@@ -337,7 +378,7 @@ impl Store for SqliteStore {
     }
 
     async fn known_targets(&self) -> Result<BTreeMap<TargetName, KnownTarget>, StoreError> {
-        self.read(async move |_, db| windows::known_targets(db).await).await
+        self.known(|tables| &mut tables.targets, async |db| windows::known_targets(db).await).await
     }
 
     async fn end_dates(&self, records: &BTreeSet<RecordId>) -> Result<BTreeMap<EndDate, DateTime<Utc>>, StoreError> {
@@ -346,11 +387,11 @@ impl Store for SqliteStore {
     }
 
     async fn mass_ends(&self) -> Result<BTreeSet<EndDate>, StoreError> {
-        self.read(async move |_, db| windows::mass_ends(db).await).await
+        self.known(|tables| &mut tables.mass_ends, async |db| windows::mass_ends(db).await).await
     }
 
     async fn permits(&self) -> Result<BTreeMap<Permit, DateTime<Utc>>, StoreError> {
-        self.read(async move |_, db| windows::permits(db).await).await
+        self.known(|tables| &mut tables.permits, async |db| windows::permits(db).await).await
     }
 
     async fn requests(&self, target: &TargetName) -> Result<Vec<(Space, Request)>, StoreError> {
@@ -372,16 +413,28 @@ impl Store for SqliteStore {
     }
 
     async fn highest_level(&self, since: DateTime<Utc>) -> Result<Option<u64>, StoreError> {
-        self.read(async move |_, db| snapshots::highest_level(db, since).await).await
+        let since = nanos(since);
+        let turn = match self.inner.known.highest_level(since) {
+            Ok(highest) => return self.inner.is_ours().map(|()| highest),
+            Err(turn) => turn,
+        };
+        let levels = self.read(async move |_, db| snapshots::levels(db, since).await).await?;
+        let highest = levels.highest(since);
+        self.inner.known.keep_levels(turn, levels);
+        Ok(highest)
     }
 
     async fn causes(&self, target: &TargetName) -> Result<BTreeMap<CauseKey, Cause>, StoreError> {
-        let target = target.clone();
-        self.read(async move |_, db| read::causes(db, &target).await).await
+        let (name, target) = (target.clone(), target.clone());
+        self.known(
+            move |tables| tables.causes.entry(name.clone()).or_default(),
+            async move |db| read::causes(db, &target).await,
+        )
+        .await
     }
 
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
-        self.read(async move |_, db| read::decisions(db).await).await
+        self.known(|tables| &mut tables.decisions, async |db| read::decisions(db).await).await
     }
 
     async fn standings(&self, target: &TargetName) -> Result<Vec<(Space, Standing)>, StoreError> {
@@ -453,8 +506,12 @@ impl Store for SqliteStore {
     }
 
     async fn doubt(&self, target: &TargetName) -> Result<Option<String>, StoreError> {
-        let target = target.clone();
-        self.read(async move |_, db| doubt::of(db, &target).await).await
+        let (name, target) = (target.clone(), target.clone());
+        self.known(
+            move |tables| tables.doubts.entry(name.clone()).or_default(),
+            async move |db| doubt::of(db, &target).await,
+        )
+        .await
     }
 
     async fn verify_audit(&self) -> Result<Vec<String>, StoreError> {

@@ -134,6 +134,7 @@ impl Worker {
             waiting,
             admitted,
             dated: Cow::Owned(BTreeSet::new()),
+            owned_active: place.map(Place::owned_active),
             frozen: self.frozen.until,
             ahead: TimeDelta::zero(),
         }

@@ -22,6 +22,7 @@ use crate::model::ids::TargetName;
 use crate::secrets::keys::Keys;
 use crate::stores::sqlite::Inner;
 use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::script::Script;
 
 /// Events held at once while a chain is checked.
 const PAGE: i64 = 1000;
@@ -58,28 +59,38 @@ pub(super) async fn load(
 /// transaction is committed.
 pub(super) async fn append(
     db: &mut SqliteConnection,
+    script: &mut Script,
     keys: &Keys,
     ends: &Ends,
     events: Vec<AuditEvent>,
 ) -> Result<Option<Ends>, Fault> {
     let Some((ends, grown)) = ends.grow(keys, events)? else { return Ok(None) };
     for grown in &grown {
-        insert(db, grown).await?;
+        insert(db, script, grown).await?;
     }
     Ok(Some(ends))
 }
 
 /// Rows that another hand put where ours belong, or took away, give way.
-async fn insert(db: &mut SqliteConnection, Grown { chain, end, events }: &Grown) -> Result<(), Fault> {
+async fn insert(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    Grown { chain, end, events }: &Grown,
+) -> Result<(), Fault> {
     let sql = "INSERT INTO chain (id, target, seq, hash, signature) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, signature = excluded.signature";
-    let query = sqlx::query(sql).bind(end.id).bind(column(chain.target.as_ref())).bind(end.head.seq.cast_signed());
-    query.bind(&end.head.hash).bind(&end.head.signature).execute(&mut *db).await?;
+    let values = [
+        end.id.into(),
+        column(chain.target.as_ref()).into(),
+        end.head.seq.cast_signed().into(),
+        end.head.hash.clone().into(),
+        end.head.signature.clone().into(),
+    ];
+    script.add(db, sql, values).await?;
     let sql = "INSERT OR REPLACE INTO audit (chain, seq, hash, event)
         SELECT $1, value ->> 0, value ->> 1, value ->> 2 FROM json_each($2)";
     let rows: Vec<_> = events.iter().map(|StoredEvent { seq, hash, text }| (seq, hash, text)).collect();
-    sqlx::query(sql).bind(end.id).bind(serde_json::to_string(&rows)?).execute(db).await?;
-    Ok(())
+    script.add(db, sql, [end.id.into(), serde_json::to_string(&rows)?.into()]).await
 }
 
 /// Events of one chain from `from` on.

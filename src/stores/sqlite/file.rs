@@ -17,7 +17,6 @@ use crate::audit::exporter::Exporter;
 use crate::audit::heads;
 use crate::secrets::keys::Keys;
 use crate::store::Fence;
-use crate::stores::sqlite::READERS;
 use crate::stores::sqlite::chains;
 use crate::stores::sqlite::doubt;
 use crate::stores::sqlite::fault::Fault;
@@ -32,6 +31,10 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// `application_id` of a store: the bytes `rost`.
 const APPLICATION: i64 = 0x726f_7374;
+
+/// Rows that wait between the database's own thread and whoever reads them: with few of them the two wake
+/// each other all the time.
+const ROWS_AHEAD: usize = 500;
 
 /// One script a schema version, in order; each sets `user_version` itself. Forward only.
 const MIGRATIONS: [&str; 8] = [
@@ -53,7 +56,6 @@ pub(super) struct Opened {
     pub(super) present: Present,
     pub(super) audit_note: Option<String>,
     pub(super) writer: Writer,
-    pub(super) readers: Vec<SqliteConnection>,
     pub(super) fence: Fence,
     pub(super) warnings: Vec<String>,
 }
@@ -78,15 +80,11 @@ pub(super) async fn open(path: PathBuf, keys: Arc<Keys>, actor: &str) -> Result<
         doubt::raise(&mut db, why).await?;
     }
     tell_apart(&mut db).await?;
-    let mut readers = Vec::with_capacity(READERS);
-    for _ in 0..READERS {
-        readers.push(options(&path).read_only(true).connect().await?);
-    }
     let present = Present::of(&path);
     lease.leave(&present.line())?;
     let exporter = Exporter::start(heads.clone(), audit.export, &ends);
     let writer = Writer::new(db, lease, ends, exporter);
-    Ok(Opened { keys, id, heads, present, audit_note: audit.note, writer, readers, fence, warnings: audit.warnings })
+    Ok(Opened { keys, id, heads, present, audit_note: audit.note, writer, fence, warnings: audit.warnings })
 }
 
 /// Makes the file, for its owner alone, before SQLite would make it for everybody; the files that
@@ -109,6 +107,7 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         // What undoes a single statement of many rows would else go to a file of its own.
         .pragma("temp_store", "memory")
         .foreign_keys(true)
+        .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging()
 }
 

@@ -10,12 +10,14 @@ use crate::store::rows::identity_of;
 use crate::store::rows::identity_row;
 use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::read::known;
+use crate::stores::sqlite::script::Script;
 use crate::stores::sqlite::write::ROWS;
 use crate::stores::sqlite::write::Spaces;
 
 /// Adds what is not known yet; the first time that something was so stays.
 pub(super) async fn write(
     db: &mut SqliteConnection,
+    script: &mut Script,
     spaces: &mut Spaces,
     writes: &[(Space, Identity)],
 ) -> Result<(), Fault> {
@@ -26,7 +28,7 @@ pub(super) async fn write(
         let Some((space, _)) = run.first() else { continue };
         let id = spaces.id(db, space).await?;
         let rows: Vec<IdentityRow> = run.iter().map(|(_, identity)| identity_row(identity)).collect();
-        sqlx::query(sql).bind(id).bind(serde_json::to_string(&rows)?).execute(&mut *db).await?;
+        script.add(db, sql, [id.into(), serde_json::to_string(&rows)?.into()]).await?;
     }
     Ok(())
 }

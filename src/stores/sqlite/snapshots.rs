@@ -1,7 +1,5 @@
 //! The accepted snapshot.
 
-use chrono::DateTime;
-use chrono::Utc;
 use sqlx::SqliteConnection;
 
 use crate::secrets::keys::Keys;
@@ -12,37 +10,46 @@ use crate::store::parts::SnapshotRow;
 use crate::store::parts::count;
 use crate::store::rows::nanos;
 use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::known::Level;
+use crate::stores::sqlite::known::Levels;
+use crate::stores::sqlite::script::Script;
 
 /// Writes what differs from `last`, which is what the file holds; without it, everything.
 pub(super) async fn write(
     db: &mut SqliteConnection,
+    script: &mut Script,
     keys: &Keys,
-    buckets: &mut Buckets,
-    last: Option<&AcceptedSnapshot>,
+    (buckets, last): (&mut Buckets, Option<&AcceptedSnapshot>),
     next: &AcceptedSnapshot,
 ) -> Result<(), Fault> {
     let AcceptedSnapshot { snapshot, digest, generation, level, at, narrowed_from: _ } = next;
     let stale = last.map(|last| parts::changed(last, next));
     match &stale {
-        None => sqlx::query("DELETE FROM snapshot_part").execute(&mut *db).await?,
+        None => script.add(db, "DELETE FROM snapshot_part", []).await?,
         Some(stale) => {
             let sql = "DELETE FROM snapshot_part WHERE bucket IN (SELECT value FROM json_each($1))";
-            sqlx::query(sql).bind(serde_json::to_string(stale)?).execute(&mut *db).await?
+            script.add(db, sql, [serde_json::to_string(stale)?.into()]).await?;
         }
-    };
+    }
     for part in parts::sealed(keys, last, next, (buckets, stale.as_ref())) {
         let (bucket, body) = part?;
         let sql = "INSERT INTO snapshot_part (bucket, body) VALUES ($1, $2)
             ON CONFLICT (bucket) DO UPDATE SET body = excluded.body";
-        sqlx::query(sql).bind(bucket).bind(body).execute(&mut *db).await?;
+        script.add(db, sql, [bucket.into(), body.into()]).await?;
     }
     let sql = "INSERT INTO snapshot (generation, digest, level, at, users, roles) VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (generation) DO UPDATE SET digest = excluded.digest, level = excluded.level, at = excluded.at,
         users = excluded.users, roles = excluded.roles";
-    let query = sqlx::query(sql).bind(generation.cast_signed()).bind(digest.as_str()).bind(level.cast_signed());
-    let query = query.bind(nanos(*at)).bind(count(snapshot.users.len())).bind(count(snapshot.roles.len()));
-    query.execute(db).await?;
-    Ok(())
+    let (users, roles) = (count(snapshot.users.len()), count(snapshot.roles.len()));
+    let values = [
+        generation.cast_signed().into(),
+        digest.as_str().into(),
+        level.cast_signed().into(),
+        nanos(*at).into(),
+        users.into(),
+        roles.into(),
+    ];
+    script.add(db, sql, values).await
 }
 
 /// The newest accepted snapshot, whole or an error.
@@ -55,11 +62,12 @@ pub(super) async fn read(db: &mut SqliteConnection, keys: &Keys) -> Result<Optio
     Ok(Some(parts::assemble(keys, row, parts)?))
 }
 
-/// The highest level among snapshots that were the accepted one at some moment since `since`: those
-/// accepted since, and the one that stood when `since` came.
-pub(super) async fn highest_level(db: &mut SqliteConnection, since: DateTime<Utc>) -> Result<Option<u64>, Fault> {
-    let sql = "SELECT max(level) FROM snapshot WHERE at >= $1 OR generation =
+/// Snapshots that were the accepted one at some moment since `since`: those accepted since, and the one
+/// that stood when `since` came.
+pub(super) async fn levels(db: &mut SqliteConnection, since: i64) -> Result<Levels, Fault> {
+    let sql = "SELECT generation, at, level FROM snapshot WHERE at >= $1 OR generation =
         (SELECT generation FROM snapshot WHERE at < $1 ORDER BY generation DESC LIMIT 1)";
-    let level: Option<i64> = sqlx::query_scalar(sql).bind(nanos(since)).fetch_one(db).await?;
-    Ok(level.map(i64::cast_unsigned))
+    let rows: Vec<(i64, i64, i64)> = sqlx::query_as(sql).bind(since).fetch_all(db).await?;
+    let rows = rows.into_iter().map(|(generation, at, level)| Level { generation, at, level });
+    Ok(Levels::new(since, rows.collect()))
 }

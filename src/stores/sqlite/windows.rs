@@ -24,14 +24,21 @@ use crate::store::WindowTime;
 use crate::store::batch::WindowWrite;
 use crate::store::rows::nanos;
 use crate::stores::sqlite::fault::Fault;
+use crate::stores::sqlite::known::Owned;
 use crate::stores::sqlite::read::known;
+use crate::stores::sqlite::script::Script;
 use crate::stores::sqlite::write::Spaces;
 
 /// Windows are at most 30 days long; what is older is forgotten, with a day to spare.
 const KEPT: TimeDelta = TimeDelta::days(31);
 
 /// Counts what intents are about, in the transaction that records them.
-pub(super) async fn count(db: &mut SqliteConnection, space: i64, intents: &[&Intent]) -> Result<(), Fault> {
+pub(super) async fn count(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    space: i64,
+    intents: &[&Intent],
+) -> Result<(), Fault> {
     let things = |intent: &&Intent| {
         let at = nanos(intent.counting.at);
         let counted = tally::counted(&intent.change, intent.counting.dated).into_iter();
@@ -41,56 +48,64 @@ pub(super) async fn count(db: &mut SqliteConnection, space: i64, intents: &[&Int
     let sql = "INSERT INTO counted (space, counter, thing, at)
         SELECT $1, value ->> 0, value ->> 1, value ->> 2 FROM json_each($2) WHERE true
         ON CONFLICT DO UPDATE SET at = max(at, excluded.at)";
-    sqlx::query(sql).bind(space).bind(serde_json::to_string(&rows)?).execute(db).await?;
-    Ok(())
+    script.add(db, sql, [space.into(), serde_json::to_string(&rows)?.into()]).await
 }
 
-pub(super) async fn write(db: &mut SqliteConnection, spaces: &mut Spaces, writes: &[WindowWrite]) -> Result<(), Fault> {
+pub(super) async fn write(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    spaces: &mut Spaces,
+    writes: &[WindowWrite],
+) -> Result<(), Fault> {
     for write in writes {
         match write {
             WindowWrite::Owned(space, at, active) => {
                 let id = spaces.id(db, space).await?;
-                set_owned(db, id, *at, *active).await?;
+                set_owned(db, script, id, (*at, *active)).await?;
             }
             WindowWrite::Target(name, known) => {
                 let sql = "INSERT INTO known_target (target, body) VALUES ($1, $2)
                     ON CONFLICT (target) DO UPDATE SET body = excluded.body";
-                sqlx::query(sql).bind(name.as_str()).bind(serde_json::to_string(known)?).execute(&mut *db).await?;
+                script.add(db, sql, [name.as_str().into(), serde_json::to_string(known)?.into()]).await?;
             }
             WindowWrite::Lag(lag) => {
                 let sql = "INSERT INTO meta (key, value) VALUES ('window-lag', $1)
                     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-                sqlx::query(sql).bind(lag.num_milliseconds().to_string()).execute(&mut *db).await?;
+                script.add(db, sql, [lag.num_milliseconds().to_string().into()]).await?;
             }
-            WindowWrite::End(end, since) => set_end(db, end, *since).await?,
+            WindowWrite::End(end, since) => set_end(db, script, end, *since).await?,
             WindowWrite::Mass(end) => {
                 let sql = "UPDATE end_date SET mass = 1 WHERE record = $1 AND role = $2 AND until = $3";
-                let query = sqlx::query(sql).bind(end.record.as_str()).bind(role_word(end));
-                query.bind(nanos(end.until)).execute(&mut *db).await?;
+                let values = [end.record.as_str().into(), role_word(end).into(), nanos(end.until).into()];
+                script.add(db, sql, values).await?;
             }
-            WindowWrite::Permit(permit, at) => set_permit(db, permit, *at).await?,
+            WindowWrite::Permit(permit, at) => set_permit(db, script, permit, *at).await?,
             WindowWrite::Clock(kept) => {
                 let sql = "INSERT INTO meta (key, value) VALUES ('clock', $1)
                     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-                sqlx::query(sql).bind(serde_json::to_string(kept)?).execute(&mut *db).await?;
+                script.add(db, sql, [serde_json::to_string(kept)?.into()]).await?;
             }
         }
     }
     Ok(())
 }
 
-async fn set_owned(db: &mut SqliteConnection, id: i64, at: DateTime<Utc>, active: u64) -> Result<(), Fault> {
+async fn set_owned(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    id: i64,
+    (at, active): (DateTime<Utc>, u64),
+) -> Result<(), Fault> {
     let sql = "INSERT INTO owned (space, at, active) VALUES ($1, $2, $3)
         ON CONFLICT DO UPDATE SET active = excluded.active";
     let active = i64::try_from(active).unwrap_or(i64::MAX);
-    sqlx::query(sql).bind(id).bind(at.timestamp()).bind(active).execute(&mut *db).await?;
+    script.add(db, sql, [id.into(), at.timestamp().into(), active.into()]).await?;
     // The last one before what is kept tells how the oldest window began.
     let sql = "DELETE FROM owned WHERE space = $1
         AND at < (SELECT max(at) FROM owned WHERE space = $1 AND at <= $2)";
-    sqlx::query(sql).bind(id).bind((at - KEPT).timestamp()).execute(&mut *db).await?;
+    script.add(db, sql, [id.into(), (at - KEPT).timestamp().into()]).await?;
     let sql = "DELETE FROM counted WHERE space = $1 AND at < $2";
-    sqlx::query(sql).bind(id).bind(nanos(at - KEPT)).execute(db).await?;
-    Ok(())
+    script.add(db, sql, [id.into(), nanos(at - KEPT).into()]).await
 }
 
 /// The word of a role; of the user as a whole there is none.
@@ -98,33 +113,40 @@ fn role_word(end: &EndDate) -> &str {
     end.role.as_ref().map_or("", |role| role.as_str())
 }
 
-async fn set_permit(db: &mut SqliteConnection, permit: &Permit, at: Option<DateTime<Utc>>) -> Result<(), Fault> {
+async fn set_permit(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    permit: &Permit,
+    at: Option<DateTime<Utc>>,
+) -> Result<(), Fault> {
     let Permit { target, digest, change } = permit;
-    let target = target.as_ref().map_or("", |target| target.as_str());
-    let change = change.as_ref().map_or("", |change| change.as_str());
-    let sql = if at.is_some() {
-        "INSERT INTO permit (target, digest, change, at) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (target, digest, change) DO UPDATE SET at = excluded.at"
+    let target = target.as_ref().map_or("", |target| target.as_str()).into();
+    let change = change.as_ref().map_or("", |change| change.as_str()).into();
+    let digest = digest.as_str().into();
+    if let Some(at) = at {
+        let sql = "INSERT INTO permit (target, digest, change, at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (target, digest, change) DO UPDATE SET at = excluded.at";
+        script.add(db, sql, [target, digest, change, nanos(at).into()]).await
     } else {
-        "DELETE FROM permit WHERE target = $1 AND digest = $2 AND change = $3"
-    };
-    let query = sqlx::query(sql).bind(target).bind(digest.as_str()).bind(change);
-    let query = if let Some(at) = at { query.bind(nanos(at)) } else { query };
-    query.execute(db).await?;
-    Ok(())
+        let sql = "DELETE FROM permit WHERE target = $1 AND digest = $2 AND change = $3";
+        script.add(db, sql, [target, digest, change]).await
+    }
 }
 
-async fn set_end(db: &mut SqliteConnection, end: &EndDate, since: Option<DateTime<Utc>>) -> Result<(), Fault> {
-    let role = role_word(end);
-    let query = if let Some(since) = since {
+async fn set_end(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    end: &EndDate,
+    since: Option<DateTime<Utc>>,
+) -> Result<(), Fault> {
+    let (record, role, until) = (end.record.as_str().into(), role_word(end).into(), nanos(end.until).into());
+    if let Some(since) = since {
         let sql = "INSERT INTO end_date (record, role, until, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-        sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until)).bind(nanos(since))
+        script.add(db, sql, [record, role, until, nanos(since).into()]).await
     } else {
         let sql = "DELETE FROM end_date WHERE record = $1 AND role = $2 AND until = $3";
-        sqlx::query(sql).bind(end.record.as_str()).bind(role).bind(nanos(end.until))
-    };
-    query.execute(db).await?;
-    Ok(())
+        script.add(db, sql, [record, role, until]).await
+    }
 }
 
 pub(super) async fn counted(
@@ -143,15 +165,13 @@ pub(super) async fn counted(
     rows.into_iter().map(read).collect()
 }
 
-pub(super) async fn owned_active_at(
-    db: &mut SqliteConnection,
-    space: &Space,
-    at: DateTime<Utc>,
-) -> Result<Option<u64>, Fault> {
-    let Some(space) = known(db, space).await? else { return Ok(None) };
-    let sql = "SELECT active FROM owned WHERE space = $1 AND at <= $2 ORDER BY at DESC LIMIT 1";
-    let active: Option<i64> = sqlx::query_scalar(sql).bind(space).bind(at.timestamp()).fetch_optional(db).await?;
-    Ok(active.map(i64::unsigned_abs))
+/// What was noted of owned active accounts from a second on, and what stood at it.
+pub(super) async fn owned(db: &mut SqliteConnection, space: &Space, since: i64) -> Result<Owned, Fault> {
+    let Some(space) = known(db, space).await? else { return Ok(Owned::new(since, [])) };
+    let sql = "SELECT at, active FROM owned WHERE space = $1
+        AND at >= coalesce((SELECT max(at) FROM owned WHERE space = $1 AND at <= $2), $2)";
+    let rows: Vec<(i64, i64)> = sqlx::query_as(sql).bind(space).bind(since).fetch_all(db).await?;
+    Ok(Owned::new(since, rows))
 }
 
 pub(super) async fn time(db: &mut SqliteConnection) -> Result<WindowTime, Fault> {

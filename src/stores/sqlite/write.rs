@@ -43,9 +43,11 @@ use crate::stores::sqlite::fault::Fault;
 use crate::stores::sqlite::file;
 use crate::stores::sqlite::hands;
 use crate::stores::sqlite::identities;
+use crate::stores::sqlite::known::Written;
 use crate::stores::sqlite::lock::Lease;
-use crate::stores::sqlite::requests;
 use crate::stores::sqlite::outbox;
+use crate::stores::sqlite::requests;
+use crate::stores::sqlite::script::Script;
 use crate::stores::sqlite::snapshots;
 use crate::stores::sqlite::windows;
 
@@ -94,7 +96,10 @@ impl Writer {
 
     /// All of `writes` or nothing.
     pub(super) async fn commit(&mut self, inner: &Inner, writes: Vec<Write>, fence: Fence) -> Result<(), Fault> {
-        let done = self.try_commit(inner, writes, fence).await;
+        let batch = Batch::of(writes);
+        let written = Written::by(&batch);
+        let done = self.try_commit(inner, batch, fence).await;
+        inner.known.forget(written, done.is_ok());
         if let Err(Fault::Sql(_)) = &done {
             self.renew(inner).await;
         }
@@ -113,16 +118,16 @@ impl Writer {
         drop(unused.close().await);
     }
 
-    async fn try_commit(&mut self, inner: &Inner, writes: Vec<Write>, fence: Fence) -> Result<(), Fault> {
-        let batch = Batch::of(writes);
+    async fn try_commit(&mut self, inner: &Inner, batch: Batch, fence: Fence) -> Result<(), Fault> {
         // What a transaction that fails numbers is forgotten with it.
         let mut spaces = std::mem::take(&mut self.spaces);
         let mut tx = self.db.begin_with("BEGIN IMMEDIATE").await?;
+        let mut script = Script::default();
         check_fence(&mut tx, fence).await?;
         links(&mut tx, &mut spaces, &batch.links).await?;
         hands::write(&mut tx, &mut spaces, &inner.keys, &batch.hands).await?;
-        identities::write(&mut tx, &mut spaces, &batch.identities).await?;
-        intents(&mut tx, &mut spaces, &inner.keys, &batch.intents).await?;
+        identities::write(&mut tx, &mut script, &mut spaces, &batch.identities).await?;
+        intents(&mut tx, &mut script, &mut spaces, &inner.keys, &batch.intents).await?;
         causes(&mut tx, &batch.causes).await?;
         for decision in &batch.decisions {
             let insert = "INSERT INTO decision (body) VALUES ($1)";
@@ -130,27 +135,29 @@ impl Writer {
         }
         for (space, standing) in &batch.standings {
             let id = spaces.id(&mut tx, space).await?;
-            set_standing(&mut tx, &inner.keys, id, standing).await?;
+            set_standing(&mut tx, &mut script, &inner.keys, id, standing).await?;
         }
-        owed(&mut tx, &mut spaces, &batch.owed).await?;
-        seen(&mut tx, &mut spaces, &batch.seen).await?;
+        owed(&mut tx, &mut script, &mut spaces, &batch.owed).await?;
+        seen(&mut tx, &mut script, &mut spaces, &batch.seen).await?;
         for cycle in &batch.cycles {
             let upsert = "INSERT INTO cycle (id, target, body) VALUES ($1, $2, $3)
                 ON CONFLICT (id) DO UPDATE SET body = excluded.body";
-            let query = sqlx::query(upsert).bind(cycle.id.as_str()).bind(cycle.space.target.as_str());
-            query.bind(serde_json::to_string(cycle)?).execute(&mut *tx).await?;
+            let (id, target) = (cycle.id.as_str(), cycle.space.target.as_str());
+            script.add(&mut tx, upsert, [id.into(), target.into(), serde_json::to_string(cycle)?.into()]).await?;
         }
         tokens(&mut tx, &batch.tokens).await?;
-        windows::write(&mut tx, &mut spaces, &batch.windows).await?;
+        windows::write(&mut tx, &mut script, &mut spaces, &batch.windows).await?;
         requests::write(&mut tx, &mut spaces, &inner.keys, &batch.requests).await?;
         outbox::write_messages(&mut tx, &inner.keys, &batch.messages).await?;
         outbox::write_invites(&mut tx, &mut spaces, &inner.keys, &batch.invites).await?;
         let mut accepted = self.snapshot.clone();
         for snapshot in batch.snapshots {
-            snapshots::write(&mut tx, &inner.keys, &mut self.buckets, accepted.as_ref(), &snapshot).await?;
+            let parts = (&mut self.buckets, accepted.as_ref());
+            snapshots::write(&mut tx, &mut script, &inner.keys, parts, &snapshot).await?;
             accepted = Some(snapshot);
         }
-        let ends = chains::append(&mut tx, &inner.keys, &self.ends, batch.audit).await?;
+        let ends = chains::append(&mut tx, &mut script, &inner.keys, &self.ends, batch.audit).await?;
+        script.run(&mut tx).await?;
         tx.commit().await?;
         self.spaces = spaces;
         self.snapshot = accepted;
@@ -268,6 +275,7 @@ async fn taken(db: &mut SqliteConnection, space: &Space, id: i64, links: &[&Link
 /// costs more than the row itself.
 async fn intents(
     db: &mut SqliteConnection,
+    script: &mut Script,
     spaces: &mut Spaces,
     keys: &Keys,
     writes: &[IntentWrite],
@@ -277,6 +285,7 @@ async fn intents(
         (IntentWrite::Close(..), IntentWrite::Close(..)) => true,
         _ => false,
     };
+    let mut opens = false;
     for run in writes.chunk_by(same).flat_map(|run| run.chunks(ROWS)) {
         let (mut opened, mut closed) = (Vec::new(), BTreeMap::new());
         for write in run {
@@ -287,7 +296,12 @@ async fn intents(
         }
         if let Some(first) = opened.first() {
             let space = spaces.id(db, &first.space).await?;
-            open_intents(db, keys, space, &opened).await?;
+            open_intents(db, script, (keys, space), &opened).await?;
+            opens = true;
+        }
+        if opens && !closed.is_empty() {
+            // They may close what was opened just before.
+            script.run(db).await?;
         }
         close_intents(db, keys, &closed).await?;
     }
@@ -308,7 +322,12 @@ impl Parts {
 }
 
 /// Intents of one space.
-async fn open_intents(db: &mut SqliteConnection, keys: &Keys, space: i64, intents: &[&Intent]) -> Result<(), Fault> {
+async fn open_intents(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    (keys, space): (&Keys, i64),
+    intents: &[&Intent],
+) -> Result<(), Fault> {
     let (mut rows, mut bodies) = (Vec::with_capacity(intents.len()), Parts::default());
     for intent in intents {
         let body = keys.seal(&intent_context(intent.id.as_str()), &intents::text(intent)?)?;
@@ -317,8 +336,8 @@ async fn open_intents(db: &mut SqliteConnection, keys: &Keys, space: i64, intent
     }
     let sql = "INSERT INTO intent (id, space, record, at, body)
         SELECT value ->> 0, $1, value ->> 1, value ->> 2, substr($3, value ->> 3, value ->> 4) FROM json_each($2)";
-    sqlx::query(sql).bind(space).bind(serde_json::to_string(&rows)?).bind(bodies.0).execute(&mut *db).await?;
-    windows::count(db, space, intents).await
+    script.add(db, sql, [space.into(), serde_json::to_string(&rows)?.into(), bodies.0.into()]).await?;
+    windows::count(db, script, space, intents).await
 }
 
 /// What came of intents; the last word counts.
@@ -327,6 +346,9 @@ async fn close_intents(
     keys: &Keys,
     outcomes: &BTreeMap<&IntentId, (&OutcomeResult, DateTime<Utc>)>,
 ) -> Result<(), Fault> {
+    if outcomes.is_empty() {
+        return Ok(());
+    }
     let (mut rows, mut texts) = (Vec::with_capacity(outcomes.len()), Parts::default());
     for (id, (result, at)) in outcomes {
         let (word, text) = outcome_columns(keys, id, result)?;
@@ -336,7 +358,7 @@ async fn close_intents(
     let sql = "UPDATE intent SET outcome = value ->> 1, outcome_text = substr($2, value ->> 2, value ->> 3),
         outcome_at = value ->> 4 FROM json_each($1) WHERE intent.id = value ->> 0";
     let query = sqlx::query(sql).bind(serde_json::to_string(&rows)?).bind(texts.0);
-    if rows.is_empty() || query.execute(&mut *db).await?.rows_affected() == rows.len() as u64 {
+    if query.execute(&mut *db).await?.rows_affected() == rows.len() as u64 {
         return Ok(());
     }
     for id in outcomes.keys() {
@@ -371,16 +393,22 @@ async fn causes(db: &mut SqliteConnection, writes: &[(CauseKey, Option<Cause>)])
     Ok(())
 }
 
-async fn set_standing(db: &mut SqliteConnection, keys: &Keys, space: i64, standing: &Standing) -> Result<(), Fault> {
+async fn set_standing(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    keys: &Keys,
+    space: i64,
+    standing: &Standing,
+) -> Result<(), Fault> {
     let body = keys.seal(&standing_context(space), &serde_json::to_vec(standing)?)?;
     let sql = "INSERT INTO standing (space, body) VALUES ($1, $2)
         ON CONFLICT (space) DO UPDATE SET body = excluded.body";
-    sqlx::query(sql).bind(space).bind(body).execute(db).await?;
-    Ok(())
+    script.add(db, sql, [space.into(), body.into()]).await
 }
 
 async fn owed(
     db: &mut SqliteConnection,
+    script: &mut Script,
     spaces: &mut Spaces,
     writes: &[(Space, RecordId, Option<DateTime<Utc>>)],
 ) -> Result<(), Fault> {
@@ -395,31 +423,42 @@ async fn owed(
         } else {
             "DELETE FROM owed WHERE space = $1 AND record IN (SELECT value ->> 0 FROM json_each($2))"
         };
-        sqlx::query(sql).bind(id).bind(serde_json::to_string(&rows)?).execute(&mut *db).await?;
+        script.add(db, sql, [id.into(), serde_json::to_string(&rows)?.into()]).await?;
     }
     Ok(())
 }
 
-async fn seen(db: &mut SqliteConnection, spaces: &mut Spaces, writes: &[(Space, SeenWrite)]) -> Result<(), Fault> {
+async fn seen(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    spaces: &mut Spaces,
+    writes: &[(Space, SeenWrite)],
+) -> Result<(), Fault> {
     for (space, write) in writes {
         let id = spaces.id(db, space).await?;
         match write {
-            SeenWrite::Set(accounts) => set_seen(db, id, accounts).await?,
+            SeenWrite::Set(accounts) => set_seen(db, script, id, accounts).await?,
             SeenWrite::Only(kept) => {
+                script.run(db).await?;
                 let sql = "SELECT account FROM seen WHERE space = $1";
                 let known: Vec<String> = sqlx::query_scalar(sql).bind(id).fetch_all(&mut *db).await?;
                 let gone: Vec<_> = known.into_iter().filter(|known| !kept.contains(&known.as_str().into())).collect();
                 for chunk in gone.chunks(ROWS) {
-                    drop_seen(db, id, chunk).await?;
+                    drop_seen(db, script, id, chunk).await?;
                 }
             }
-            SeenWrite::Drop(account) => drop_seen(db, id, std::slice::from_ref(account)).await?,
+            SeenWrite::Drop(account) => drop_seen(db, script, id, std::slice::from_ref(account)).await?,
         }
     }
     Ok(())
 }
 
-async fn set_seen(db: &mut SqliteConnection, space: i64, accounts: &[SeenAccount]) -> Result<(), Fault> {
+async fn set_seen(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    space: i64,
+    accounts: &[SeenAccount],
+) -> Result<(), Fault> {
     // Sorted, so that a big listing fills the table's pages one after the other.
     let mut sorted: Vec<&SeenAccount> = accounts.iter().collect();
     sorted.sort_by(|a, b| a.account.cmp(&b.account));
@@ -432,15 +471,19 @@ async fn set_seen(db: &mut SqliteConnection, space: i64, accounts: &[SeenAccount
             .iter()
             .map(|SeenAccount { account, user_name, state, record }| (account, user_name, state.as_str(), record))
             .collect();
-        sqlx::query(sql).bind(space).bind(serde_json::to_string(&rows)?).execute(&mut *db).await?;
+        script.add(db, sql, [space.into(), serde_json::to_string(&rows)?.into()]).await?;
     }
     Ok(())
 }
 
-async fn drop_seen<T: serde::Serialize>(db: &mut SqliteConnection, space: i64, accounts: &[T]) -> Result<(), Fault> {
+async fn drop_seen<T: serde::Serialize>(
+    db: &mut SqliteConnection,
+    script: &mut Script,
+    space: i64,
+    accounts: &[T],
+) -> Result<(), Fault> {
     let sql = "DELETE FROM seen WHERE space = $1 AND account IN (SELECT value FROM json_each($2))";
-    sqlx::query(sql).bind(space).bind(serde_json::to_string(accounts)?).execute(db).await?;
-    Ok(())
+    script.add(db, sql, [space.into(), serde_json::to_string(accounts)?.into()]).await
 }
 
 async fn tokens(db: &mut SqliteConnection, writes: &[TokenWrite]) -> Result<(), Fault> {
