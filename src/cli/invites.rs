@@ -81,12 +81,11 @@ async fn resend(
     target: &str,
     users: Option<&Vec<String>>,
 ) -> Result<Exit, Failure> {
-    let users = match users {
-        Some(users) => users.clone(),
-        None => {
-            let expired = read(session, Some(target), Some("expired")).await?;
-            expired.into_iter().map(|invite| invite.user.as_str().to_owned()).collect()
-        }
+    let users = if let Some(users) = users {
+        users.clone()
+    } else {
+        let expired = read(session, Some(target), Some("expired")).await?;
+        expired.into_iter().map(|invite| invite.user.as_str().to_owned()).collect()
     };
     let mut all = ResentList::default();
     for users in users.chunks(AT_ONCE) {

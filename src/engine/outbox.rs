@@ -37,6 +37,8 @@ use crate::store::Write;
 
 /// Longest time until a notifier answers for one message: mail servers may take a while to look at it.
 const LIMIT: Duration = Duration::from_mins(2);
+/// Who stops waits for an answer that is under way for so long.
+const GRACE: Duration = Duration::from_secs(10);
 /// For so long a message is tried: as long as mail servers do (RFC 5321 section 4.5.4.1).
 const GIVE_UP: TimeDelta = TimeDelta::days(5);
 /// What ended is remembered for so long.
@@ -161,20 +163,25 @@ impl Courier {
             let filter = MessageFilter { due, limit: BATCH, ..MessageFilter::default() };
             let messages = self.shared.store.messages(&filter).await?;
             let whole = messages.len() < BATCH;
-            for message in messages {
-                self.unrecorded = invites::over(&self.shared, &message).await?;
-                if self.unrecorded.is_empty() {
-                    self.hand_over(&message).await;
-                }
-                self.record().await?;
-                if self.shut_until.is_some() || self.shared.cancel.is_cancelled() && !self.is_once() {
-                    return self.left().await;
-                }
-            }
-            if whole {
+            if !self.hand_all_over(messages).await? || whole {
                 return self.left().await;
             }
         }
+    }
+
+    /// One after another, each recorded before the next. `false`: no more of them can be handed over now.
+    async fn hand_all_over(&mut self, messages: Vec<Posted>) -> Result<bool, StoreError> {
+        for message in messages {
+            self.unrecorded = invites::over(&self.shared, &message).await?;
+            if self.unrecorded.is_empty() {
+                self.hand_over(&message).await;
+            }
+            self.record().await?;
+            if self.shut_until.is_some() || (self.shared.cancel.is_cancelled() && !self.is_once()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn is_once(&self) -> bool {
@@ -201,13 +208,19 @@ impl Courier {
     }
 
     async fn hand_over(&mut self, message: &Posted) {
-        let work = caught(self.notifier.deliver(message));
-        let result = match tokio::time::timeout(LIMIT, work).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => {
-                Err(NotifyError::new(NotifyClass::Later, "the notifier failed in itself; please report this"))
+        let stopping = async {
+            self.shared.cancel.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let later = |words: &str| Err(NotifyError::new(NotifyClass::Later, words));
+        let result = tokio::select! {
+            biased;
+            result = caught(self.notifier.deliver(message)) => {
+                result.unwrap_or_else(|_panic| later("the notifier failed in itself; please report this"))
             }
-            Err(_) => Err(NotifyError::new(NotifyClass::Later, "no answer in time")),
+            () = tokio::time::sleep(LIMIT) => later("no answer in time"),
+            // What the other side takes all the same comes once more, under the same id.
+            () = stopping => later("rosterd stopped before the other side answered"),
         };
         let now = self.shared.now();
         match result {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::Deserializer;
 use serde::de;
 use serde::de::value::MapAccessDeserializer;
+use serde::de::value::SeqAccessDeserializer;
 
 use crate::manifest::Problem;
 use crate::manifest::combine;
@@ -167,12 +168,8 @@ impl<'de> Deserialize<'de> for OneOrManyText {
                 Ok(OneOrManyText::One(text.to_owned()))
             }
 
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = list.next_element()? {
-                    names.push(name);
-                }
-                Ok(OneOrManyText::Many(names))
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrManyText::Many)
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -260,17 +257,15 @@ fn lets_in(
 fn link(entry: LinkEntry, place: Place, endpoint: &Node, report: &mut Report<'_>) -> Option<Credential> {
     let LinkEntry { url, expires, resend_at_most } = entry;
     let expires = expires.map_or(Some(EXPIRES), |text| lasts(&text, report))?;
-    let url = match url {
-        Some(url) => checked(&url, report)?,
-        None => {
-            let Some(home) = home(endpoint) else {
-                report
-                    .add(place, "missing-field", "the link has no `url`, and the target no address of its own")
-                    .hint("add `link: { url: \"https://portal.example/activate?token=TOKEN\" }`");
-                return None;
-            };
-            format!("{home}/activate?token=TOKEN")
-        }
+    let url = if let Some(url) = url {
+        checked(&url, report)?
+    } else if let Some(home) = home(endpoint) {
+        format!("{home}/activate?token=TOKEN")
+    } else {
+        report
+            .add(place, "missing-field", "the link has no `url`, and the target no address of its own")
+            .hint("add `link: { url: \"https://portal.example/activate?token=TOKEN\" }`");
+        return None;
     };
     Some(Credential::Link { url, expires, resend_at_most: resend_at_most.unwrap_or(RESEND_AT_MOST) })
 }

@@ -125,8 +125,11 @@ struct InviteBody {
     to: String,
 }
 
+/// A sealed column, where there is something to seal.
+pub type Sealed = Option<Vec<u8>>;
+
 /// The sealed columns of a message: reason and content.
-pub fn sealed(keys: &Keys, posted: &Posted) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), RowError> {
+pub fn sealed(keys: &Keys, posted: &Posted) -> Result<(Sealed, Sealed), RowError> {
     let Posted { id, why, content, .. } = posted;
     let content = match content {
         Some(content) => {

@@ -213,15 +213,11 @@ async fn s3_4_the_program_mails_each_new_user_a_password_through_a_server_that_d
     eventually("the refusal is shown", async || explained().await.contains("no such mailbox").then_some(())).await;
     daemon.kill().await.expect("it ends");
     assert_eq!(server.mails().len(), 2, "nobody was told twice");
-    for entry in fs::read_dir(folder.path()).expect("a folder") {
-        let path = entry.expect("a file").path();
-        if path.is_file() {
-            let bytes = fs::read(&path).expect("read");
-            for canary in [password.as_str(), PASSWORD] {
-                let found = bytes.windows(canary.len()).any(|part| part == canary.as_bytes());
-                assert!(!found, "{canary} in {}", path.display());
-            }
-        }
+    let files = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("a file").path());
+    for path in files.filter(|path| path.is_file()) {
+        let bytes = fs::read(&path).expect("read");
+        let holds = |canary: &str| bytes.windows(canary.len()).any(|part| part == canary.as_bytes());
+        assert!(!holds(&password) && !holds(PASSWORD), "a password in {}", path.display());
     }
     assert!(!said.contains(&password) && !said.contains(PASSWORD));
 }

@@ -1,5 +1,6 @@
 //! `/api/v1`, asked in the process: rights, refusals, lists, writes and who they are audited for.
 
+mod invites;
 mod requests;
 mod rig;
 mod roles;

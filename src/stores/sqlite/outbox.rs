@@ -2,6 +2,8 @@
 
 use sqlx::SqliteConnection;
 
+use crate::model::ids::RecordId;
+use crate::model::ids::TargetName;
 use crate::model::invite::Invite;
 use crate::model::invite::InviteFilter;
 use crate::model::invite::InviteState;
@@ -49,8 +51,8 @@ pub(super) async fn invites(
     filter: &InviteFilter,
 ) -> Result<Vec<Invite>, Fault> {
     let InviteFilter { target, record, token, state, limit } = filter;
-    let query = sqlx::query_as(outbox::INVITES).bind(target.as_ref().map(|target| target.as_str()));
-    let query = query.bind(record.as_ref().map(|record| record.as_str())).bind(token.as_deref());
+    let query = sqlx::query_as(outbox::INVITES).bind(target.as_ref().map(TargetName::as_str));
+    let query = query.bind(record.as_ref().map(RecordId::as_str)).bind(token.as_deref());
     let query = query.bind(state.map(InviteState::as_str)).bind(bound_or_all(*limit));
     let rows: Vec<InviteRow> = query.fetch_all(db).await?;
     rows.into_iter().map(|row| Ok(outbox::invite(keys, row)?)).collect()
@@ -89,8 +91,8 @@ async fn put(db: &mut SqliteConnection, keys: &Keys, posted: &Posted) -> Result<
     let (why, body) = outbox::sealed(keys, posted)?;
     let Posted { id, channel, at, target, record, state, due, attempts, why: _, ended, content: _ } = posted;
     let query = sqlx::query(outbox::PUT).bind(id.as_str()).bind(channel);
-    let query = query.bind(target.as_ref().map(|target| target.as_str()));
-    let query = query.bind(record.as_ref().map(|record| record.as_str()));
+    let query = query.bind(target.as_ref().map(TargetName::as_str));
+    let query = query.bind(record.as_ref().map(RecordId::as_str));
     let query = query.bind(nanos(*at)).bind(state.as_str()).bind(nanos(*due)).bind(i64::from(*attempts));
     query.bind(why).bind(moment(*ended)).bind(body).execute(db).await?;
     Ok(())

@@ -80,7 +80,9 @@ impl Outbox {
             mails.push(invite.message.clone());
         }
         if state != InviteState::Accepted {
-            mails.iter().for_each(|mail| self.end(mail, MessageState::Void, at, None));
+            for mail in mails {
+                self.end(&mail, MessageState::Void, at, None);
+            }
         }
     }
 
