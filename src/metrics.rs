@@ -9,6 +9,7 @@
 
 mod family;
 mod outbox;
+mod requests;
 mod target;
 mod words;
 
@@ -29,6 +30,7 @@ use prometheus::core::Collector;
 
 use crate::metrics::family::Families;
 pub use crate::metrics::outbox::OutboxMetrics;
+pub use crate::metrics::requests::RequestMetrics;
 pub use crate::metrics::target::TargetMetrics;
 pub use crate::metrics::words::Answer;
 pub use crate::metrics::words::ChangeResult;

@@ -100,8 +100,8 @@ async fn list(session: &Session, global: &Global) -> Result<Exit, Failure> {
                 plain(&token.name),
                 plain(&token.subject),
                 token.right.clone(),
-                none_or(token.groups.iter().map(|group| plain(group)).collect()),
-                none_or(token.labels.iter().map(labelled).collect()),
+                none_or(&token.groups.iter().map(|group| plain(group)).collect::<Vec<_>>()),
+                none_or(&token.labels.iter().map(labelled).collect::<Vec<_>>()),
                 if targets.is_empty() { "all".to_owned() } else { targets.join(", ") },
                 words::moment(token.created),
                 words::moment(token.expires),
@@ -118,7 +118,7 @@ fn labelled((label, values): (&String, &BTreeSet<String>)) -> String {
     format!("{}={}", plain(label), values.iter().map(|value| plain(value)).collect::<Vec<_>>().join("|"))
 }
 
-fn none_or(words: Vec<String>) -> String {
+fn none_or(words: &[String]) -> String {
     if words.is_empty() { "-".to_owned() } else { words.join(", ") }
 }
 

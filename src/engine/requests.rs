@@ -215,29 +215,27 @@ impl Engine {
     /// # Errors
     /// Where the store does not answer.
     pub async fn folders(&self, within: &(dyn Fn(&TargetName) -> bool + Sync)) -> Result<Vec<Folder>, EngineError> {
-        let now = self.shared.now();
         let mut all = Vec::new();
         for target in self.targets().into_iter().filter(|target| within(&target.name)) {
-            let Some(label) = target.approval.as_ref().and_then(|approval| approval.scope_label.clone()) else {
-                continue;
-            };
-            let snapshot = self.snapshot().unwrap_or_default();
-            let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
-            for (_, request) in self.rows_of(&target).await? {
-                let folder = snapshot.users.get(&request.record).and_then(|user| user.labels.get(&label).cloned());
-                let Some(folder) = folder else { continue };
-                let entry = folders.entry(folder.clone()).or_insert_with(|| idle(&target.name, folder));
-                note(entry, &request, now);
-            }
-            // Folders without a request are there to be found as well.
-            for user in snapshot.users.values() {
-                if let Some(folder) = user.labels.get(&label) {
-                    folders.entry(folder.clone()).or_insert_with(|| idle(&target.name, folder.clone()));
-                }
-            }
-            all.extend(folders.into_values());
+            all.extend(self.folders_of(&target).await?);
         }
         Ok(all)
+    }
+
+    async fn folders_of(&self, target: &Target) -> Result<Vec<Folder>, EngineError> {
+        let label = target.approval.as_ref().and_then(|approval| approval.scope_label.as_ref());
+        let Some(label) = label else { return Ok(Vec::new()) };
+        let (now, snapshot) = (self.shared.now(), self.snapshot().unwrap_or_default());
+        let entry = |folder: &String| (folder.clone(), idle(&target.name, folder.clone()));
+        // Folders without a request are there to be found as well.
+        let named = snapshot.users.values().filter_map(|user| user.labels.get(label));
+        let mut folders: BTreeMap<String, Folder> = named.map(entry).collect();
+        for (_, request) in self.rows_of(target).await? {
+            let user = snapshot.users.get(&request.record);
+            let folder = user.and_then(|user| folders.get_mut(user.labels.get(label)?));
+            folder.into_iter().for_each(|folder| note(folder, &request, now));
+        }
+        Ok(folders.into_values().collect())
     }
 
     async fn rows_of(&self, target: &Target) -> Result<Vec<(Space, Request)>, EngineError> {

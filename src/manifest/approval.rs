@@ -144,13 +144,13 @@ struct EscalationEntry {
     to: Vec<Located<String>>,
 }
 
-/// The block of a target, or `None` where something in it is wrong: then the target is not taken.
+/// The block of a target; everything that is wrong with it goes to the report.
 pub(crate) fn convert(
     entry: Located<ApprovalEntry>,
     catalogue: &Catalogue,
     target: &Origin,
     report: &mut Report<'_>,
-) -> Option<Approval> {
+) -> Approval {
     let Located { value: entry, place } = entry;
     if let Some(when) = &entry.when {
         expression::user_condition(when, report);
@@ -162,7 +162,7 @@ pub(crate) fn convert(
     let label = |label: Option<Located<String>>, report: &mut Report<'_>| {
         label.filter(|label| words::name(label, label.place, "a label", report)).map(|label| label.value)
     };
-    Some(Approval {
+    Approval {
         gates: gates(entry.gates.as_ref(), report),
         grants,
         when: entry.when.map(when),
@@ -176,7 +176,7 @@ pub(crate) fn convert(
         remind_every: entry.remind_every.and_then(|text| duration(&text, report)),
         within: entry.within.and_then(|text| duration(&text, report)).unwrap_or(Approval::WITHIN),
         origin: at(place),
-    })
+    }
 }
 
 fn gates(entry: Option<&Located<Vec<GateWord>>>, report: &mut Report<'_>) -> BTreeSet<Gate> {

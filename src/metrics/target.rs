@@ -15,6 +15,7 @@ use prometheus::IntGaugeVec;
 
 use crate::metrics::family::Families;
 use crate::metrics::family::seconds_since_1970;
+use crate::metrics::requests::RequestMetrics;
 use crate::metrics::words::Answer;
 use crate::metrics::words::ChangeResult;
 use crate::metrics::words::OwedReason;
@@ -37,9 +38,6 @@ const REQUEST_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.
 const REVOCATION_BUCKETS: [f64; 12] = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0];
 /// The outer promise is a day (an hour for most, a week when somebody is away).
 const PROVISION_BUCKETS: [f64; 11] = [0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 604_800.0];
-
-/// An acceptance is done in seconds; the outer promise is a day.
-const ACCEPTANCE_BUCKETS: [f64; 10] = [0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
 
 /// Every combination of action, effect and cause that a plan can hold. A cause is stated exactly
 /// for what narrows.
@@ -85,12 +83,8 @@ pub struct TargetMetrics {
     quarantined: IntGauge,
     missing: IntGauge,
     connector_panics: IntCounter,
-    requests_pending: IntGauge,
-    request_oldest: Gauge,
-    request_reminders: IntCounter,
-    acceptance: Histogram,
-    acceptance_oldest: Gauge,
-    acceptances_late: IntGauge,
+    /// What is told of requests.
+    pub asked: RequestMetrics,
 }
 
 impl TargetMetrics {
@@ -162,25 +156,7 @@ impl TargetMetrics {
                 "rosterd_connector_panics_total",
                 "Times that the code which talks to the target failed in itself.",
             ),
-            requests_pending: f.int_gauge("rosterd_requests_pending", "Requests that wait for a person's decision."),
-            request_oldest: f.gauge("rosterd_request_oldest_seconds", "How long the oldest of them has waited."),
-            request_reminders: f.counter(
-                "rosterd_request_reminders_total",
-                "Times that those whose turn it was at a request were due to be reminded.",
-            ),
-            acceptance: f.histogram(
-                "rosterd_acceptance_seconds",
-                "From the acceptance of a request to what it let through, confirmed by the target.",
-                &ACCEPTANCE_BUCKETS,
-            ),
-            acceptance_oldest: f.gauge(
-                "rosterd_acceptance_oldest_seconds",
-                "Age of the oldest acceptance that is not confirmed by the target.",
-            ),
-            acceptances_late: f.int_gauge(
-                "rosterd_acceptances_late",
-                "Acceptances that are not confirmed by the target and older than `approval.within`.",
-            ),
+            asked: RequestMetrics::new(f),
         };
         target.show_zero();
         target
@@ -311,28 +287,6 @@ impl TargetMetrics {
     /// The connector failed in itself.
     pub fn connector_panicked(&self) {
         self.connector_panics.inc();
-    }
-
-    /// Requests that wait, and how long the oldest has.
-    pub fn set_requests(&self, pending: u64, oldest: Duration) {
-        self.requests_pending.set(whole(pending));
-        self.request_oldest.set(oldest.as_secs_f64());
-    }
-
-    /// Those whose turn it is at a request are reminded.
-    pub fn request_reminded(&self) {
-        self.request_reminders.inc();
-    }
-
-    /// What a request let through was confirmed so long after its acceptance.
-    pub fn acceptance_done(&self, after: Duration) {
-        self.acceptance.observe(after.as_secs_f64());
-    }
-
-    /// Acceptances that are not confirmed: the age of the oldest, and how many took too long.
-    pub fn set_accepted(&self, oldest: Duration, late: u64) {
-        self.acceptance_oldest.set(oldest.as_secs_f64());
-        self.acceptances_late.set(whole(late));
     }
 
     /// Changes that this guardrail holds now.

@@ -19,6 +19,7 @@ use crate::model::approval::Level;
 use crate::model::approval::Party;
 use crate::model::change::Action;
 use crate::model::ids::EntitlementName;
+use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
 use crate::model::link::Space;
 use crate::model::request::Request;
@@ -351,7 +352,7 @@ fn everybody(level: &Level) -> BTreeSet<Party> {
 fn not_their_own(approval: &Approval, approver: &Approver, user: Option<&User>) -> Result<(), Refused> {
     let Some(user) = user else { return Ok(()) };
     let is_theirs = |name: &str| name.eq_ignore_ascii_case(&approver.person);
-    let names = user.formerly.iter().chain([&user.id]).map(|record| record.as_str());
+    let names = user.formerly.iter().chain([&user.id]).map(RecordId::as_str);
     if names.chain(user.email.as_deref()).any(is_theirs) {
         return Err(Refused::NoRight(format!(
             "`{}` cannot decide about themselves; ask another approver",

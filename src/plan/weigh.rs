@@ -58,6 +58,33 @@ pub struct Weighed {
     pub news: Vec<News>,
 }
 
+impl Weighed {
+    /// Notes what one thing met; whether it may be given.
+    fn take(&mut self, record: &RecordId, (subject, before): (Subject, Option<Request>), met: Met) -> bool {
+        match met {
+            Met::Open { forget } => self.news.extend(forget.then(|| News::Forgotten(record.clone(), subject))),
+            Met::Opened(request) => self.news.push(News::Request(request)),
+            Met::Shut(news) => {
+                self.waits.push((subject, before));
+                self.news.extend(news.map(News::Request));
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Entitlements with a last word of their own, and whether the rest is part of a request for the account.
+fn words_of_grants(asks: &[Ask], known: &dyn Fn(&Subject) -> Option<Request>) -> (BTreeSet<EntitlementName>, bool) {
+    let gated = asks.first().is_some_and(|ask| ask.subject == Subject::Account && ask.gated);
+    let said = |ask: &&Ask| {
+        let state = known(&ask.subject).map(|request| request.state);
+        matches!(state, Some(RequestState::Accepted | RequestState::Refused))
+    };
+    let grants = asks.iter().filter(|ask| ask.subject != Subject::Account);
+    (grants.filter(said).map(|ask| named(&ask.subject)).collect(), gated)
+}
+
 impl Scales<'_> {
     /// Weighs one change.
     pub fn weigh(&self, space: &Space, change: Change) -> Weighed {
@@ -68,59 +95,29 @@ impl Scales<'_> {
             return Weighed { change: Some(change), ..weighed };
         }
         let known = |subject: &Subject| (self.known)(&change.record, subject);
-        let mut held = BTreeSet::new();
-        let mut account = known(&Subject::Account);
+        let account = known(&Subject::Account);
         // What has a word of its own is no part of the account's.
-        let (own, with_account) = self.words_of_grants(&asks, &known);
+        let (own, with_account) = words_of_grants(&asks, &known);
         for mut ask in asks {
-            if ask.subject == Subject::Account {
+            let is_account = ask.subject == Subject::Account;
+            if is_account {
                 ask.asked.entitlements.retain(|name| !own.contains(name));
             } else if with_account && !own.contains(&named(&ask.subject)) {
                 // It is part of what the account's request asks for.
                 continue;
             }
             let before = known(&ask.subject);
-            let beside = if ask.subject == Subject::Account { None } else { account.as_ref() };
+            let beside = account.as_ref().filter(|_| !is_account);
             let met = verdict::meet(self.keeper, (before.as_ref(), beside), &ask, (space, user, self.now));
-            let subject = ask.subject;
-            match met {
-                Met::Open { forget } => {
-                    weighed.news.extend(forget.then(|| News::Forgotten(change.record.clone(), subject)));
-                }
-                Met::Opened(request) => {
-                    if subject == Subject::Account {
-                        account = Some((*request).clone());
-                    }
-                    weighed.news.push(News::Request(request));
-                }
-                Met::Shut(news) => {
-                    held.insert(subject.clone());
-                    weighed.waits.push((subject.clone(), before));
-                    weighed.news.extend(news.map(News::Request));
-                    if subject == Subject::Account {
-                        // Nothing is asked about what would come with an account that is not made.
-                        break;
-                    }
-                }
+            let open = weighed.take(&change.record, (ask.subject, before), met);
+            if is_account && !open {
+                // Nothing is asked about what would come with an account that is not made.
+                break;
             }
         }
+        let held = weighed.waits.iter().map(|(subject, _)| subject.clone()).collect();
         weighed.change = gate::without(change, &held);
         weighed
-    }
-
-    /// Entitlements with a last word of their own, and whether the rest is part of a request for the account.
-    fn words_of_grants(
-        &self,
-        asks: &[Ask],
-        known: &dyn Fn(&Subject) -> Option<Request>,
-    ) -> (BTreeSet<EntitlementName>, bool) {
-        let gated = asks.first().is_some_and(|ask| ask.subject == Subject::Account && ask.gated);
-        let said = |ask: &&Ask| {
-            let state = known(&ask.subject).map(|request| request.state);
-            matches!(state, Some(RequestState::Accepted | RequestState::Refused))
-        };
-        let grants = asks.iter().filter(|ask| ask.subject != Subject::Account);
-        (grants.filter(said).map(|ask| named(&ask.subject)).collect(), gated)
     }
 
     /// Takes what waits out of a plan, and tells it as skips.

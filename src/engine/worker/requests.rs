@@ -26,6 +26,7 @@ use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
 use crate::model::link::Space;
 use crate::model::plan::Plan;
+use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
 use crate::model::request::Request;
@@ -128,6 +129,15 @@ impl Book {
     }
 }
 
+/// What is shown of a user follows what was said.
+fn tell_state(skip: &mut Skip, subject: &Subject, now: RequestState) {
+    if let SkipReason::Request { subject: about, state, .. } = &mut skip.reason
+        && about == subject
+    {
+        *state = Some(now);
+    }
+}
+
 fn put(space: &Space, request: &Request) -> Write {
     let (record, subject) = (request.record.clone(), request.subject.clone());
     Write::Request(space.clone(), record, subject, Some(Box::new(request.clone())))
@@ -168,6 +178,10 @@ impl Worker {
             user: &|record| self.entitled(&snapshot, record),
             now: self.moment(),
         };
+        if !self.may_write() {
+            // Nobody is asked about what would not be done anyway.
+            return scales.show(plan);
+        }
         let (plan, news) = scales.sift(plan);
         for news in news {
             self.take_news(&space, news);
@@ -276,7 +290,7 @@ impl Worker {
     }
 
     /// Forgets requests for what nobody wants any more: of these users, or of all.
-    pub(super) fn review_requests(&mut self, records: Option<&BTreeSet<RecordId>>) {
+    pub(super) fn review_requests(&mut self, records: Option<&mut dyn Iterator<Item = &RecordId>>) {
         if self.requests.rows.is_empty() || self.snapshot.is_none() {
             return;
         }
@@ -285,34 +299,42 @@ impl Worker {
                 let rows = self.requests.rows.iter().filter(|(_, request)| !self.still_wants(request));
                 rows.map(|(key, _)| key.clone()).collect()
             }
-            Some(records) => {
-                let places: BTreeSet<_> = self.requests.places.keys().cloned().collect();
-                let of = |record: &RecordId| {
-                    let rows = places
-                        .iter()
-                        .flat_map(|space| self.requests.of(space, record).into_iter().map(|it| (space.clone(), it)));
-                    let over = rows.filter(|(_, request)| !self.still_wants(request));
-                    over.map(|(space, it)| (space, it.record, it.subject)).collect::<Vec<_>>()
-                };
-                records.iter().flat_map(of).collect()
-            }
+            Some(records) => records.flat_map(|record| self.unwanted_of(record)).collect(),
         };
         for key in over {
             self.forget_request(&key);
         }
     }
 
-    /// A plan shows that accounts have what requests wait for: nobody needs to answer those.
+    fn unwanted_of(&self, record: &RecordId) -> Vec<Key> {
+        let places = self.requests.places.keys();
+        let rows = places.flat_map(|space| self.requests.of(space, record).into_iter().map(|it| (space.clone(), it)));
+        let over = rows.filter(|(_, request)| !self.still_wants(request));
+        over.map(|(space, request)| (space, request.record, request.subject)).collect()
+    }
+
+    /// A plan shows that accounts have what was asked for: nobody needs to answer what waits, and what was
+    /// accepted is there, whoever made it so.
     pub(super) fn review_asked(&mut self, plan: &Plan, speaks: Speaks<'_>) {
-        if self.requests.waiting.is_empty() {
+        let (waiting, accepted) = (&self.requests.waiting, &self.requests.accepted);
+        if waiting.is_empty() && accepted.is_empty() {
             return;
         }
         let synced = plan.skips.iter().filter(|skip| skip.reason == SkipReason::InSync);
         let synced: BTreeSet<_> = synced.map(|skip| &skip.record).filter(|record| speaks.of(record)).collect();
-        let over = self.requests.waiting.iter().map(|(_, key)| key);
-        let over: Vec<_> = over.filter(|(at, of, _)| *at == plan.space && synced.contains(of)).cloned().collect();
+        let fits = |(at, of, _): &&Key| *at == plan.space && synced.contains(of);
+        let over: Vec<_> = waiting.iter().map(|(_, key)| key).filter(fits).cloned().collect();
+        let there: Vec<_> = accepted.iter().map(|(_, key)| key).filter(fits).cloned().collect();
         for key in over {
             self.forget_request(&key);
+        }
+        let now = self.shared.now();
+        for key in there {
+            if let Some(request) = self.requests.rows.get(&key).cloned() {
+                let request = Request { done: Some(now), ..request };
+                self.writes.push(put(&key.0, &request));
+                self.requests.put(&key.0, request);
+            }
         }
     }
 
@@ -356,7 +378,7 @@ impl Worker {
             };
             let Some(vote) = request.decided.clone() else { continue };
             if given && request.state == RequestState::Accepted && request.done.is_none() {
-                self.metrics.acceptance_done((now - vote.at).to_std().unwrap_or_default());
+                self.metrics.asked.done((now - vote.at).to_std().unwrap_or_default());
                 let request = Request { done: Some(now), ..request };
                 self.writes.push(put(&space, &request));
                 self.requests.put(&space, request);
@@ -435,13 +457,8 @@ impl Worker {
         let now = self.shared.now();
         let mut again = BTreeSet::new();
         for ((space, record, subject), request) in news {
-            for skip in self.standing.skips.iter_mut().filter(|skip| skip.record == record) {
-                if let SkipReason::Request { subject: about, state, .. } = &mut skip.reason
-                    && *about == subject
-                {
-                    *state = Some(request.state);
-                }
-            }
+            let skips = self.standing.skips.iter_mut().filter(|skip| skip.record == record);
+            skips.for_each(|skip| tell_state(skip, &subject, request.state));
             if matches!(request.state, RequestState::Accepted) || request.decided.is_none() {
                 again.insert(record);
             }
@@ -462,12 +479,13 @@ impl Worker {
             };
             let space = &key.0;
             self.writes.push(put(space, &request));
-            for what in passed {
-                if what == verdict::Passed::Reminded {
-                    self.metrics.request_reminded();
-                }
-                self.writes.push(Write::Audit(self.request_event(what.event(), &request)));
-            }
+            passed
+                .iter()
+                .filter(|what| **what == verdict::Passed::Reminded)
+                .for_each(|_| self.metrics.asked.reminded());
+            let events = passed.iter().map(|what| Write::Audit(self.request_event(what.event(), &request)));
+            let events: Vec<_> = events.collect();
+            self.writes.extend(events);
             self.requests.put(space, request);
         }
     }
@@ -484,12 +502,12 @@ impl Worker {
         let age =
             |at: Option<&(DateTime<Utc>, Key)>| at.and_then(|(at, _)| (now - *at).to_std().ok()).unwrap_or_default();
         let (waiting, accepted) = (&self.requests.waiting, &self.requests.accepted);
-        self.metrics.set_requests(waiting.len() as u64, age(waiting.first()));
+        self.metrics.asked.set_pending(waiting.len(), age(waiting.first()));
         let late = self.requests.keeper.approval().map_or(0, |approval| {
             let late = |at: &DateTime<Utc>| (now - *at).to_std().is_ok_and(|age| age > approval.within);
             accepted.iter().take_while(|(at, _)| late(at)).count()
         });
-        self.metrics.set_accepted(age(accepted.first()), late as u64);
+        self.metrics.asked.set_accepted(age(accepted.first()), late);
         lock(&self.handle.status).requests = waiting.len();
     }
 }

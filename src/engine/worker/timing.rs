@@ -30,7 +30,7 @@ impl Worker {
         trigger: Trigger,
         since: DateTime<Utc>,
     ) {
-        self.review_requests(Some(&differ.keys().cloned().collect()));
+        self.review_requests(Some(&mut differ.keys()));
         for (record, arrived) in differ {
             let trigger = if arrived.is_some() { Trigger::Validity } else { trigger };
             self.mark_changed([record], trigger, arrived.unwrap_or(since));

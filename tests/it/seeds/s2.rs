@@ -119,7 +119,8 @@ async fn s2_3_a_refusal_demands_a_reason_and_leaves_the_user_in_the_source_alone
     let stage = Stage::live(sample()).await;
     let id = stage.request(GAELLE, RequestState::Pending).await.request.id;
     let rose = of_folders("rose", &["C0417"]);
-    let without = stage.engine.decide_requests(&[id.clone()], (Word::Refuse, None), &rose, &|_| true).await.unwrap();
+    let without =
+        stage.engine.decide_requests(std::slice::from_ref(&id), (Word::Refuse, None), &rose, &|_| true).await.unwrap();
     assert!(matches!(&without[0].result, Err(ItemError::Refused(Refused::Invalid(_)))), "{without:?}");
     assert_eq!(stage.say(&id, Word::Refuse, &rose).await, Ok(RequestState::Refused));
     let shown = stage.request(GAELLE, RequestState::Refused).await;
