@@ -229,7 +229,7 @@ impl Worker {
         let vote = request.votes.last().or(request.decided.as_ref());
         let reason = vote.and_then(|vote| vote.reason.clone()).map(|reason| ("reason".to_owned(), reason.into()));
         let by_rule = request.decided.as_ref().map(|vote| vote.by.clone()).filter(|by| by.starts_with("rule:"));
-        details.extend(reason.filter(|_| kind.starts_with("request-refused") || kind == "request-accepted"));
+        details.extend(reason.filter(|_| matches!(kind, "request-accepted" | "request-refused" | "request-reopened")));
         AuditEvent {
             at: self.shared.now(),
             target: Some(self.handle.target.name.clone()),
