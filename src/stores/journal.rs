@@ -243,7 +243,7 @@ fn read(file: &mut File, keys: &Keys, start: u64, half: u64) -> io::Result<Half>
         let Some(read) = block.get(..length).filter(|read| !read.is_empty()) else { break };
         let mut lines = read;
         // A line that began in the block before goes on here; of one that begins, what is wiped is no part.
-        while !lines.is_empty() && !(begun.is_empty() && is_wiped(lines)) {
+        while !(lines.is_empty() || begun.is_empty() && is_wiped(lines)) {
             let ends = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |newline| newline + 1);
             let (line, behind) = lines.split_at(ends);
             (lines, at) = (behind, at + u64::try_from(ends).unwrap_or_default());

@@ -212,10 +212,9 @@ impl SqliteStore {
                 reader.is_usable()?;
                 inner.is_ours()?;
                 let told = |fault: Fault| fault.into_error(&inner.path);
-                if reader.open(&inner.path).await.map_err(told)? {
-                    // Another file may have come to its place meanwhile.
-                    inner.is_ours()?;
-                }
+                let opened = reader.open(&inner.path).await.map_err(told)?;
+                // Another file may have come to its place meanwhile.
+                opened.then(|| inner.is_ours()).transpose()?;
                 job(&inner, reader.connection()?).await.map_err(told)
             })
         };

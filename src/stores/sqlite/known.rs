@@ -106,7 +106,8 @@ pub(super) struct Level {
     pub(super) generation: i64,
     /// When it was accepted.
     pub(super) at: i64,
-    pub(super) level: i64,
+    /// How much it granted.
+    pub(super) granted: i64,
 }
 
 /// Snapshots that were the accepted one at some moment since then.
@@ -126,7 +127,7 @@ impl Levels {
     pub(super) fn highest(&self, since: i64) -> Option<u64> {
         let stood = self.rows.iter().filter(|row| row.at < since).max_by_key(|row| row.generation);
         let accepted = self.rows.iter().filter(|row| row.at >= since);
-        accepted.chain(stood).map(|row| row.level.cast_unsigned()).max()
+        accepted.chain(stood).map(|row| row.granted.cast_unsigned()).max()
     }
 
     fn put(&mut self, next: Level) {
@@ -218,7 +219,9 @@ impl Known {
         if !done && !levels.is_empty() {
             tables.levels = None;
         } else if let Some(known) = &mut tables.levels {
-            levels.into_iter().for_each(|level| known.put(level));
+            for level in levels {
+                known.put(level);
+            }
             tables.levels = tables.levels.take().filter(|levels| levels.rows.len() <= MOST);
         }
         if decisions {
@@ -263,7 +266,7 @@ impl Written {
         let level = |next: &AcceptedSnapshot| Level {
             generation: next.generation.cast_signed(),
             at: nanos(next.at),
-            level: next.level.cast_signed(),
+            granted: next.level.cast_signed(),
         };
         let mut written = Self {
             decisions: !batch.decisions.is_empty(),
@@ -326,7 +329,7 @@ mod tests {
 
     #[test]
     fn the_highest_level_is_of_those_accepted_since_and_of_the_one_that_stood_then() {
-        let row = |generation, at, level| Level { generation, at, level };
+        let row = |generation, at, granted| Level { generation, at, granted };
         let mut levels = Levels::new(10, vec![row(4, 5, 70), row(5, 20, 50), row(6, 30, 60)]);
         assert_eq!(levels.highest(10), Some(70), "generation 4 stood then");
         assert_eq!(levels.highest(20), Some(70), "it stood until just before");

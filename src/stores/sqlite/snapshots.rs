@@ -68,6 +68,6 @@ pub(super) async fn levels(db: &mut SqliteConnection, since: i64) -> Result<Leve
     let sql = "SELECT generation, at, level FROM snapshot WHERE at >= $1 OR generation =
         (SELECT generation FROM snapshot WHERE at < $1 ORDER BY generation DESC LIMIT 1)";
     let rows: Vec<(i64, i64, i64)> = sqlx::query_as(sql).bind(since).fetch_all(db).await?;
-    let rows = rows.into_iter().map(|(generation, at, level)| Level { generation, at, level });
+    let rows = rows.into_iter().map(|(generation, at, granted)| Level { generation, at, granted });
     Ok(Levels::new(since, rows.collect()))
 }
