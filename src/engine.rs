@@ -11,6 +11,7 @@ pub mod guardrail;
 pub mod identity;
 pub mod intake;
 pub mod invites;
+pub mod left;
 pub mod linking;
 pub mod look;
 pub mod operation;
@@ -47,6 +48,7 @@ use crate::engine::outbox::Post;
 use crate::engine::receipt::Receipt;
 use crate::engine::shared::Shared;
 use crate::engine::status::Explanation;
+use crate::engine::status::LeftAccount;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::Status;
 use crate::engine::status::SyncReport;
@@ -203,7 +205,28 @@ impl Engine {
         let revoked = said::revoked(&self.shared);
         let clock = self.shared.clock_doubt();
         let (targets, store) = (self.shared.target_statuses(), self.store_away());
-        Status { stopped, revoked, source: self.source(), targets, clock, store }
+        Status {
+            stopped,
+            revoked,
+            source: self.source(),
+            targets,
+            left_behind: left::found(&self.shared),
+            clock,
+            store,
+        }
+    }
+
+    /// Looks again which accounts are left behind where no target works; [`Engine::status`] tells.
+    ///
+    /// # Errors
+    /// Where the store does not answer: what was found before stands.
+    pub async fn look_left_behind(&self) -> Result<(), EngineError> {
+        Ok(left::look(&self.shared, None).await?)
+    }
+
+    /// The accounts of one user that are left behind where no target works.
+    pub async fn left_behind(&self, record: &RecordId) -> Result<Vec<LeftAccount>, EngineError> {
+        Ok(left::of_user(&self.shared, record).await?)
     }
 
     /// Why the store does not answer, as far as anybody here asked it; `None` where it does.

@@ -14,6 +14,7 @@ mod target;
 mod words;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -24,6 +25,7 @@ use chrono::DateTime;
 use chrono::Utc;
 use prometheus::Gauge;
 use prometheus::IntGauge;
+use prometheus::IntGaugeVec;
 use prometheus::Registry;
 use prometheus::TextEncoder;
 use prometheus::core::Collector;
@@ -61,6 +63,9 @@ pub struct Metrics {
     pub store_away: IntGauge,
     /// Tasks of the runtime that have not ended, as of the last scrape: flat while nothing leaks.
     pub tasks: IntGauge,
+    left_behind: IntGaugeVec,
+    /// Targets that it shows.
+    left_shown: Mutex<BTreeSet<TargetName>>,
     /// What waits to be told, and how new people get in.
     pub outbox: OutboxMetrics,
     sources: Mutex<BTreeMap<String, Arc<SourceMetrics>>>,
@@ -105,7 +110,13 @@ impl Metrics {
             store_away: families
                 .int_gauge("rosterd_store_away", "1 while the store takes nothing, and nothing widens."),
             tasks: families.int_gauge("rosterd_tasks", "Tasks of the runtime that have not ended."),
+            left_behind: families.int_gauges(
+                "rosterd_accounts_left_behind",
+                "Linked accounts, never disabled here, in places that no target document leads to.",
+                &["target"],
+            ),
             outbox: OutboxMetrics::new(&families),
+            left_shown: Mutex::default(),
             sources: Mutex::default(),
             targets: Mutex::default(),
             registry,
@@ -125,14 +136,36 @@ impl Metrics {
         let made = || {
             let families = Families::labelled(&self.registry, "target", name.as_str());
             let metrics = Arc::new(TargetMetrics::new(&families));
+            let _new = locked(&self.left_shown).insert(name.clone());
+            self.left_behind.with_label_values(&[name.as_str()]);
             Registered { metrics, collectors: families.into_collectors() }
         };
         Arc::clone(&targets.entry(name.clone()).or_insert_with(made).metrics)
     }
 
+    /// Accounts that are left behind where no target works: a target may be gone and its accounts not.
+    pub fn set_left_behind<'a>(&self, counts: impl IntoIterator<Item = (&'a TargetName, u64)>) {
+        let mut counts: BTreeMap<_, _> = counts.into_iter().map(|(target, count)| (target.clone(), count)).collect();
+        for target in locked(&self.targets).keys() {
+            counts.entry(target.clone()).or_default();
+        }
+        let mut shown = locked(&self.left_shown);
+        for gone in shown.iter().filter(|target| !counts.contains_key(*target)) {
+            // What was never shown needs no taking away.
+            drop(self.left_behind.remove_label_values(&[gone.as_str()]));
+        }
+        for (target, count) in &counts {
+            self.left_behind.with_label_values(&[target.as_str()]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        *shown = counts.into_keys().collect();
+    }
+
     /// Shows a target no longer: its document is gone.
     pub fn forget(&self, name: &TargetName) {
         let collectors = locked(&self.targets).remove(name).map(|target| target.collectors);
+        if self.left_behind.with_label_values(&[name.as_str()]).get() == 0 {
+            drop(self.left_behind.remove_label_values(&[name.as_str()]));
+        }
         for collector in collectors.into_iter().flatten() {
             if let Err(error) = self.registry.unregister(collector) {
                 tracing::error!(target_name = %name, error = %error, "a metric of a removed target stays");

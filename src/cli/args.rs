@@ -20,7 +20,8 @@ use crate::server::wire::Right;
     about,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done, 1 error, 2 `plan --detailed-exitcode` found changes, 3 a limit, a shrink or \
-                  first contact held something, or an end of access is owed, 4 parts of a saved plan no longer follow."
+                  first contact held something, or an end of access is owed or not confirmed, 4 parts of a saved plan \
+                  no longer follow."
 )]
 pub struct Arguments {
     /// What holds for every command.

@@ -10,6 +10,8 @@ use crate::cli::output::plain;
 use crate::cli::output::styled;
 use crate::cli::words;
 use crate::engine::status::Explanation;
+use crate::engine::status::LeftAccount;
+use crate::engine::status::place_words;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
 use crate::model::projection::NoAccessReason;
@@ -30,6 +32,22 @@ pub fn texts(explanations: &[Explanation]) -> String {
         parts.push(format!("{record} has nothing to do with {}: no role grants it, and none did\n", names.join(", ")));
     }
     parts.join("\n")
+}
+
+/// Accounts of the user where no target works, for people.
+pub fn left_behind(accounts: &[LeftAccount]) -> String {
+    let mut out = String::new();
+    for LeftAccount { space, record, account, owed } in accounts {
+        let out_of = if *owed { ", though the user is to have no access" } else { "" };
+        let words = format!(
+            "account {} of {record} in {}: no target document leads there now, so it stays as it is{out_of}; \
+             `rosterd status` says what to do",
+            account.as_str(),
+            place_words(space)
+        );
+        words::put(&mut out, format_args!("{} {}\n", styled(BAD, "left behind:"), plain(&words)));
+    }
+    out
 }
 
 /// Whether a target never met the user.

@@ -17,6 +17,7 @@ use crate::cli::output::View;
 use crate::cli::output::plain;
 use crate::cli::session;
 use crate::cli::status;
+use crate::cli::status::Owing;
 use crate::cli::words;
 use crate::engine::status::Status;
 use crate::engine::status::TargetStatus;
@@ -71,7 +72,8 @@ async fn ask(client: &Client, target: Option<&str>) -> Result<Status, Failure> {
     }
     if let Some(name) = target {
         status.targets.retain(|target| target.name.as_str() == name);
-        if status.targets.is_empty() {
+        status.left_behind.retain(|left| left.space.target.as_str() == name);
+        if status.targets.is_empty() && status.left_behind.is_empty() {
             return Err(Failure::new(format!("there is no target `{name}`")).hint("`rosterd targets` lists them"));
         }
     }
@@ -124,10 +126,16 @@ pub async fn targets(global: &Global) -> Result<Exit, Failure> {
 
 /// `owed`
 pub async fn owed(global: &Global) -> Result<Exit, Failure> {
-    let text = |targets: &[TargetStatus]| {
-        status::owed(targets).text_or("nothing is owed: every removal that is due is confirmed")
-    };
-    of_targets(global, text, status::owed).await
+    let session = session::open(global, None, Purpose::Look).await?;
+    let status = ask(&session.client, None).await;
+    session.close().await;
+    let Status { targets, left_behind, .. } = status?;
+    let owing = Owing { targets, left_behind };
+    let rows = || status::owed(&owing);
+    let empty = "nothing is owed: every removal that is due is confirmed";
+    let view = View { data: &owing, text: &|| rows().text_or(empty), markdown: &|| rows().markdown() };
+    output::show(global.output, &view)?;
+    Ok(Exit::Done)
 }
 
 /// `holds list`
@@ -182,7 +190,7 @@ pub async fn explain(global: &Global, user: &str, target: Option<&str>, change: 
     if let Some(change) = change {
         output::note(&format!("as it would be if `{change}`; nothing was changed"));
     }
-    let text = || explain::texts(&reply.items);
+    let text = || explain::texts(&reply.items) + &explain::left_behind(&reply.left_behind);
     let markdown = || format!("```\n{}```\n", anstream::adapter::strip_str(&text()));
     output::show(global.output, &View { data: &reply, text: &text, markdown: &markdown })?;
     for (target, error) in &reply.errors {

@@ -14,19 +14,26 @@ use crate::cli::client::Ask;
 use crate::cli::failure::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
+use crate::cli::output::plain;
 use crate::cli::session;
 use crate::cli::session::Session;
 use crate::cli::words;
 use crate::clock::Clock;
 use crate::clock::SystemClock;
+use crate::engine::receipt::Receipt;
+use crate::engine::receipt::Shows;
+use crate::engine::receipt::TargetReceipt;
+use crate::engine::receipt::Verdict;
 use crate::engine::status::Owed;
 use crate::engine::status::Status;
+use crate::metrics::OwedReason;
 use crate::model::decision::Halts;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::schedule::parse_duration;
 use crate::server::wire::ReasonBody;
 use crate::server::wire::RevokeBody;
+use crate::server::wire::SignedReceipt;
 use crate::server::wire::StartBody;
 use crate::server::wire::StopBody;
 use crate::server::wire::SyncBody;
@@ -42,51 +49,104 @@ pub async fn revoke(global: &Global, user: &str, until: Option<&str>, reason: Op
     let body = RevokeBody { until, reason: reason.map(str::to_owned) };
     let result = revoke_in(&session, user, &body).await;
     session.close().await;
-    let (decision, owed) = result?;
+    let (decision, found) = result?;
     let stands =
         until.map_or_else(|| format!("until `rosterd restore {user}`"), |at| format!("until {}", words::moment(at)));
-    if owed.is_empty() {
-        let next = format!("`{user}` has no access anywhere {stands}; `rosterd receipt {user}` proves it");
-        return output::told(global.output, &decision, &next).map(|()| Exit::Done);
-    }
-    let places = owed.iter().map(|(target, entry)| format!("`{target}` ({})", entry.reason.as_str()));
-    let places = places.collect::<Vec<_>>().join(", ");
-    let next = format!(
-        "`{user}` is revoked {stands}, and the end of access is still owed in {places}; `rosterd owed` shows how it goes"
-    );
-    output::told(global.output, &decision, &next).map(|()| Exit::Held)
+    let (next, exit) = match found {
+        Found::Out => {
+            let next = format!("`{user}` has no access anywhere {stands}; `rosterd receipt {user}` proves it");
+            (next, Exit::Done)
+        }
+        Found::Owed(owed) => {
+            let places = owed.iter().map(|(target, entry)| format!("`{target}` ({})", entry.reason.as_str()));
+            let places = places.collect::<Vec<_>>().join(", ");
+            let next = format!(
+                "`{user}` is revoked {stands}, and the end of access is still owed in {places}; `rosterd owed` shows how it goes"
+            );
+            (next, Exit::Held)
+        }
+        Found::Unconfirmed(open) => {
+            let open = plain(&open.join("; "));
+            let next = format!(
+                "`{user}` is revoked {stands}, and NOT confirmed out everywhere: {open}; `rosterd receipt {user}` tells more"
+            );
+            (next, Exit::Held)
+        }
+    };
+    output::told(global.output, &decision, &next).map(|()| exit)
 }
 
-async fn revoke_in(
-    session: &Session,
-    user: &str,
-    body: &RevokeBody,
-) -> Result<(Value, Vec<(TargetName, Owed)>), Failure> {
+/// What was found after a revocation.
+enum Found {
+    /// A receipt says: out everywhere.
+    Out,
+    /// Targets owe the end of access.
+    Owed(Vec<(TargetName, Owed)>),
+    /// Nothing is known to be owed, and yet a receipt cannot say that the user is out: why.
+    Unconfirmed(Vec<String>),
+}
+
+async fn revoke_in(session: &Session, user: &str, body: &RevokeBody) -> Result<(Value, Found), Failure> {
     let decision = say(session, &["users", user, "revoke"], body).await?;
     act(session, user).await?;
     // A worker tells what it owes a moment after it has heard, and a moment after it has acted.
-    let mut owed = Vec::new();
+    let mut found = Found::Out;
     for _ in 0..ASKS {
         tokio::time::sleep(ASK_AGAIN).await;
-        owed = self::owed(session, user).await?;
-        if owed.is_empty() {
+        let owed = owed(session, user).await?;
+        // What is owed where nobody works does not go by itself: the receipt names its place.
+        let works = |(_, owed): &(TargetName, Owed)| owed.reason != OwedReason::LeftBehind;
+        if owed.iter().any(works) {
+            found = Found::Owed(owed);
+            continue;
+        }
+        let receipt = receipt(session, user).await;
+        let under_way = receipt.as_ref().is_ok_and(is_under_way);
+        found = confirmed(receipt);
+        if !under_way {
             break;
         }
     }
-    Ok((decision, owed))
+    Ok((decision, found))
+}
+
+async fn receipt(session: &Session, user: &str) -> Result<Receipt, Failure> {
+    let signed: SignedReceipt = session.client.get(Ask::of(&["users", user, "receipt"])).await?;
+    Ok(signed.receipt)
+}
+
+/// Whether a target that works still shows the linked account as it was: its worker may have just heard.
+fn is_under_way(receipt: &Receipt) -> bool {
+    receipt.targets.iter().any(|target| matches!(target.shows, Shows::Access(_)) && !target.access_is_meant)
+}
+
+fn confirmed(receipt: Result<Receipt, Failure>) -> Found {
+    let receipt = match receipt {
+        Ok(receipt) => receipt,
+        Err(failure) => return Found::Unconfirmed(vec![format!("nobody could tell: {}", failure.message)]),
+    };
+    match receipt.verdict {
+        Verdict::OutEverywhere => Found::Out,
+        Verdict::NotConfirmed => Found::Unconfirmed(receipt.open),
+        Verdict::HasAccess => {
+            let meant =
+                receipt.targets.iter().filter(|target| target.access_is_meant && target.shows != Shows::NoAccount);
+            let words = |target: &TargetReceipt| {
+                format!("`{}` shows {} ({})", target.target, target.shows.words(), target.because)
+            };
+            Found::Unconfirmed(meant.map(words).collect())
+        }
+    }
 }
 
 /// What every target still owes about this user.
 async fn owed(session: &Session, user: &str) -> Result<Vec<(TargetName, Owed)>, Failure> {
     let status: Status = session.client.get(Ask::of(&["status"])).await?;
     let of_user = |owed: &Owed| owed.record.as_str() == user;
-    let targets = status.targets.into_iter();
-    Ok(targets
-        .flat_map(|target| {
-            let name = target.name;
-            target.owed.into_iter().filter(of_user).map(move |owed| (name.clone(), owed))
-        })
-        .collect())
+    let left = status.left_behind.into_iter().map(|left| (left.space.target, left.owed));
+    let here = status.targets.into_iter().map(|target| (target.name, target.owed));
+    let all = here.chain(left);
+    Ok(all.flat_map(|(name, owed)| owed.into_iter().filter(of_user).map(move |owed| (name.clone(), owed))).collect())
 }
 
 /// Without a daemon nobody acts on a word by himself: a cycle of the user does, in every target.

@@ -1,5 +1,7 @@
 //! `status` and `owed`: how things are, and what to do about them.
 
+use serde::Serialize;
+
 use crate::cli::output::BAD;
 use crate::cli::output::GOOD;
 use crate::cli::output::Rows;
@@ -13,10 +15,13 @@ use crate::cli::words::len;
 use crate::cli::words::moment;
 use crate::cli::words::moment_or;
 use crate::cli::words::put;
+use crate::engine::status::LeftBehind;
+use crate::engine::status::Owed;
 use crate::engine::status::Quarantine;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::Status;
 use crate::engine::status::TargetStatus;
+use crate::engine::status::place_words;
 use crate::model::ids::TargetName;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
@@ -34,13 +39,32 @@ pub fn text(status: &Status) -> String {
     for target in &status.targets {
         out.push_str(&matters(target));
     }
+    out.push_str(&left_behind(&status.left_behind));
     out
 }
 
 /// Everything, for pull requests.
 pub fn markdown(status: &Status) -> String {
     let head = words_that_stand(status) + &source(&status.source) + &store(status);
-    format!("{}\n{}", anstream::adapter::strip_str(&head), table(&status.targets).markdown())
+    let left = left_behind(&status.left_behind);
+    let strip = anstream::adapter::strip_str;
+    format!("{}\n{}{}", strip(&head), table(&status.targets).markdown(), strip(&left))
+}
+
+/// Accounts where no target works, and what to do about them.
+fn left_behind(places: &[LeftBehind]) -> String {
+    let mut out = String::new();
+    for place in places {
+        put(&mut out, format_args!("\n{} {}\n", styled(BAD, "left behind:"), plain(&place.words())));
+        for owed in place.owed.iter().take(MOST) {
+            put(&mut out, format_args!("  `{}` is to be out since {}\n", owed.record, moment(owed.since)));
+        }
+        if place.owed.len() > MOST {
+            let more = place.owed.len() - MOST;
+            put(&mut out, format_args!("  and {more} more; `rosterd owed` lists all\n"));
+        }
+    }
+    out
 }
 
 /// What is wrong with the store, where anything is.
@@ -269,8 +293,17 @@ pub fn holds(targets: &[TargetStatus]) -> Rows {
     rows
 }
 
+/// What `owed` shows.
+#[derive(Debug, Serialize)]
+pub struct Owing {
+    /// Every target.
+    pub targets: Vec<TargetStatus>,
+    /// Places that no target works in.
+    pub left_behind: Vec<LeftBehind>,
+}
+
 /// Every removal that is due and not confirmed, one a row.
-pub fn owed(targets: &[TargetStatus]) -> Rows {
+pub fn owed(Owing { targets, left_behind }: &Owing) -> Rows {
     let mut rows = Rows::new(&["target", "user", "since", "held up by", "error"]);
     for target in targets {
         for owed in &target.owed {
@@ -281,6 +314,17 @@ pub fn owed(targets: &[TargetStatus]) -> Rows {
                 moment(owed.since),
                 owed.reason.as_str().to_owned(),
                 error.map_or_else(|| "-".to_owned(), |error| plain(error)),
+            ]);
+        }
+    }
+    for LeftBehind { space, owed, .. } in left_behind {
+        for Owed { record, since, reason } in owed {
+            rows.push(vec![
+                space.target.to_string(),
+                record.to_string(),
+                moment(*since),
+                reason.as_str().to_owned(),
+                plain(&format!("no target document leads to {} now", place_words(space))),
             ]);
         }
     }

@@ -18,6 +18,7 @@ use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::bounded::Bounded;
 use crate::engine::ends;
+use crate::engine::left;
 use crate::engine::permits;
 use crate::engine::policy;
 use crate::engine::policy::Settled;
@@ -216,6 +217,7 @@ async fn restaff(
     }
     let settled = policy::settle(shared, projectors, accepted).await?;
     staff(shared, settled, accepted, running).await;
+    left::look_soon(shared, None);
     shared.settled.store(accepted, Ordering::Relaxed);
     Ok(())
 }

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::engine::EngineError;
+use crate::engine::left;
 use crate::engine::look;
 use crate::engine::look::LookError;
 use crate::engine::look::Looked;
@@ -242,7 +243,7 @@ async fn in_target(shared: &Shared, name: &TargetName, ids: &BTreeSet<RecordId>)
 }
 
 /// Whether the user is meant to have access, or to be left alone, and why.
-fn meant(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> (bool, String) {
+pub(crate) fn meant(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> (bool, String) {
     let desired = look::desired_of(shared, handle, ids);
     let Some(desired) = desired else {
         return left_by(handle.target.account.on_gone, "the user is no longer declared");
@@ -368,8 +369,13 @@ async fn elsewhere(
 ) -> Result<Vec<TargetReceipt>, EngineError> {
     let seen: BTreeSet<_> = looked.iter().filter_map(|receipt| receipt.space.clone()).collect();
     let mut receipts = Vec::new();
-    for (space, link) in said::links_of(shared, ids).await? {
-        if !seen.contains(&space) {
+    for (space, link) in left::links_of(shared, ids).await? {
+        // A renamed target looks after the same account: it was looked at there.
+        let again = |now: &&TargetReceipt| {
+            let here = now.space.as_ref().is_some_and(|here| left::same_system(here, &space));
+            here && now.account.as_ref() == Some(&link.account) && !matches!(now.shows, Shows::Nothing(_))
+        };
+        if !seen.contains(&space) && !looked.iter().any(|now| again(&now)) {
             receipts.push(left_there(shared, &space, ids, &link).await?);
         }
     }

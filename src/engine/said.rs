@@ -19,6 +19,7 @@ use chrono::Utc;
 use tokio::time::Instant;
 
 use crate::engine::EngineError;
+use crate::engine::left;
 use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
 use crate::engine::shared::decision_event;
@@ -30,8 +31,6 @@ use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
 use crate::model::decision::Halts;
 use crate::model::ids::RecordId;
-use crate::model::link::Link;
-use crate::model::link::Space;
 use crate::model::snapshot::Snapshot;
 use crate::project::Revocation;
 use crate::project::Revoked;
@@ -275,12 +274,26 @@ async fn revoke(shared: &Shared, decision: Decision) -> Result<Vec<Decision>, En
     if !is_known(shared, &ids).await? {
         return Err(EngineError::NoUser(record));
     }
+    stands_longer(shared, &decision, &ids)?;
     within_the_hour(shared, &decision, &ids).await?;
     // A user who was renamed is revoked under the record id that stands today, too.
     let declared = |id: &&RecordId| shared.snapshot().is_some_and(|snapshot| snapshot.users.contains_key(id));
     let also = ids.iter().filter(|id| **id != record).filter(declared).cloned().collect::<Vec<_>>();
     let of = |id: RecordId| Decision { record: Some(id), ..decision.clone() };
     Ok([record].into_iter().chain(also).map(of).collect())
+}
+
+/// What stands is not cut short by a second word of the same kind: only a restore ends it (L11).
+fn stands_longer(shared: &Shared, decision: &Decision, ids: &BTreeSet<RecordId>) -> Result<(), EngineError> {
+    let Some(until) = decision.until else { return Ok(()) };
+    let said = shared.said.load();
+    let standing = ids.iter().filter_map(|id| Some((id, said.revoked.of(id, &[], shared.judged())?)));
+    let longer = standing.into_iter().find(|(_, standing)| standing.until.is_none_or(|end| end > until));
+    let Some((record, Revocation { by, until: end, .. })) = longer else { return Ok(()) };
+    let end = end.map_or_else(|| "without an end".to_owned(), |end| format!("until {}", end.to_rfc3339()));
+    Err(EngineError::Stale(format!(
+        "`{record}` stands revoked {end}, by {by}, which is longer than this; `rosterd restore {record}` ends it"
+    )))
 }
 
 /// Everybody may end somebody's access, and nobody everybody's.
@@ -344,25 +357,7 @@ pub(crate) async fn is_known(shared: &Shared, ids: &BTreeSet<RecordId>) -> Resul
     if ids.iter().any(|id| declared(id) || said.revoked.records().any(|known| known == id)) {
         return Ok(true);
     }
-    Ok(!links_of(shared, ids).await?.is_empty())
-}
-
-/// Every link of these record ids, wherever it is: also where no document leads any more.
-pub(crate) async fn links_of(shared: &Shared, ids: &BTreeSet<RecordId>) -> Result<Vec<(Space, Link)>, EngineError> {
-    let declared = shared.targets().into_iter().map(|target| target.name.clone());
-    let known: BTreeSet<_> = shared.store.chains().await?.into_iter().flatten().chain(declared).collect();
-    let mut spaces = Vec::new();
-    for target in known {
-        spaces.extend(shared.store.spaces(&target).await?);
-    }
-    let mut links = Vec::new();
-    for space in spaces {
-        for id in ids {
-            let link = shared.store.link(&space, id).await?;
-            links.extend(link.map(|link| (space.clone(), link)));
-        }
-    }
-    Ok(links)
+    Ok(!left::links_of(shared, ids).await?.is_empty())
 }
 
 /// What stands against an earlier record id stands against the new one too, also once nobody

@@ -24,6 +24,7 @@ use crate::clock::kept::Kept;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::Sender;
+use crate::engine::left::Left;
 use crate::engine::outbox::Bell;
 use crate::engine::outbox::Post;
 use crate::engine::said::Order;
@@ -163,6 +164,8 @@ pub struct Shared {
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// Whether it runs by itself, from its start on.
     pub(crate) running: OnceLock<Running>,
+    /// Accounts in places that no target works in.
+    pub(crate) left: Left,
     /// The time by which windows slide.
     pub(crate) windows: Mutex<WindowClock>,
     /// Whether the targets act as the last load that was accepted wants them to, and the store knows.
@@ -213,6 +216,7 @@ impl Shared {
             order: Order::default(),
             turn: tokio::sync::Mutex::new(()),
             running: OnceLock::new(),
+            left: Left::default(),
             windows,
             settled: AtomicBool::new(false),
             measure: Mutex::default(),

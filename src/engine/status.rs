@@ -15,6 +15,7 @@ use crate::model::decision::Halts;
 use crate::model::hand::Hand;
 use crate::model::history::CycleRecord;
 use crate::model::history::SeenAccount;
+use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
@@ -42,12 +43,64 @@ pub struct Status {
     pub source: SourceStatus,
     /// Every target, by name.
     pub targets: Vec<TargetStatus>,
+    /// Accounts in places that no target document leads to now.
+    #[serde(default)]
+    pub left_behind: Vec<LeftBehind>,
     /// Why the machine's clock is not believed, with what to do; `None` where it is.
     #[serde(default)]
     pub clock: Option<String>,
     /// Why the store does not answer, with what to do; `None` where it does.
     #[serde(default)]
     pub store: Option<String>,
+}
+
+/// A place that no target works in, where accounts are linked that rosterd never disabled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// The place.
+    pub space: Space,
+    /// How many such accounts.
+    pub accounts: u64,
+    /// Users among them who are to have no access.
+    pub owed: Vec<Owed>,
+}
+
+/// An account of one user in such a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAccount {
+    /// The place.
+    pub space: Space,
+    /// The record id that it is linked to.
+    pub record: RecordId,
+    /// The account.
+    pub account: AccountId,
+    /// Whether the user is to have no access there.
+    pub owed: bool,
+}
+
+impl LeftBehind {
+    /// What there is, and what to do about it.
+    pub fn words(&self) -> String {
+        let Space { target, .. } = &self.space;
+        let (accounts, are) = if self.accounts == 1 { ("account", "is") } else { ("accounts", "are") };
+        let out = if self.owed.is_empty() {
+            String::new()
+        } else {
+            format!(", {} of users who are to be out", self.owed.len())
+        };
+        format!(
+            "{} {accounts} {are} left behind in {}{out}: no target document leads there now, so nothing ends access \
+             there; put the document of `{target}` back as it was until the accounts are disabled, or end access there by \
+             hand, which rosterd cannot see",
+            self.accounts,
+            place_words(&self.space)
+        )
+    }
+}
+
+/// A place, for people.
+pub fn place_words(Space { target, environment, realm }: &Space) -> String {
+    format!("`{target}` (environment `{environment}`, realm `{realm}`)")
 }
 
 /// Calls are halted everywhere, until `rosterd start`.

@@ -61,10 +61,12 @@ pub enum OwedReason {
     Conflict,
     /// `rosterd stop --all` halts every call.
     Stopped,
+    /// No target document leads to the place of the account: `rosterd_accounts_left_behind` counts it.
+    LeftBehind,
 }
 
 impl OwedReason {
-    /// Every reason, for metrics that show zero.
+    /// Every reason of a target that works, for metrics that show zero.
     pub const ALL: [Self; 7] =
         [Self::Queued, Self::Mode, Self::Hold, Self::Error, Self::Quarantine, Self::Conflict, Self::Stopped];
 
@@ -78,6 +80,7 @@ impl OwedReason {
             Self::Quarantine => "quarantine",
             Self::Conflict => "conflict",
             Self::Stopped => "stopped",
+            Self::LeftBehind => "left-behind",
         }
     }
 }

@@ -117,12 +117,19 @@ pub(crate) async fn explain(
         };
         (name, explanation)
     });
-    let answers = join_all(explanations).await;
+    let mut answers = join_all(explanations).await;
+    let mut left_behind = api.engine.left_behind(&user).await?;
+    left_behind.retain(|left| caller.reach.covers(&left.space.target));
+    if !left_behind.is_empty() {
+        // Whoever has an account somewhere is somebody.
+        answers.retain(|(_, answer)| single || !matches!(answer, Err(EngineError::NoUser(_))));
+    }
     // Nobody anywhere is an answer of its own; nobody in one target of several is not.
-    let unknown = answers.iter().all(|(_, answer)| matches!(answer, Err(EngineError::NoUser(_))));
+    let unknown =
+        left_behind.is_empty() && answers.iter().all(|(_, answer)| matches!(answer, Err(EngineError::NoUser(_))));
     let senseless = answers.iter().any(|(_, answer)| matches!(answer, Err(EngineError::Invalid(_))));
     let (items, errors) = sort(single || unknown || senseless, answers)?;
-    Ok(Json(ExplainReply { items, errors }))
+    Ok(Json(ExplainReply { items, errors, left_behind }))
 }
 
 #[cfg(test)]

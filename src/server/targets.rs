@@ -48,11 +48,21 @@ use crate::store::AccountFilter;
 fn seen_by(api: &Api, caller: &Caller) -> Status {
     let mut status = api.engine.status();
     status.targets.retain(|target| caller.reach.covers(&target.name));
+    status.left_behind.retain(|left| caller.reach.covers(&left.space.target));
     if caller.reach != Reach::All {
         // Who is revoked concerns every target.
         status.revoked.clear();
     }
     status
+}
+
+/// What is left behind is looked for anew, where the store answers: else what was found last stands.
+async fn look_left_behind(api: &Api) {
+    if api.engine.store_away().is_none()
+        && let Err(error) = api.engine.look_left_behind().await
+    {
+        tracing::warn!(%error, "it cannot be told anew which accounts are left behind");
+    }
 }
 
 fn status_of(api: &Api, name: &TargetName) -> Result<TargetStatus, Refusal> {
@@ -62,11 +72,14 @@ fn status_of(api: &Api, name: &TargetName) -> Result<TargetStatus, Refusal> {
 
 /// `GET /api/v1/status`
 pub(crate) async fn status(State(api): State<Arc<Api>>, caller: Caller) -> Json<Status> {
-    let mut status = seen_by(&api, &caller);
-    if status.store.is_none() {
-        status.store = health::store_error(&api).await;
+    let store = match api.engine.store_away() {
+        None => health::store_error(&api).await,
+        away => away,
+    };
+    if store.is_none() {
+        look_left_behind(&api).await;
     }
-    Json(status)
+    Json(Status { store, ..seen_by(&api, &caller) })
 }
 
 /// `GET /api/v1/targets`
@@ -164,11 +177,13 @@ pub(crate) async fn owed(
     caller: Caller,
     Params(paging): Params<Paging>,
 ) -> Result<Json<Page<TargetOwed>>, Refusal> {
-    let targets = seen_by(&api, &caller).targets;
-    let all = targets.into_iter().flat_map(|target| {
-        let TargetStatus { name, owed, .. } = target;
-        owed.into_iter().map(move |owed| TargetOwed { target: name.clone(), owed })
-    });
+    look_left_behind(&api).await;
+    let Status { targets, left_behind, .. } = seen_by(&api, &caller);
+    let left = left_behind.into_iter().map(|left| (left.space.target, left.owed));
+    let here = targets.into_iter().map(|target| (target.name, target.owed));
+    let all = here
+        .chain(left)
+        .flat_map(|(name, owed)| owed.into_iter().map(move |owed| TargetOwed { target: name.clone(), owed }));
     // Microseconds in a fixed width and one zone: the text sorts as the time does.
     let cursor = |entry: &TargetOwed| {
         let since = entry.owed.since.to_rfc3339_opts(SecondsFormat::Micros, true);

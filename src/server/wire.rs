@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::engine::receipt::Receipt;
 use crate::engine::status::Explanation;
+use crate::engine::status::LeftAccount;
 use crate::engine::status::Owed;
 use crate::engine::status::ShrinkHold;
 use crate::model::change::Change;
@@ -361,6 +362,9 @@ pub struct ExplainReply {
     pub items: Vec<Explanation>,
     /// Why there is none of the other targets.
     pub errors: BTreeMap<TargetName, String>,
+    /// Accounts of the user in places that no target document leads to now.
+    #[serde(default)]
+    pub left_behind: Vec<LeftAccount>,
 }
 
 /// `POST /api/v1/requests`: a person's word about one request or many.

@@ -1,6 +1,7 @@
 //! The program as people run it: commands, what they print, and their exit codes.
 
 mod back;
+mod left;
 mod once;
 mod store;
 mod words;

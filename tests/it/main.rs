@@ -38,6 +38,8 @@ mod journal;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod left;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod manifest;

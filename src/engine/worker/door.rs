@@ -13,8 +13,10 @@ use crate::connector::Probe;
 use crate::engine::bounded::contained;
 use crate::engine::guardrail::Guardrail;
 use crate::engine::identity::Identities;
+use crate::engine::left;
 use crate::engine::look;
 use crate::engine::look::Causes;
+use crate::engine::shared::lock;
 use crate::engine::status::Quarantine;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
@@ -263,7 +265,14 @@ impl Worker {
         self.review_requests(None);
         self.review_identities(None);
         self.look_at_owed();
+        self.tell_place();
         true
+    }
+
+    /// Status knows where the target is from here on; what is left elsewhere is told.
+    fn tell_place(&self) {
+        lock(&self.handle.status).space = self.place.as_ref().map(|place| place.space.clone());
+        left::look_soon(&self.shared, Some(self.handle.target.name.clone()));
     }
 
     fn wait_at_door(&mut self, why: &str) {
