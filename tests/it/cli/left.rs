@@ -37,7 +37,7 @@ fn who_is_revoked_in_a_place_that_no_document_names_is_not_said_to_be_out() {
 
     let grants = "{ target: crm, level: all }";
     place.write("m/target.yaml", &TARGET.replace(grants, &format!("{grants}, {}", grants.replace("crm", "erp"))));
-    place.write("m/erp.yaml", &TARGET.replace("crm", "erp").split("---").next().unwrap());
+    place.write("m/erp.yaml", TARGET.replace("crm", "erp").split("---").next().unwrap());
     place.run(&["apply", "-f", "m", "--yes"]);
     let back = place.run(&["revoke", "u1"]).ends(DONE);
     assert!(back.out.contains("has no access anywhere"), "the document is back: {back:?}");
