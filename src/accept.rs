@@ -158,7 +158,7 @@ pub fn stale_causes<'c>(
         let (record, target, entitlement) = key;
         let Some(user) = snapshot.users.get(record) else { continue };
         let granted =
-            granted.entry(record).or_insert_with(|| triples::of_user(projectors, user, &snapshot.roles, now).0);
+            granted.entry(record).or_insert_with(|| triples::of_user(projectors, &user, &snapshot.roles, now).0);
         if granted.contains(&(target.clone(), entitlement.clone())) {
             stale.insert(key.clone());
         }
@@ -187,18 +187,17 @@ struct Comparison {
 impl Comparison {
     fn new(projectors: &[Arc<Projector>], last: Measured<'_>, next: &Snapshot, now: DateTime<Utc>) -> Self {
         let previous = last.snapshot;
-        let of = |users: Vec<&Arc<User>>, roles| Triples::of(projectors, users.into_iter(), roles, now);
-        let (old, new) = if previous.roles == next.roles {
-            let edits: Vec<_> = previous.users.edits(&next.users).collect();
-            let (old, new) = (edits.iter().filter_map(|edit| edit.old), edits.iter().filter_map(|edit| edit.new));
-            (old.collect(), new.collect())
+        type Users<'a> = Box<dyn Iterator<Item = User> + 'a>;
+        let edits = || previous.users.edits(&next.users);
+        let (old, new): (Users<'_>, Users<'_>) = if previous.roles == next.roles {
+            (Box::new(edits().filter_map(|edit| edit.old())), Box::new(edits().filter_map(|edit| edit.new())))
         } else {
-            (previous.users.values().collect(), next.users.values().collect())
+            (Box::new(previous.users.values()), Box::new(next.users.values()))
         };
-        let before = of(old, &previous.roles);
+        let before = Triples::of(projectors, old, &previous.roles, now);
         let unchanged = last.granted.saturating_sub(before.level());
         let mut before = before.renamed(&renames(previous, next));
-        let mut after = of(new, &next.roles);
+        let mut after = Triples::of(projectors, new, &next.roles, now);
         // What cannot be decided is neither taken away nor given.
         after.fill_undecided(&before);
         before.fill_undecided(&after);
@@ -236,11 +235,11 @@ impl Comparison {
 
 /// Declared renames: a record id of `previous` that is gone, to the user who says `formerly`.
 fn renames(previous: &Snapshot, next: &Snapshot) -> BTreeMap<RecordId, RecordId> {
-    let all = next.users.renamed().flat_map(|user| user.formerly.iter().map(|old| (old, &user.id)));
+    let all = next.users.renamed().flat_map(|user| user.formerly.into_iter().map(move |old| (old, user.id.clone())));
     let acting = all.filter(|(old, new)| {
         previous.users.contains_key(old) && !next.users.contains_key(old) && !previous.users.contains_key(new)
     });
-    acting.map(|(old, new)| (old.clone(), new.clone())).collect()
+    acting.collect()
 }
 
 #[cfg(test)]

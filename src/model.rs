@@ -17,6 +17,7 @@ pub mod link;
 pub mod message;
 pub mod node;
 pub mod origin;
+pub mod packed;
 pub mod path;
 pub mod plan;
 pub mod projection;

@@ -175,7 +175,7 @@ pub struct AcceptedSnapshot {
     pub at: DateTime<Utc>,
     /// Users as the last accepted load has them whom documents narrowed since that nobody accepted; empty
     /// where the users of the snapshot are the accepted ones.
-    pub narrowed_from: BTreeMap<RecordId, Arc<User>>,
+    pub narrowed_from: BTreeMap<RecordId, User>,
 }
 
 /// What a remembered cause is about.

@@ -112,7 +112,7 @@ fn projected(documents: Documents) {
         let mut single = Table::new(projector);
         let mut so_far = Users::default();
         for user in users.values() {
-            so_far.insert(Arc::clone(user));
+            so_far.insert(&user);
             single.refresh(&snapshot(so_far.clone()), &Arc::default(), noon());
         }
         for record in users.keys() {
@@ -128,7 +128,7 @@ fn noon() -> DateTime<Utc> {
 
 /// Somebody with a value in every field, and a target and an account to go with them.
 struct Sample {
-    user: Arc<User>,
+    user: User,
     target: Arc<TargetDocument>,
     account: Account,
 }
@@ -171,7 +171,7 @@ fn sample() -> &'static Sample {
         let file = Arc::new(parse_file("sample.yaml", SAMPLE.as_bytes()));
         let documents = combine([file], &OperatorDocuments::default(), &rules());
         assert_eq!(documents.problems, [], "the sample is sound");
-        let user = documents.users.values().next().cloned().expect("a user");
+        let user = documents.users.values().next().expect("a user");
         let target = documents.targets.into_iter().next().expect("a target");
         let resource = json!({ "id": "1", "userName": "ada", "active": true, "userType": "Employee",
             "emails": [{ "type": "work", "value": "ada@acme.example" }] });

@@ -90,7 +90,7 @@ fn losses<'a>(
             continue;
         }
         let old = previous.users.get(renamed.get(record).unwrap_or(record));
-        let (own, edits) = match (old, next.users.get(record)) {
+        let (own, edits) = match (&old, &next.users.get(record)) {
             (Some(old), Some(new)) => {
                 let edited = own_edits_only(old, new);
                 let (kept, undecided) = triples::of_user(projectors, &edited, &previous.roles, now);
@@ -148,12 +148,12 @@ fn edits(old: &User, new: &User) -> BTreeSet<Edit> {
 pub fn explicit_words(previous: &Snapshot, next: &Snapshot, now: DateTime<Utc>) -> BTreeSet<RecordId> {
     let renamed: BTreeMap<RecordId, RecordId> =
         renames(previous, next).into_iter().map(|(old, new)| (new, old)).collect();
-    let says = |(record, user): &(&RecordId, &Arc<User>)| {
+    let says = |(record, user): &(&RecordId, User)| {
         let before = previous.users.get(renamed.get(*record).unwrap_or(record));
-        let newly = |out: &dyn Fn(&User) -> bool| out(user) && !before.is_some_and(|before| out(before));
+        let newly = |out: &dyn Fn(&User) -> bool| out(user) && !before.as_ref().is_some_and(out);
         newly(&|user| !user.active) || newly(&|user| !user.valid.contains(now))
     };
-    let edited = previous.users.edits(&next.users).filter_map(|edit| Some((edit.record, edit.new?)));
+    let edited = previous.users.edits(&next.users).filter_map(|edit| Some((edit.record, edit.new()?)));
     let words: BTreeSet<RecordId> = edited.filter(says).map(|(record, _)| record.clone()).collect();
     if words.len() < BULK_FROM { words } else { BTreeSet::new() }
 }

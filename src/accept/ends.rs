@@ -37,8 +37,9 @@ pub fn mass(
 ) -> BTreeSet<End> {
     let known_of = by_record(known);
     let mut mass = BTreeSet::new();
-    let mut users: BTreeSet<&RecordId> = BTreeSet::new();
+    let mut users: BTreeSet<RecordId> = BTreeSet::new();
     for (old, new) in edited(previous, next) {
+        let (old, new) = (&old, &new);
         let were_mass = known_of.get(&old.id).map(Vec::as_slice).unwrap_or_default();
         for (role, until) in to_come(new, now) {
             let end = (new.id.clone(), role.cloned(), until);
@@ -56,7 +57,7 @@ pub fn mass(
                 !taken.is_disjoint(&due)
             };
             if earlier || moved || takes() {
-                users.insert(&new.id);
+                users.insert(new.id.clone());
                 mass.insert(end);
             }
         }
@@ -66,7 +67,7 @@ pub fn mass(
     }
     let stands = |(record, role, until): &&End| {
         let user = next.users.get(record);
-        user.and_then(|user| ends_of(user, role.as_ref())).is_some_and(|ends| ends.contains(&Some(*until)))
+        user.and_then(|user| ends_of(&user, role.as_ref())).is_some_and(|ends| ends.contains(&Some(*until)))
     };
     mass.extend(known.iter().filter(stands).cloned());
     mass
@@ -81,6 +82,7 @@ pub(crate) fn lost_later(
 ) -> u64 {
     let mut lost = 0;
     for (old, new) in edited(previous, next) {
+        let (old, new) = (&old, &new);
         let mut later = Granted::new();
         let moments: BTreeSet<DateTime<Utc>> = to_come(new, now).map(|(_, until)| until).collect();
         for until in moments {
@@ -108,9 +110,9 @@ pub fn taken_by(
     let mut all = BTreeSet::new();
     for (record, ends) in by_record(ends) {
         let Some(user) = snapshot.users.get(record) else { continue };
-        let without = lifted(user, &ends);
+        let without = lifted(&user, &ends);
         for (_, _, until) in ends {
-            let taken = taken(projectors, &without, user, snapshot, *until);
+            let taken = taken(projectors, &without, &user, snapshot, *until);
             all.extend(taken.into_iter().map(|(_, name)| (record.clone(), name)));
         }
     }
@@ -157,17 +159,14 @@ fn by_record(ends: &BTreeSet<End>) -> BTreeMap<&RecordId, Vec<&End>> {
 
 /// Users of both snapshots whose document differs, declared renames included. Where a role differs that
 /// is everybody, since any user may hold it.
-fn edited<'a>(previous: &'a Snapshot, next: &'a Snapshot) -> Vec<(&'a User, &'a User)> {
+fn edited<'a>(previous: &'a Snapshot, next: &'a Snapshot) -> Box<dyn Iterator<Item = (User, User)> + 'a> {
     let renamed: BTreeMap<RecordId, RecordId> =
         renames(previous, next).into_iter().map(|(old, new)| (new, old)).collect();
-    let pair = |new: &'a Arc<User>| {
-        let old = previous.users.get(renamed.get(&new.id).unwrap_or(&new.id))?;
-        Some((&**old, &**new))
-    };
+    let pair = move |new: User| Some((previous.users.get(renamed.get(&new.id).unwrap_or(&new.id))?, new));
     if previous.roles == next.roles {
-        previous.users.edits(&next.users).filter_map(|edit| edit.new).filter_map(pair).collect()
+        Box::new(previous.users.edits(&next.users).filter_map(|edit| edit.new()).filter_map(pair))
     } else {
-        next.users.values().filter_map(pair).collect()
+        Box::new(next.users.values().filter_map(pair))
     }
 }
 

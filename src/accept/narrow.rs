@@ -1,7 +1,5 @@
 //! What a document says against its own user while the rest of the load does not count.
 
-use std::sync::Arc;
-
 use chrono::DateTime;
 use chrono::Utc;
 
@@ -18,13 +16,13 @@ use crate::model::user::Validity;
 /// that is missing takes nothing away; attributes, labels and everything else stay as they were.
 pub(crate) fn narrowed(previous: &Snapshot, documents: &Documents) -> Snapshot {
     let mut narrowed = previous.clone();
-    for new in previous.users.edits(&documents.users).filter_map(|edit| edit.new) {
+    for new in previous.users.edits(&documents.users).filter_map(|edit| edit.new()) {
         let renamed = if previous.users.contains_key(&new.id) { &[][..] } else { &new.formerly[..] };
         for record in renamed.iter().chain([&new.id]) {
             let Some(old) = previous.users.get(record) else { continue };
-            let user = overlay(old, new);
+            let user = overlay(&old, &new);
             if user.active != old.active || user.valid != old.valid || user.roles != old.roles {
-                narrowed.users.insert(Arc::new(user));
+                narrowed.users.insert(&user);
             }
         }
     }

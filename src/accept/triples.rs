@@ -29,15 +29,15 @@ pub(crate) struct Triples {
 
 impl Triples {
     /// Users in every target.
-    pub(crate) fn of<'u>(
+    pub(crate) fn of(
         projectors: &[Arc<Projector>],
-        users: impl Iterator<Item = &'u Arc<User>>,
+        users: impl Iterator<Item = User>,
         roles: &BTreeMap<RoleName, Arc<Role>>,
         now: DateTime<Utc>,
     ) -> Self {
         let mut triples = Self::default();
         for user in users {
-            let (granted, undecided) = of_user(projectors, user, roles, now);
+            let (granted, undecided) = of_user(projectors, &user, roles, now);
             if !granted.is_empty() {
                 triples.granted.insert(user.id.clone(), granted);
             }

@@ -19,6 +19,7 @@ use crate::engine::status::SyncReport;
 use crate::engine::undo::Undo;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
+use crate::model::plan::Quiet;
 use crate::model::target::Mode;
 use crate::plan::render;
 use crate::server::wire::ReasonBody;
@@ -54,6 +55,7 @@ async fn undo(
         coverage: Coverage::Keyed,
         changes,
         skips: Vec::new(),
+        quiet: Quiet::default(),
         unmanaged: Vec::new(),
         accounts: BTreeMap::new(),
         holds: Vec::new(),

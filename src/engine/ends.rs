@@ -48,8 +48,8 @@ pub(crate) fn noted(previous: Option<&Snapshot>, next: &Snapshot, now: DateTime<
     let mut writes = Vec::new();
     let nobody = Users::default();
     for edit in previous.map_or(&nobody, |previous| &previous.users).edits(&next.users) {
-        let of = |user: Option<&Arc<User>>| user.map(|user| of_user(user)).unwrap_or_default();
-        let (old, new) = (of(edit.old), of(edit.new));
+        let of = |user: Option<User>| user.map(|user| of_user(&user)).unwrap_or_default();
+        let (old, new) = (of(edit.old()), of(edit.new()));
         writes.extend(old.difference(&new).map(|end| Write::EndDate(end.clone(), None)));
         writes.extend(new.difference(&old).map(|end| Write::EndDate(end.clone(), Some(now))));
     }
@@ -95,7 +95,7 @@ pub(crate) async fn dated(
     let long_known = |record: &&RecordId, ended: Ended| {
         let Some(user) = snapshot.users.get(record) else { return false };
         let ends =
-            of_user(user).into_iter().filter(|end| end.until <= now && end.role.is_none() == (ended == Ended::User));
+            of_user(&user).into_iter().filter(|end| end.until <= now && end.role.is_none() == (ended == Ended::User));
         let mut since = ends.map(|end| known.get(&end).copied()).peekable();
         since.peek().is_some() && since.all(|since| since.is_some_and(|since| since <= latest))
     };

@@ -110,7 +110,7 @@ impl Identities {
         }
         for record in records {
             if let Some(user) = snapshot.users.get(record) {
-                self.review_declared(user, links.get(record), now, &mut reviewed);
+                self.review_declared(&user, links.get(record), now, &mut reviewed);
             }
         }
         reviewed
@@ -134,7 +134,7 @@ impl Identities {
         let mails: Vec<_> = self.history.mails_of(hash).collect();
         for mail in mails {
             let same = self.newcomers.range((mail, from.clone())..).take_while(|(other, _)| *other == mail);
-            let same: Vec<_> = same.filter_map(|(_, newcomer)| snapshot.users.get(newcomer).cloned()).collect();
+            let same: Vec<_> = same.filter_map(|(_, newcomer)| snapshot.users.get(newcomer)).collect();
             for user in same.iter().filter(|user| !links.contains_key(&user.id)) {
                 self.compare(user, reviewed);
             }

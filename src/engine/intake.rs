@@ -409,11 +409,11 @@ async fn remember(
 }
 
 /// Users as the last accepted load has them, where the narrowed `next` has them otherwise.
-fn narrowed_from(before: &Current, next: &Snapshot) -> BTreeMap<RecordId, Arc<User>> {
+fn narrowed_from(before: &Current, next: &Snapshot) -> BTreeMap<RecordId, User> {
     let mut from = before.narrowed_from.clone();
     for record in changed(Some(&before.snapshot), next).unwrap_or_default() {
         if let Some(accepted) = before.snapshot.users.get(&record) {
-            from.entry(record).or_insert_with(|| Arc::clone(accepted));
+            from.entry(record).or_insert(accepted);
         }
     }
     from

@@ -92,7 +92,7 @@ fn ending(shared: &Shared, invite: &Invite, now: DateTime<Utc>) -> Option<Invite
         return Some(InviteState::Expired);
     }
     let (snapshot, handle) = (shared.snapshot()?, shared.handle(&invite.space.target).ok()?);
-    let Some(user) = user(&snapshot, &invite.record) else { return Some(InviteState::Revoked) };
+    let Some(user) = &user(&snapshot, &invite.record) else { return Some(InviteState::Revoked) };
     // A mailbox that is another's by now gets nobody in, and neither does anybody who is to have no account.
     let same = welcome::address(user) == Some(invite.to.as_str());
     let revoked = shared.said.load().revoked.of(&user.id, &user.formerly, now).is_some();
@@ -101,9 +101,9 @@ fn ending(shared: &Shared, invite: &Invite, now: DateTime<Utc>) -> Option<Invite
 }
 
 /// The user of a record id, under the one that they have by now.
-fn user<'a>(snapshot: &'a Snapshot, record: &RecordId) -> Option<&'a User> {
+fn user(snapshot: &Snapshot, record: &RecordId) -> Option<User> {
     let renamed = || snapshot.users.renamed().find(|user| user.formerly.contains(record));
-    snapshot.users.get(record).or_else(renamed).map(|user| &**user)
+    snapshot.users.get(record).or_else(renamed)
 }
 
 async fn count(shared: &Shared) -> Result<(), StoreError> {
@@ -212,12 +212,12 @@ async fn resend_one(shared: &Shared, invite: Invite, by: &str) -> Result<Result<
     let Some(user) = user else {
         return Ok(Err(format!("`{}` is not declared any more", invite.record)));
     };
-    if let Some(why) = unfit(&invite, &welcome.credential, welcome::address(user)) {
+    if let Some(why) = unfit(&invite, &welcome.credential, welcome::address(&user)) {
         return Ok(Err(why));
     }
     let seen = shared.store.seen_of(&invite.space, &invite.record).await?;
     let user_name = seen.and_then(|seen| seen.user_name);
-    let guest = Guest { target: &handle.target, space: &invite.space, user, user_name: user_name.as_deref() };
+    let guest = Guest { target: &handle.target, space: &invite.space, user: &user, user_name: user_name.as_deref() };
     let (mail, fresh) = match welcome::again(&invite, (welcome, &guest), now) {
         Ok(made) => made,
         Err(why) => return Ok(Err(why)),

@@ -72,7 +72,7 @@ pub async fn link(
     };
     let event = decision_event(&decision);
     let history = History::new(shared.store.identity_key(), []);
-    let identity = history.identity(record, account, snapshot.users.get(record).map(|user| &**user), now);
+    let identity = history.identity(record, account, snapshot.users.get(record).as_ref(), now);
     let mut writes: Vec<_> = left.into_iter().map(|old| Write::Unlink(space.clone(), old)).collect();
     writes.extend([
         Write::Link(space.clone(), link),

@@ -355,7 +355,7 @@ pub fn desired_of(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) ->
     }
     let snapshot = shared.snapshot()?;
     let user = ids.iter().find_map(|id| snapshot.users.get(id))?;
-    Some(handle.projector.desired(user, &snapshot.roles, now))
+    Some(handle.projector.desired(&user, &snapshot.roles, now))
 }
 
 /// Plans a cycle of a target as it would be at `now`; writes nothing anywhere.

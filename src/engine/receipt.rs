@@ -335,7 +335,7 @@ fn shown(link: Option<&Link>, looked: &Looked, taken: impl Fn(&AccountId) -> boo
 fn as_if_active(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> Option<Desired> {
     let snapshot = shared.snapshot()?;
     let user = ids.iter().find_map(|id| snapshot.users.get(id))?;
-    let user = User { active: true, valid: Validity::default(), ..(**user).clone() };
+    let user = User { active: true, valid: Validity::default(), ..user };
     let desired = handle.projector.desired(&user, &snapshot.roles, shared.judged());
     matches!(desired, Desired::Account(_)).then_some(desired)
 }

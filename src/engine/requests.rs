@@ -191,7 +191,7 @@ pub(crate) async fn shown_at_gate(
     let scales = Scales {
         keeper: &keeper,
         known: &|record, subject| known.get(&(record.clone(), subject.clone())).cloned(),
-        user: &|record| snapshot.users.get(record).filter(|_| entitled(record)).map(|user| &**user),
+        user: &|record| snapshot.users.get(record).filter(|_| entitled(record)),
         now: Moment { wall: shared.now(), window: shared.window_now() },
     };
     Ok(scales.show(plan))
@@ -260,14 +260,13 @@ impl Engine {
         if let Some((space, _)) = asked.first().filter(|_| !approval.checks.is_empty()) {
             let filter = AccountFilter { linked: Some(false), limit: usize::MAX, ..AccountFilter::default() };
             let strangers = self.shared.store.seen(space, &filter).await?;
-            let users = asked.iter().filter_map(|(_, record)| snapshot.users.get(record)).map(|user| &**user);
-            let everybody = snapshot.users.values().map(|user| &**user);
-            found = findings::findings(&approval, users, everybody, &strangers);
+            let users: Vec<_> = asked.iter().filter_map(|(_, record)| snapshot.users.get(record)).collect();
+            found = findings::findings(&approval, &users, snapshot.users.values(), &strangers);
         }
         let show = |(_, request): (Space, Request)| {
-            let user = snapshot.users.get(&request.record).map(|user| &**user);
+            let user = snapshot.users.get(&request.record);
             let findings = if waits(&request) { found.get(&request.record).cloned() } else { None };
-            shown(&target.name, &approval, request, user, findings.unwrap_or_default())
+            shown(&target.name, &approval, request, user.as_ref(), findings.unwrap_or_default())
         };
         Ok(rows.into_iter().map(show).collect())
     }

@@ -89,7 +89,7 @@ pub struct Current {
     /// When the documents last changed it.
     pub at: DateTime<Utc>,
     /// Users as the last accepted load has them whom documents narrowed since that nobody accepted.
-    pub narrowed_from: BTreeMap<RecordId, Arc<User>>,
+    pub narrowed_from: BTreeMap<RecordId, User>,
 }
 
 impl Current {

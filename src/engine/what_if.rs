@@ -29,7 +29,7 @@ pub fn changed(snapshot: &Snapshot, record: &RecordId, change: &str) -> Result<S
     let mut snapshot = snapshot.clone();
     let change = change.trim();
     if change == "gone" {
-        if snapshot.users.remove(record).is_none() {
+        if !snapshot.users.remove(record) {
             return Err(EngineError::NoUser(record.clone()));
         }
         return Ok(snapshot);
@@ -37,8 +37,7 @@ pub fn changed(snapshot: &Snapshot, record: &RecordId, change: &str) -> Result<S
     let user = if change.contains("kind:") || change.starts_with('{') {
         document(record, change)?
     } else {
-        let user = snapshot.users.get(record).ok_or_else(|| EngineError::NoUser(record.clone()))?;
-        let mut user = User::clone(user);
+        let mut user = snapshot.users.get(record).ok_or_else(|| EngineError::NoUser(record.clone()))?;
         for part in change.split(',') {
             edit(&mut user, part.trim())?;
         }
@@ -47,7 +46,7 @@ pub fn changed(snapshot: &Snapshot, record: &RecordId, change: &str) -> Result<S
     if let Some(unknown) = user.roles.iter().find(|held| !snapshot.roles.contains_key(&held.name)) {
         return Err(wrong(format!("there is no role `{}`", unknown.name)));
     }
-    snapshot.users.insert(Arc::new(user));
+    snapshot.users.insert(&user);
     Ok(snapshot)
 }
 
@@ -97,5 +96,5 @@ fn document(record: &RecordId, text: &str) -> Result<User, EngineError> {
     let documents = manifest::combine([file], &OperatorDocuments::default(), &Rules::default());
     let user = documents.users.get(record).ok_or_else(|| wrong(format!("the document is not about `{record}`")))?;
     let origin = Origin { what: format!("{} (as it would be)", user.origin.what).into(), ..user.origin.clone() };
-    Ok(User { origin, ..User::clone(user) })
+    Ok(User { origin, ..user })
 }

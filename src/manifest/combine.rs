@@ -20,7 +20,7 @@ use crate::manifest::report::Report;
 use crate::manifest::welcome;
 use crate::model::ids::RoleName;
 use crate::model::origin::Origin;
-use crate::model::user::User;
+use crate::model::packed::PackedUser;
 use crate::model::users::Users;
 
 /// Problems told of names that do not fit together; a missing role file gives one for each user.
@@ -96,7 +96,7 @@ pub fn combine(
     let broken = references::Excused::new(broken, hidden);
     let bundles = found_roles.values().chain(files.iter().flat_map(|file| &file.broken_roles));
     references::of_roles(bundles, &targets, &broken, &mut crossed);
-    let people = users.values().chain(files.iter().flat_map(|file| &file.broken_users));
+    let people = users.values().chain(files.iter().flat_map(|file| file.broken_users.iter().cloned()));
     exception::attach(&documents, &users, &mut targets, &broken, &mut problems);
     references::of_users(people, &users, &found_roles, (rules, &broken), &mut crossed);
     let left_out = crossed.len().saturating_sub(MOST_PROBLEMS);
@@ -160,11 +160,11 @@ fn misplaced(files: &[Arc<FileDocuments>], operator: &OperatorDocuments, rules: 
         }
     }
     for file in &operator.files {
-        let users = file.users.iter().map(|user| (&user.origin, user.id.as_str()));
-        let bundles = file.roles.iter().map(|found| (&found.role.origin, found.role.name.as_str()));
+        let users = file.users.iter().map(|user| (user.user().origin, user.id().as_str()));
+        let bundles = file.roles.iter().map(|found| (found.role.origin.clone(), found.role.name.as_str()));
         for (origin, name) in users.chain(bundles) {
             let message = format!("`{name}` does not count among operator documents");
-            problems.push(at(origin, "manifest-document", message, "move it to the manifest folder".to_owned()));
+            problems.push(at(&origin, "manifest-document", message, "move it to the manifest folder".to_owned()));
         }
     }
 }
@@ -184,20 +184,19 @@ pub(crate) fn at(origin: &Origin, code: &'static str, message: String, hint: Str
 }
 
 fn unique_users(files: &[Arc<FileDocuments>], users: &mut Users, problems: &mut Vec<Problem>) {
-    let mut all: Vec<&Arc<User>> = files.iter().flat_map(|file| &file.users).collect();
-    all.sort_by(|left, right| left.id.cmp(&right.id));
-    let sound = all.chunk_by(|left, right| left.id == right.id).filter_map(|same| match same {
-        [user] => Some(Arc::clone(user)),
-        several => {
-            // None of them counts: nobody can say which one is meant.
-            let places: Vec<&Origin> = several.iter().map(|user| &user.origin).collect();
-            if let Some(first) = several.first() {
-                repeated("User", first.id.as_str(), &places, problems);
-            }
-            None
+    let mut all: Vec<&PackedUser> = files.iter().flat_map(|file| &file.users).collect();
+    all.sort_by(|left, right| left.id().cmp(right.id()));
+    for same in all.chunk_by(|left, right| left.id() == right.id()) {
+        if let [user] = same {
+            users.put(PackedUser::clone(user));
+            continue;
         }
-    });
-    users.extend(sound);
+        // None of them counts: nobody can say which one is meant.
+        let places: Vec<Origin> = same.iter().map(|user| user.user().origin).collect();
+        if let Some(first) = same.first() {
+            repeated("User", first.id().as_str(), &places.iter().collect::<Vec<_>>(), problems);
+        }
+    }
 }
 
 fn unique_roles(files: &[Arc<FileDocuments>], problems: &mut Vec<Problem>) -> BTreeMap<RoleName, FoundRole> {

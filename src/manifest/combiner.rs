@@ -82,10 +82,10 @@ impl Combiner {
         }
         let mut users = last.documents.users.clone();
         for user in changed.iter().filter_map(|(former, _)| former.as_ref()).flat_map(|file| &file.users) {
-            users.remove(&user.id);
+            users.remove(user.id());
         }
         for user in changed.iter().filter_map(|(_, present)| present.as_ref()).flat_map(|file| &file.users) {
-            if !self.is_sound(user, last) || users.insert(Arc::clone(user)).is_some() {
+            if !self.is_sound(&user.user(), last) || !users.put(user.clone()) {
                 return None;
             }
         }
@@ -113,7 +113,7 @@ impl Last {
         for file in files.iter().chain(&operator.files).filter(|file| file.documents > 0) {
             digests.add(&file.digest);
         }
-        let formers = documents.users.renamed().flat_map(|user| user.formerly.iter().cloned()).collect();
+        let formers = documents.users.renamed().flat_map(|user| user.formerly).collect();
         let owners = documents.targets.iter().flat_map(|target| &target.exceptions);
         let owners = owners.map(|exception| exception.owner.clone()).collect();
         let count = files.iter().map(|file| file.documents).sum();

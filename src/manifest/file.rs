@@ -23,6 +23,7 @@ use crate::manifest::text::SourceText;
 use crate::manifest::tree::Tree;
 use crate::manifest::user;
 use crate::manifest::user::UserDocument;
+use crate::model::packed::PackedUser;
 use crate::model::role::Role;
 use crate::model::user::User;
 
@@ -42,10 +43,10 @@ pub struct FileDocuments {
     pub(crate) file: Arc<str>,
     pub(crate) digest: [u8; 32],
     pub(crate) documents: usize,
-    pub(crate) users: Vec<Arc<User>>,
+    pub(crate) users: Vec<PackedUser>,
     pub(crate) roles: Vec<FoundRole>,
     /// What could be read of broken `User` documents, for finding more problems and nothing else.
-    pub(crate) broken_users: Vec<Arc<User>>,
+    pub(crate) broken_users: Vec<User>,
     /// The same of `Role` documents.
     pub(crate) broken_roles: Vec<FoundRole>,
     pub(crate) operators: Vec<OperatorDocument>,
@@ -210,8 +211,10 @@ fn read_document(tree: Tree<'_>, source: &SourceText<'_>, report: &mut Report<'_
         Kind::User => {
             let user = decode::<UserDocument>(&tree, report)
                 .and_then(|document| user::convert(document, &tree, &found.file, report));
-            let users = if report.is_empty() { &mut found.users } else { &mut found.broken_users };
-            users.extend(user.map(Arc::new));
+            match user {
+                Some(user) if report.is_empty() => found.users.push(PackedUser::of(&user)),
+                user => found.broken_users.extend(user),
+            }
         }
         Kind::Role => {
             let role = decode::<RoleDocument>(&tree, report)

@@ -111,15 +111,15 @@ fn exclusive(target: &Target, places: &GrantPlaces, report: &mut Report<'_>) {
 }
 
 /// Roles, teams and earlier ids that users name.
-pub(crate) fn of_users<'u>(
-    people: impl Iterator<Item = &'u Arc<User>>,
+pub(crate) fn of_users(
+    people: impl Iterator<Item = User>,
     users: &Users,
     roles: &BTreeMap<RoleName, FoundRole>,
     (settings, excused): (&Rules, &Excused<'_>),
     problems: &mut Vec<Problem>,
 ) {
-    let mut formers: BTreeMap<&RecordId, &User> = BTreeMap::new();
-    let mut near: BTreeMap<&RoleName, String> = BTreeMap::new();
+    let mut formers: BTreeMap<RecordId, (RecordId, Origin)> = BTreeMap::new();
+    let mut near: BTreeMap<RoleName, String> = BTreeMap::new();
     for user in people {
         for held in user.roles.iter().filter(|held| !roles.contains_key(&held.name) && !excused.has(held.name.as_str()))
         {
@@ -136,7 +136,7 @@ pub(crate) fn of_users<'u>(
             }
         }
         for former in &user.formerly {
-            of_former(user, former, users, &mut formers, problems);
+            of_former(&user, former, users, &mut formers, problems);
         }
     }
 }
@@ -146,23 +146,20 @@ const MOST_COMPARED: usize = 100;
 
 /// A hint for an unknown role. One missing file leaves each of its roles unknown to thousands of
 /// users, so a word is looked for once.
-fn role_hint<'u>(
-    near: &mut BTreeMap<&'u RoleName, String>,
-    name: &'u RoleName,
-    roles: &BTreeMap<RoleName, FoundRole>,
-) -> String {
+fn role_hint(near: &mut BTreeMap<RoleName, String>, name: &RoleName, roles: &BTreeMap<RoleName, FoundRole>) -> String {
     if near.len() >= MOST_COMPARED && !near.contains_key(name) {
         return "declare the role, or take it out".to_owned();
     }
-    let hint = near.entry(name).or_insert_with(|| suggest::one_of(name.as_str(), roles.keys().map(RoleName::as_str)));
+    let hint =
+        near.entry(name.clone()).or_insert_with(|| suggest::one_of(name.as_str(), roles.keys().map(RoleName::as_str)));
     hint.clone()
 }
 
-fn of_former<'u>(
-    user: &'u User,
-    former: &'u RecordId,
+fn of_former(
+    user: &User,
+    former: &RecordId,
     users: &Users,
-    formers: &mut BTreeMap<&'u RecordId, &'u User>,
+    formers: &mut BTreeMap<RecordId, (RecordId, Origin)>,
     problems: &mut Vec<Problem>,
 ) {
     if let Some(present) = users.get(former).filter(|present| present.id != user.id) {
@@ -171,11 +168,9 @@ fn of_former<'u>(
         let message = format!("`{former}` is another user and cannot be an earlier id of `{}`", user.id);
         problems.push(combine::at(&user.origin, "duplicate-name", message, hint));
     }
-    if let Some(other) = formers.insert(former, user).filter(|other| other.id != user.id) {
-        let hint = format!(
-            "{} line {} says so as well: only one of the two can be right",
-            other.origin.file, other.origin.line
-        );
+    let says = (user.id.clone(), user.origin.clone());
+    if let Some((_, other)) = formers.insert(former.clone(), says).filter(|(other, _)| *other != user.id) {
+        let hint = format!("{} line {} says so as well: only one of the two can be right", other.file, other.line);
         let message = format!("`{former}` is named as the earlier id of two users");
         problems.push(combine::at(&user.origin, "duplicate-name", message, hint));
     }

@@ -33,12 +33,24 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Why nothing is done, by record.
     pub skips: Vec<Skip>,
+    /// Those of whom there is nothing to tell: a plan of everybody counts them in the place of skips.
+    #[serde(default)]
+    pub quiet: Quiet,
     /// Accounts that were never rosterd's, by id.
     pub unmanaged: Vec<Unmanaged>,
     /// How many accounts were seen, by state.
     pub accounts: BTreeMap<AccountState, u64>,
     /// What a guardrail stopped; their changes are not in `changes`.
     pub holds: Vec<Hold>,
+}
+
+/// Users of whom there is nothing to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiet {
+    /// The account equals its projection.
+    pub in_sync: u64,
+    /// No account, and none wanted.
+    pub not_entitled: u64,
 }
 
 /// How much of a target was seen.

@@ -1,7 +1,7 @@
 //! The users of a snapshot: a map that costs nothing to copy and tells what differs.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use imbl::OrdMap;
 use imbl::OrdSet;
@@ -13,6 +13,7 @@ use serde::Serializer;
 use serde::de::Error as _;
 
 use crate::model::ids::RecordId;
+use crate::model::packed::PackedUser;
 use crate::model::user::User;
 
 /// Users by record id.
@@ -21,7 +22,7 @@ use crate::model::user::User;
 /// which one differs costs one user: in making it, in keeping both, and in telling what differs.
 #[derive(Clone, Debug, Default)]
 pub struct Users {
-    by_id: OrdMap<RecordId, Arc<User>>,
+    by_id: OrdMap<RecordId, PackedUser>,
     /// Those who had another record id.
     renamed: OrdSet<RecordId>,
     /// Those of whom some access begins or ends at a date.
@@ -33,15 +34,35 @@ pub struct Users {
 pub struct Edit<'a> {
     /// Which user.
     pub record: &'a RecordId,
+    old: Option<&'a PackedUser>,
+    new: Option<&'a PackedUser>,
+}
+
+impl Edit<'_> {
     /// The user of the earlier snapshot.
-    pub old: Option<&'a Arc<User>>,
+    pub fn old(&self) -> Option<User> {
+        self.old.map(PackedUser::user)
+    }
+
     /// The user of the later one.
-    pub new: Option<&'a Arc<User>>,
+    pub fn new(&self) -> Option<User> {
+        self.new.map(PackedUser::user)
+    }
+
+    /// Whether the later snapshot has the user.
+    pub fn stays(&self) -> bool {
+        self.new.is_some()
+    }
 }
 
 impl Users {
     /// The user of a record id.
-    pub fn get(&self, record: &RecordId) -> Option<&Arc<User>> {
+    pub fn get(&self, record: &RecordId) -> Option<User> {
+        self.packed(record).map(PackedUser::user)
+    }
+
+    /// The same, as it is kept.
+    pub fn packed(&self, record: &RecordId) -> Option<&PackedUser> {
         self.by_id.get(record)
     }
 
@@ -61,8 +82,8 @@ impl Users {
     }
 
     /// Everybody, by record id.
-    pub fn iter(&self) -> impl Iterator<Item = (&RecordId, &Arc<User>)> {
-        self.by_id.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (&RecordId, User)> {
+        self.by_id.iter().map(|(record, user)| (record, user.user()))
     }
 
     /// Every record id, in order.
@@ -71,40 +92,49 @@ impl Users {
     }
 
     /// Every user, by record id.
-    pub fn values(&self) -> impl Iterator<Item = &Arc<User>> {
-        self.by_id.values()
+    pub fn values(&self) -> impl Iterator<Item = User> {
+        self.by_id.values().map(PackedUser::user)
     }
 
     /// Users who had another record id.
-    pub fn renamed(&self) -> impl Iterator<Item = &Arc<User>> {
+    pub fn renamed(&self) -> impl Iterator<Item = User> {
         self.renamed.iter().filter_map(|record| self.get(record))
     }
 
     /// Users of whom some access begins or ends at a date.
-    pub fn dated(&self) -> impl Iterator<Item = &Arc<User>> {
+    pub fn dated(&self) -> impl Iterator<Item = User> {
         self.dated.iter().filter_map(|record| self.get(record))
     }
 
-    /// Takes a user in; gives the one who was there under the same record id.
-    pub fn insert(&mut self, user: Arc<User>) -> Option<Arc<User>> {
-        let record = user.id.clone();
-        let former = self.remove(&record);
-        if !user.formerly.is_empty() {
+    /// Record ids of users who had another one.
+    pub fn renamed_records(&self) -> impl Iterator<Item = &RecordId> {
+        self.renamed.iter()
+    }
+
+    /// Takes a user in; whether nobody was there under the same record id.
+    pub fn insert(&mut self, user: &User) -> bool {
+        self.put(PackedUser::of(user))
+    }
+
+    /// The same of one who is packed already.
+    pub fn put(&mut self, user: PackedUser) -> bool {
+        let record = user.id().clone();
+        let new = !self.remove(&record);
+        if user.is_renamed() {
             self.renamed.insert(record.clone());
         }
         if user.is_dated() {
             self.dated.insert(record.clone());
         }
         self.by_id.insert(record, user);
-        former
+        new
     }
 
-    /// Takes a user out.
-    pub fn remove(&mut self, record: &RecordId) -> Option<Arc<User>> {
-        let user = self.by_id.remove(record)?;
+    /// Takes a user out; whether there was one.
+    pub fn remove(&mut self, record: &RecordId) -> bool {
         self.renamed.remove(record);
         self.dated.remove(record);
-        Some(user)
+        self.by_id.remove(record).is_some()
     }
 
     /// Whose document differs in `later`, in order of record id. Costs what differs where one was copied
@@ -124,16 +154,16 @@ impl PartialEq for Users {
     }
 }
 
-impl Extend<Arc<User>> for Users {
-    fn extend<I: IntoIterator<Item = Arc<User>>>(&mut self, users: I) {
+impl<U: Borrow<User>> Extend<U> for Users {
+    fn extend<I: IntoIterator<Item = U>>(&mut self, users: I) {
         for user in users {
-            self.insert(user);
+            self.insert(user.borrow());
         }
     }
 }
 
-impl FromIterator<Arc<User>> for Users {
-    fn from_iter<I: IntoIterator<Item = Arc<User>>>(users: I) -> Self {
+impl<U: Borrow<User>> FromIterator<U> for Users {
+    fn from_iter<I: IntoIterator<Item = U>>(users: I) -> Self {
         let mut all = Self::default();
         all.extend(users);
         all
@@ -149,7 +179,7 @@ impl Serialize for Users {
 impl<'de> Deserialize<'de> for Users {
     /// Each user stands under its record id; both must agree, or a plan would be about neither.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let users: BTreeMap<RecordId, Arc<User>> = BTreeMap::deserialize(deserializer)?;
+        let users: BTreeMap<RecordId, User> = BTreeMap::deserialize(deserializer)?;
         match users.iter().find(|(record, user)| **record != user.id) {
             Some((record, _)) => Err(D::Error::custom(format!("the user at `{record}` has another name inside"))),
             None => Ok(users.into_values().collect()),
@@ -164,12 +194,12 @@ mod tests {
     use super::*;
     use crate::model::user::Validity;
 
-    fn user(number: usize, version: u32) -> Arc<User> {
+    fn user(number: usize, version: u32) -> User {
         let id = format!("u-{number:05}");
         let formerly = if version % 3 == 1 { vec![format!("o-{number:05}").as_str().into()] } else { Vec::new() };
         let until = (version % 5 == 2).then_some(chrono::DateTime::UNIX_EPOCH);
         let valid = Validity { from: None, until };
-        Arc::new(User { formerly, given_name: Some(version.to_string()), valid, ..User::plain(&id) })
+        User { formerly, given_name: Some(version.to_string()), valid, ..User::plain(&id) }
     }
 
     /// Runs of neighbours and lone users, put in (`Some`) or taken out.
@@ -177,13 +207,15 @@ mod tests {
         prop::collection::vec((0..6_000_usize, prop_oneof![Just(1), 1..400_usize], prop::option::of(0..7_u32)), 0..12)
     }
 
-    fn apply(users: &mut Users, plain: &mut BTreeMap<RecordId, Arc<User>>, steps: Vec<(usize, usize, Option<u32>)>) {
+    fn apply(users: &mut Users, plain: &mut BTreeMap<RecordId, User>, steps: Vec<(usize, usize, Option<u32>)>) {
         for (first, many, version) in steps {
             for number in first..first + many {
                 let id = user(number, 0).id.clone();
                 let (one, other) = match version {
-                    Some(version) => (users.insert(user(number, version)), plain.insert(id, user(number, version))),
-                    None => (users.remove(&id), plain.remove(&id)),
+                    Some(version) => {
+                        (users.insert(&user(number, version)), plain.insert(id, user(number, version)).is_none())
+                    }
+                    None => (users.remove(&id), plain.remove(&id).is_some()),
                 };
                 assert_eq!(one, other);
             }
@@ -199,7 +231,7 @@ mod tests {
             before in any_steps(), one in any_steps(), other in any_steps(),
         ) {
             let mut users: Users = (0..5_000).map(|number| user(number, 0)).collect();
-            let mut plain: BTreeMap<_, _> = users.iter().map(|(id, user)| (id.clone(), Arc::clone(user))).collect();
+            let mut plain: BTreeMap<_, _> = users.iter().map(|(id, user)| (id.clone(), user)).collect();
             apply(&mut users, &mut plain, before);
             let (mut left, mut right) = (users.clone(), users);
             let (mut plain_left, mut plain_right) = (plain.clone(), plain);
@@ -209,16 +241,16 @@ mod tests {
             let expected: Vec<_> = ids
                 .into_iter()
                 .filter(|id| plain_left.get(id) != plain_right.get(id))
-                .map(|id| (id, plain_left.get(id), plain_right.get(id)))
+                .map(|id| (id, plain_left.get(id).cloned(), plain_right.get(id).cloned()))
                 .collect();
-            let found: Vec<_> = left.edits(&right).map(|edit| (edit.record, edit.old, edit.new)).collect();
+            let found: Vec<_> = left.edits(&right).map(|edit| (edit.record, edit.old(), edit.new())).collect();
             prop_assert_eq!(found.len(), expected.len());
             prop_assert!(found == expected);
             prop_assert_eq!(left == right, expected.is_empty());
             prop_assert_eq!(right.len(), plain_right.len());
             let renamed = plain_right.values().filter(|user| !user.formerly.is_empty());
-            prop_assert!(right.renamed().eq(renamed));
-            prop_assert!(right.dated().eq(plain_right.values().filter(|user| user.is_dated())));
+            prop_assert!(right.renamed().eq(renamed.cloned()));
+            prop_assert!(right.dated().eq(plain_right.values().filter(|user| user.is_dated()).cloned()));
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides: a finding is a question to a person.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
@@ -43,10 +44,10 @@ struct Subject<'u> {
 
 /// What the checks of a target find about `asked`, among `everybody` and the accounts of the target that
 /// nobody is linked to. Everybody is gone through once.
-pub fn findings<'u>(
+pub fn findings<'u, U: Borrow<User>>(
     approval: &Approval,
     asked: impl IntoIterator<Item = &'u User>,
-    everybody: impl IntoIterator<Item = &'u User>,
+    everybody: impl IntoIterator<Item = U>,
     strangers: &[SeenAccount],
 ) -> BTreeMap<RecordId, Vec<Finding>> {
     if approval.checks.is_empty() {
@@ -60,11 +61,11 @@ pub fn findings<'u>(
             by_key.entry(key).or_default().push(at);
         }
     }
-    let mut domains: BTreeMap<Option<&str>, BTreeMap<String, usize>> =
-        subjects.iter().map(|subject| (subject.scope, BTreeMap::new())).collect();
+    let mut domains: BTreeMap<Option<String>, BTreeMap<String, usize>> =
+        subjects.iter().map(|subject| (subject.scope.map(str::to_owned), BTreeMap::new())).collect();
     for other in everybody {
-        let other = Subject::of(other, label);
-        if let (Some(there), Some(domain)) = (domains.get_mut(&other.scope), other.domain()) {
+        let other = Subject::of(other.borrow(), label);
+        if let (Some(there), Some(domain)) = (domains.get_mut(&other.scope.map(str::to_owned)), other.domain()) {
             *there.entry(domain.to_owned()).or_default() += 1;
         }
         let fitting: BTreeSet<usize> =
@@ -81,7 +82,7 @@ pub fn findings<'u>(
         }
     }
     let told = |subject: &Subject<'_>| {
-        let there = domains.get(&subject.scope);
+        let there = domains.get(&subject.scope.map(str::to_owned));
         let others = there.map_or(0, |there| there.values().sum::<usize>());
         let same = subject.domain().and_then(|domain| there?.get(domain)).copied().unwrap_or_default();
         // The user is one of everybody.
@@ -126,7 +127,7 @@ impl<'u> Subject<'u> {
         keys
     }
 
-    fn compare(&mut self, other: &Self) {
+    fn compare(&mut self, other: &Subject<'_>) {
         if other.user.id == self.user.id {
             return;
         }

@@ -18,6 +18,7 @@ use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
 use crate::model::plan::Explained;
 use crate::model::plan::Plan;
+use crate::model::plan::Quiet;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::model::plan::Unmanaged;
@@ -270,22 +271,31 @@ impl<'a> Planner<'a> {
     /// Ends the plan: `coverage` says what the accounts that were shown prove about the rest.
     pub fn finish(mut self, coverage: Coverage) -> Planned {
         let coverage = self.partition.proven(coverage);
+        let full = self.input.records.is_none();
         let mut decided = BTreeMap::new();
+        let mut in_sync = BTreeSet::new();
         let mut touched = BTreeMap::new();
         let mut notes = std::mem::take(&mut self.notes);
         // Nothing is learnt from an account that was shown in two ways.
         let unsteady = |outcome: &Option<Box<Touched>>| outcome.as_ref().is_some_and(|outcome| outcome.unsteady);
         notes.retain(|record, _| !self.linked.get(record).is_some_and(unsteady));
         for (record, outcome) in std::mem::take(&mut self.linked) {
-            let mut outcome = settle(record, outcome, &self.input, &mut touched);
             let mut successors = self.displaced.iter();
-            if let Some((successor, link)) = successors.find_map(|(new, old)| Some((new, old.get(record)?))) {
+            let successor = successors.find_map(|(new, old)| Some((new, old.get(record)?)));
+            if full && outcome.is_none() && successor.is_none() && !self.twins.contains_key(record) {
+                in_sync.insert(record);
+                continue;
+            }
+            let mut outcome = settle(record, outcome, &self.input, &mut touched);
+            if let Some((successor, link)) = successor {
                 outcome = linked::without_inference(outcome, link, successor);
             }
             decided.insert(record.clone(), outcome);
         }
-        self.unseen(&coverage, &mut decided);
-        self.without_link(&coverage, &mut decided);
+        let mut quiet = Quiet { in_sync: in_sync.len() as u64, not_entitled: 0 };
+        self.unseen(&coverage, &in_sync, &mut decided);
+        drop(in_sync);
+        self.without_link(&coverage, &mut quiet, &mut decided);
         self.tell_twins(&mut decided);
         let mut changes = Vec::new();
         let mut skips = Vec::new();
@@ -305,23 +315,23 @@ impl<'a> Planner<'a> {
             coverage,
             changes,
             skips,
+            quiet,
             holds: Vec::new(),
         };
-        let full = self.input.records.is_none();
         let in_view = if full { self.in_view.into_values().collect() } else { Vec::new() };
         let accepted = self.accepted.len() as u64;
         Planned { plan, seen: touched, in_view, notes, accepted }
     }
 
     /// Linked users whose account was not seen. Nothing is ever taken away here.
-    fn unseen(&self, coverage: &Coverage, decided: &mut BTreeMap<RecordId, Decided>) {
+    fn unseen(&self, coverage: &Coverage, in_sync: &BTreeSet<&RecordId>, decided: &mut BTreeMap<RecordId, Decided>) {
         let moving = moving(&self.input);
         for link in self.input.links.values().filter(|link| self.input.concerns(&link.record)) {
             let reason = if self.doubled.contains(&link.account) {
                 Some(SkipReason::Conflict(doubled(link)))
             } else if moving.contains(&link.record) && !self.input.desired.contains(&link.record) {
                 Some(SkipReason::Conflict(renamed(&link.record)))
-            } else if decided.contains_key(&link.record) {
+            } else if decided.contains_key(&link.record) || in_sync.contains(&link.record) {
                 continue;
             } else if self.proves(coverage, &link.record) {
                 Some(SkipReason::Vanished)
@@ -351,7 +361,7 @@ impl<'a> Planner<'a> {
         by_mail.or_else(|| fitting().map(|link| (&link.record, &link.account)))
     }
 
-    fn without_link(&self, coverage: &Coverage, decided: &mut BTreeMap<RecordId, Decided>) {
+    fn without_link(&self, coverage: &Coverage, quiet: &mut Quiet, decided: &mut BTreeMap<RecordId, Decided>) {
         let found = self.matches.decide();
         for (record, desired) in unlinked(&self.input, |record| self.input.concerns(record)) {
             let only = |reason| Decided {
@@ -359,6 +369,10 @@ impl<'a> Planner<'a> {
                 skips: vec![Skip { record: record.clone(), account: None, reason }],
             };
             let outcome = match &*desired {
+                Desired::None(_) if self.input.records.is_none() => {
+                    quiet.not_entitled += 1;
+                    continue;
+                }
                 Desired::None(no) => only(SkipReason::NotEntitled(no.reason.as_str().to_owned())),
                 Desired::Conflict(conflict) => only(SkipReason::Conflict(conflict.clone())),
                 Desired::Account(projection) if left_behind(&self.input, projection).is_some() => {

@@ -33,7 +33,7 @@ pub struct Scales<'a> {
     /// What is known of a user and a subject.
     pub known: &'a dyn Fn(&RecordId, &Subject) -> Option<Request>,
     /// The users as the newest documents have them.
-    pub user: &'a dyn Fn(&RecordId) -> Option<&'a User>,
+    pub user: &'a dyn Fn(&RecordId) -> Option<User>,
     /// When.
     pub now: Moment,
 }
@@ -89,7 +89,7 @@ impl Scales<'_> {
     /// Weighs one change.
     pub fn weigh(&self, space: &Space, change: Change) -> Weighed {
         let user = (self.user)(&change.record);
-        let asks = self.keeper.asks(&change, user);
+        let asks = self.keeper.asks(&change, user.as_ref());
         let mut weighed = Weighed::default();
         if asks.is_empty() {
             return Weighed { change: Some(change), ..weighed };
@@ -108,7 +108,7 @@ impl Scales<'_> {
             }
             let before = known(&ask.subject);
             let beside = account.as_ref().filter(|_| !is_account);
-            let met = verdict::meet(self.keeper, (before.as_ref(), beside), &ask, (space, user, self.now));
+            let met = verdict::meet(self.keeper, (before.as_ref(), beside), &ask, (space, user.as_ref(), self.now));
             let open = weighed.take(&change.record, (ask.subject, before), met);
             if is_account && !open {
                 // Nothing is asked about what would come with an account that is not made.

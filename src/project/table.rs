@@ -65,7 +65,7 @@ impl Wishes for Projections {
     }
 
     fn renamed(&self) -> Box<dyn Iterator<Item = &RecordId> + '_> {
-        Box::new(self.snapshot.users.renamed().map(|user| &user.id))
+        Box::new(self.snapshot.users.renamed_records())
     }
 }
 
@@ -77,8 +77,8 @@ impl Projections {
             let revocation = self.revoked.of(record, &[], self.now)?;
             return Some(Alone { desired: Desired::None(revocation.no_access(record)), name: None });
         };
-        let mut alone = self.projector.alone(user, &self.snapshot.roles, self.now);
-        self.revoked.overrule(&mut alone, user, self.now);
+        let mut alone = self.projector.alone(&user, &self.snapshot.roles, self.now);
+        self.revoked.overrule(&mut alone, &user, self.now);
         Some(alone)
     }
 
@@ -86,7 +86,7 @@ impl Projections {
     fn given(&self, record: &RecordId, alone: Option<&Alone>) -> u64 {
         let given = match alone.map(|alone| &alone.desired) {
             Some(Desired::Account(account)) => 1 + account.entitlements.len(),
-            Some(Desired::Conflict(_)) => match self.snapshot.users.get(record).map(|user| self.access(user)) {
+            Some(Desired::Conflict(_)) => match self.snapshot.users.get(record).map(|user| self.access(&user)) {
                 Some(Access::Granted(entitlements)) => 1 + entitlements.len(),
                 Some(Access::Denied(_) | Access::Undecided(_)) | None => 0,
             },
@@ -102,8 +102,8 @@ impl Projections {
     /// The next moment at which the answer of one user may change by itself.
     fn turn(&self, record: &RecordId) -> Option<DateTime<Utc>> {
         let user = self.snapshot.users.get(record);
-        let ends = self.revoked.ends(record, user.map_or(&[], |user| &user.formerly), self.now);
-        let turns = user.and_then(|user| schedule::next_transition(user, self.now));
+        let ends = self.revoked.ends(record, user.as_ref().map_or(&[], |user| &user.formerly), self.now);
+        let turns = user.and_then(|user| schedule::next_transition(&user, self.now));
         [ends, turns].into_iter().flatten().min()
     }
 
@@ -111,7 +111,7 @@ impl Projections {
     fn dated(&self) -> impl Iterator<Item = RecordId> {
         let said = |record: &RecordId| self.revoked.records().any(|said| said == record);
         let renamed = self.snapshot.users.renamed().filter(move |user| user.formerly.iter().any(said));
-        let users = self.snapshot.users.dated().chain(renamed).map(|user| user.id.clone());
+        let users = self.snapshot.users.dated().chain(renamed).map(|user| user.id);
         users.chain(self.revoked.records().cloned())
     }
 
@@ -123,14 +123,14 @@ impl Projections {
         if old != new {
             let other = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name));
             let other: BTreeSet<&RoleName> = other.collect();
-            let holds = |user: &&Arc<User>| user.roles.iter().any(|held| other.contains(&held.name));
-            edited.extend(later.snapshot.users.values().filter(holds).map(|user| user.id.clone()));
+            let holds = |user: &User| user.roles.iter().any(|held| other.contains(&held.name));
+            edited.extend(later.snapshot.users.values().filter(holds).map(|user| user.id));
         }
         if !Arc::ptr_eq(&self.revoked, &later.revoked) {
             let said: BTreeSet<_> = self.revoked.differences(&later.revoked).collect();
             let renamed = later.snapshot.users.renamed();
             let renamed = renamed.filter(|user| user.formerly.iter().any(|old| said.contains(old)));
-            edited.extend(renamed.map(|user| user.id.clone()));
+            edited.extend(renamed.map(|user| user.id));
             edited.extend(said.into_iter().cloned());
         }
         edited

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 
 use crate::model::ids::RecordId;
+use crate::model::packed::PackedUser;
 use crate::model::role::Role;
 use crate::model::snapshot::Snapshot;
 use crate::model::user::User;
@@ -52,18 +53,19 @@ impl Buckets {
         let before = std::mem::replace(&mut self.users, next.clone());
         for edit in before.edits(next) {
             let members = self.members.entry(bucket(edit.record)).or_default();
-            match edit.new {
-                Some(_) => drop(members.insert(edit.record.clone())),
-                None => drop(members.remove(edit.record)),
+            if edit.stays() {
+                members.insert(edit.record.clone());
+            } else {
+                members.remove(edit.record);
             }
         }
     }
 
     /// Users by bucket, of those buckets asked for that hold anybody.
-    fn of(&mut self, next: &Users, only: Option<&BTreeSet<i64>>) -> BTreeMap<i64, Vec<Arc<User>>> {
+    fn of(&mut self, next: &Users, only: Option<&BTreeSet<i64>>) -> BTreeMap<i64, Vec<PackedUser>> {
         self.follow(next);
         let asked = self.members.iter().filter(|(bucket, _)| only.is_none_or(|only| only.contains(*bucket)));
-        let users = |members: &BTreeSet<RecordId>| members.iter().filter_map(|id| next.get(id).cloned()).collect();
+        let users = |members: &BTreeSet<RecordId>| members.iter().filter_map(|id| next.packed(id).cloned()).collect();
         asked
             .map(|(bucket, members)| (*bucket, users(members)))
             .filter(|(_, users): &(i64, Vec<_>)| !users.is_empty())
@@ -90,7 +92,8 @@ pub fn sealed<'a>(
         seal(ROLES, serde_json::to_vec(&roles))
     });
     let users = buckets.of(&next.users, stale).into_iter();
-    users.map(move |(bucket, users)| seal(bucket, serde_json::to_vec(&users))).chain(roles).chain(narrowed_from)
+    let form = |users: Vec<PackedUser>| serde_json::to_vec(&users.iter().map(PackedUser::user).collect::<Vec<_>>());
+    users.map(move |(bucket, users)| seal(bucket, form(users))).chain(roles).chain(narrowed_from)
 }
 
 /// A snapshot from its row and its parts, whole or an error.
@@ -108,7 +111,7 @@ pub fn assemble(
         } else if bucket == NARROWED_FROM {
             narrowed_from = serde_json::from_slice(&plain)?;
         } else {
-            let users: Vec<Arc<User>> = serde_json::from_slice(&plain)?;
+            let users: Vec<User> = serde_json::from_slice(&plain)?;
             snapshot.users.extend(users);
         }
     }
@@ -147,8 +150,8 @@ mod tests {
 
     use super::*;
 
-    fn user(number: u32, version: u32) -> Arc<User> {
-        Arc::new(User { given_name: Some(version.to_string()), ..User::plain(&format!("u-{number}")) })
+    fn user(number: u32, version: u32) -> User {
+        User { given_name: Some(version.to_string()), ..User::plain(&format!("u-{number}")) }
     }
 
     fn accepted(users: Users) -> AcceptedSnapshot {
@@ -178,7 +181,7 @@ mod tests {
             for (edits, taken) in steps {
                 for (number, version) in edits {
                     match version {
-                        Some(version) => drop(users.insert(user(number, version))),
+                        Some(version) => drop(users.insert(&user(number, version))),
                         None => drop(users.remove(&user(number, 0).id)),
                     }
                 }

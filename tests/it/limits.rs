@@ -2,7 +2,6 @@
 //! set (L4), and policies that only a person loosens (L11).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -112,7 +111,7 @@ async fn a_rename_makes_no_room_in_a_window() {
         let mut documents = without(20, others.iter().copied(), &app);
         documents.users.remove(&"u-0000".into());
         let user = User { formerly: vec!["u-0000".into()], active, ..user("renamed") };
-        documents.users.insert(Arc::new(user));
+        documents.users.insert(&user);
         documents
     };
     // The same account comes and goes under its new record id: that is the one already counted.

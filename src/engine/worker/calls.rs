@@ -170,7 +170,7 @@ impl Worker {
     fn follows_at(&self, change: &Change, now: DateTime<Utc>) -> bool {
         let Some(snapshot) = &self.snapshot else { return false };
         let Some(user) = snapshot.users.get(&change.record) else { return false };
-        let Desired::Account(projection) = self.handle.projector.desired(user, &snapshot.roles, now) else {
+        let Desired::Account(projection) = self.handle.projector.desired(&user, &snapshot.roles, now) else {
             return false;
         };
         let given: BTreeSet<_> = projection.entitlements.into_values().map(|grant| grant.membership).collect();

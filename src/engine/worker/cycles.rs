@@ -25,6 +25,7 @@ use crate::model::ids::TargetName;
 use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
+use crate::model::plan::Quiet;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::plan::why::About;
@@ -305,6 +306,7 @@ fn empty_plan(record: &CycleRecord, mode: crate::model::target::Mode) -> Plan {
         coverage: record.coverage.clone().unwrap_or(Coverage::Keyed),
         changes: Vec::new(),
         skips: Vec::new(),
+        quiet: Quiet::default(),
         unmanaged: Vec::new(),
         accounts: BTreeMap::new(),
         holds: Vec::new(),

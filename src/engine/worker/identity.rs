@@ -37,8 +37,8 @@ impl Worker {
     /// Remembers that a user has an account, and who the user is.
     pub(super) fn note_identity(&mut self, record: &RecordId, account: &AccountId) {
         let Some(place) = self.place.as_mut() else { return };
-        let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record).cloned());
-        let row = place.identities.note(record, account, user.as_deref(), self.shared.clock.now());
+        let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
+        let row = place.identities.note(record, account, user.as_ref(), self.shared.clock.now());
         let space = place.space.clone();
         self.writes.extend(row.map(|row| Write::Identity(space, row)));
     }

@@ -238,8 +238,8 @@ impl Worker {
             return false;
         }
         let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
-        let mut formerly = user.into_iter().flat_map(|user| &user.formerly);
-        formerly.any(|old| self.in_flight.contains_key(old) || self.open.contains_key(old))
+        let mut formerly = user.into_iter().flat_map(|user| user.formerly);
+        formerly.any(|old| self.in_flight.contains_key(&old) || self.open.contains_key(&old))
     }
 
     /// Whether this user may lose something: such users are looked at first.

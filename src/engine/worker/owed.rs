@@ -287,6 +287,7 @@ impl Worker {
     fn ended_at(&self, record: &RecordId) -> DateTime<Utc> {
         let now = self.shared.judged();
         let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
+        let user = user.as_ref();
         let formerly = user.map_or(&[][..], |user| &user.formerly);
         let accepted = || self.shared.current.load().as_ref().map(|current| current.at);
         let at = match self.table.desired(record) {
@@ -315,7 +316,7 @@ impl Worker {
     pub(super) fn conflict_keeps(&self, record: &RecordId, link: &Link) -> bool {
         let Some(snapshot) = &self.snapshot else { return false };
         let Some(user) = snapshot.users.get(record) else { return false };
-        let Access::Granted(names) = self.handle.projector.access(user, &snapshot.roles, self.shared.judged()) else {
+        let Access::Granted(names) = self.handle.projector.access(&user, &snapshot.roles, self.shared.judged()) else {
             return false;
         };
         let catalogue = &self.handle.target.entitlements;

@@ -272,9 +272,9 @@ impl Worker {
     }
 
     /// The user, where they should have something: for nobody else anybody is asked.
-    fn entitled<'s>(&self, snapshot: &'s Snapshot, record: &RecordId) -> Option<&'s User> {
+    fn entitled(&self, snapshot: &Snapshot, record: &RecordId) -> Option<User> {
         match self.table.desired(record) {
-            Some(Desired::Account(_) | Desired::Conflict(_)) => snapshot.users.get(record).map(|user| &**user),
+            Some(Desired::Account(_) | Desired::Conflict(_)) => snapshot.users.get(record),
             Some(Desired::None(_)) | None => None,
         }
     }
@@ -344,7 +344,7 @@ impl Worker {
         let renamed: BTreeMap<_, _> = snapshot
             .users
             .renamed()
-            .flat_map(|user| user.formerly.iter().map(|old| (old.clone(), user.id.clone())))
+            .flat_map(|user| user.formerly.into_iter().map(move |old| (old, user.id.clone())))
             .collect();
         let moving = self.requests.rows.keys().filter(|(_, record, _)| renamed.contains_key(record));
         for key in moving.cloned().collect::<Vec<_>>() {
@@ -405,8 +405,7 @@ impl Worker {
                 });
             let said = known.ok_or_else(|| ItemError::Gone(id.clone())).and_then(|(key, request)| {
                 let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
-                let saying =
-                    Saying { approver: &approver, word, reason: reason.as_deref(), user: user.map(|user| &**user) };
+                let saying = Saying { approver: &approver, word, reason: reason.as_deref(), user: user.as_ref() };
                 let approval =
                     self.requests.keeper.approval().cloned().unwrap_or_else(crate::engine::requests::nobodys);
                 let next = verdict::say(&approval, &request, saying, now)?;

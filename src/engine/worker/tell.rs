@@ -99,7 +99,8 @@ impl Worker {
         let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&intent.change.record));
         let user = user.ok_or("the user is not declared any more")?;
         let name = values.get(&AttributePath::user_name()).and_then(|name| name.as_str().map(str::to_owned));
-        let guest = Guest { target: &self.handle.target, space: &intent.space, user, user_name: name.as_deref() };
+        let guest =
+            Guest { target: &self.handle.target, space: &intent.space, user: &user, user_name: name.as_deref() };
         let (id, _) = mail_of(intent);
         let made = welcome::make(&id, (welcome, &guest), takes.as_ref(), intent.at)?;
         if let (Some(password), Some(paths)) = (made.password, takes) {

@@ -16,6 +16,7 @@ use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
+use crate::model::plan::Quiet;
 
 impl Worker {
     /// Makes `changes` of the accounts in `seen`, which a person asked for.
@@ -50,6 +51,7 @@ impl Worker {
             coverage: Coverage::Keyed,
             changes,
             skips: Vec::new(),
+            quiet: Quiet::default(),
             unmanaged: Vec::new(),
             accounts: BTreeMap::new(),
             holds: Vec::new(),

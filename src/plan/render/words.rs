@@ -13,6 +13,7 @@ use crate::model::change::EntitlementChange;
 use crate::model::change::FieldChange;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
+use crate::model::plan::Quiet;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::model::target::Mode;
@@ -144,7 +145,7 @@ pub fn totals(plan: &Plan) -> String {
     format!("{}; {accounts} account{plural} seen{states}, {unmanaged}", parts.join(", "))
 }
 
-fn skipped(plan: &Plan) -> BTreeMap<&'static str, usize> {
+fn skipped(plan: &Plan) -> BTreeMap<&'static str, u64> {
     let mut counts = BTreeMap::new();
     for skip in &plan.skips {
         let what = match skip.reason {
@@ -161,6 +162,12 @@ fn skipped(plan: &Plan) -> BTreeMap<&'static str, usize> {
             SkipReason::Request { .. } => "not allowed by anybody yet",
         };
         *counts.entry(what).or_insert(0) += 1;
+    }
+    let Quiet { in_sync, not_entitled } = plan.quiet;
+    for (what, count) in
+        [("in sync", in_sync), ("not entitled", not_entitled)].into_iter().filter(|(_, count)| *count > 0)
+    {
+        *counts.entry(what).or_insert(0) += count;
     }
     counts
 }

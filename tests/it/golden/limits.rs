@@ -18,6 +18,7 @@ use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
 use rosterd::model::plan::HoldKind;
 use rosterd::model::plan::Plan;
+use rosterd::model::plan::Quiet;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
 use rosterd::model::tally::counted;
@@ -84,6 +85,7 @@ fn plan(changes: impl IntoIterator<Item = Change>) -> Plan {
         coverage: Coverage::Keyed,
         changes,
         skips: Vec::new(),
+        quiet: Quiet::default(),
         unmanaged: Vec::new(),
         accounts: BTreeMap::new(),
         holds: Vec::new(),

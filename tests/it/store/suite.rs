@@ -572,7 +572,7 @@ pub(crate) async fn a_snapshot_comes_back_as_it_went_in(store: &impl Store) {
     commit(store, vec![Write::Snapshot(second.clone())]).await;
     assert_eq!(store.snapshot().await.unwrap(), Some(second.clone()));
     // Documents that nobody accepted narrow a user, and then a load is accepted.
-    let narrowed_from = BTreeMap::from([("u-7".into(), Arc::clone(&users[6]))]);
+    let narrowed_from = BTreeMap::from([("u-7".into(), User::clone(&users[6]))]);
     let narrowed = AcceptedSnapshot { narrowed_from, ..second.clone() };
     for next in [narrowed, second] {
         commit(store, vec![Write::Snapshot(next.clone())]).await;

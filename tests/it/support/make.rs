@@ -166,7 +166,7 @@ pub(crate) fn target(name: &str) -> Target {
 
 pub(crate) fn documents(users: impl IntoIterator<Item = User>, targets: impl IntoIterator<Item = Target>) -> Documents {
     let users: Users = users.into_iter().map(Arc::new).collect();
-    let digest = format!("{:?}", users.values().map(|user| (&user.id, user.active, &user.roles)).collect::<Vec<_>>());
+    let digest = format!("{:?}", users.values().map(|user| (user.id, user.active, user.roles)).collect::<Vec<_>>());
     Documents {
         users,
         roles: roles().into_iter().map(|role| (role.name.clone(), Arc::new(role))).collect(),

@@ -14,6 +14,7 @@ use rosterd::model::decision::DecisionKind;
 use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
 use rosterd::model::plan::Plan;
+use rosterd::model::plan::Quiet;
 use rosterd::store::Write;
 
 use crate::case::Step;
@@ -133,6 +134,7 @@ pub(crate) fn l3_a_plan_that_is_not_empty_is_seen() {
         coverage: Coverage::Complete,
         changes: Vec::new(),
         skips: Vec::new(),
+        quiet: Quiet::default(),
         unmanaged: Vec::new(),
         accounts: std::collections::BTreeMap::new(),
         holds: Vec::new(),
