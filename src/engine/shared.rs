@@ -32,11 +32,13 @@ use crate::engine::said::Said;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::TargetStatus;
 use crate::engine::windows::WindowClock;
+use crate::engine::worker::Claim;
 use crate::metrics::Metrics;
 use crate::model::audit::AuditEvent;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
 use crate::model::ids::Digest;
+use crate::model::ids::Realm;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::plan::Hold;
@@ -148,6 +150,8 @@ pub struct Shared {
     pub(crate) current: ArcSwapOption<Current>,
     pub(crate) source_status: Mutex<SourceStatus>,
     pub(crate) handles: Mutex<BTreeMap<TargetName, Handle>>,
+    /// Which targets work in which realm, in the order in which they came.
+    pub(crate) claims: Mutex<BTreeMap<Realm, Vec<Claim>>>,
     /// Workers that were told to end, by target.
     pub(crate) leaving: Mutex<BTreeMap<TargetName, CancellationToken>>,
     /// Whether the clock is believed.
@@ -208,6 +212,7 @@ impl Shared {
             current: ArcSwapOption::empty(),
             source_status: Mutex::new(source_status),
             handles: Mutex::new(BTreeMap::new()),
+            claims: Mutex::default(),
             leaving: Mutex::new(BTreeMap::new()),
             guard,
             clock_told: Mutex::default(),

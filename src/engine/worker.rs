@@ -31,6 +31,7 @@ mod relist;
 mod requests;
 mod tell;
 mod timing;
+mod twins;
 mod unaccepted;
 mod undo;
 
@@ -107,6 +108,7 @@ use crate::store::Write;
 pub type Reply = oneshot::Sender<Result<SyncReport, EngineError>>;
 
 pub use crate::engine::worker::recall::recalled_status;
+pub use crate::engine::worker::twins::Claim;
 
 /// A command to a worker.
 #[derive(Debug)]
@@ -490,6 +492,7 @@ impl Worker {
                 drop(reply.send(Err(EngineError::Stopping)));
             }
         }
+        self.yield_realm();
         self.store_error = None;
         self.keep_owed();
         self.commit_rest().await;

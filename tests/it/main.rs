@@ -70,6 +70,7 @@ mod store;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod twins;
 mod unaccepted;
 #[cfg(test)]
 mod unanswered;

@@ -226,7 +226,7 @@ impl Worker {
             Some(journal) => format!("{error}; {journal}"),
             None => error.to_owned(),
         });
-        let error = error.or_else(|| self.unaccepted_words());
+        let error = error.or_else(|| self.twin_words()).or_else(|| self.unaccepted_words());
         self.metrics.set_quarantined(quarantine.is_some());
         self.publish_requests();
         let mut status = lock(&self.handle.status);

@@ -249,6 +249,7 @@ impl Worker {
         };
         place.set_links(links);
         self.place = Some(place);
+        self.claim_realm();
         self.count_target_controlled();
         // What an earlier process could not do stands until a plan says otherwise. What it held is
         // judged anew, with the accounts concerned in view.

@@ -25,9 +25,9 @@ impl Worker {
         self.mark_differing(differ, Trigger::Decision, since);
     }
 
-    /// Whether calls of this lane may leave, as far as a stop has a say in it.
+    /// Whether calls of this lane may leave, as far as a stop or a twin has a say in it.
     pub(super) fn passes(&self, lane: Lane) -> bool {
-        match self.shared.halts() {
+        match self.halts() {
             None => true,
             Some(Halts::Widening) => lane == Lane::Narrow,
             Some(Halts::All) => false,
@@ -40,14 +40,15 @@ impl Worker {
     }
 
     fn halted_words(&self) -> Option<String> {
-        said::stopped(&self.shared).map(|stop| stop.words())
+        said::stopped(&self.shared).map(|stop| stop.words()).or_else(|| self.twin_words())
     }
 
     /// Acts on a stop that began or ended since the last look.
     ///
     /// What waits in the queue was planned before; once calls leave again, it is looked at anew.
     pub(super) fn mind_halts(&mut self) {
-        let before = std::mem::replace(&mut self.halted, self.shared.halts());
+        let now = self.halts();
+        let before = std::mem::replace(&mut self.halted, now);
         if self.halted > before
             && let Some(words) = self.halted_words()
         {

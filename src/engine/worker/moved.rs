@@ -23,6 +23,7 @@ impl Worker {
     /// Forgets what was under way in the place that is left: the store has its links, open calls and
     /// what it left undone, for the day when the place is come back to.
     pub(super) fn leave_place(&mut self) {
+        self.yield_realm();
         let Some(place) = self.place.take() else { return };
         let Space { target, realm, .. } = &place.space;
         tracing::warn!(%target, %realm, "the credential reports another realm: what waited for this one stays there");
