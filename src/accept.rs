@@ -175,6 +175,9 @@ fn first(documents: &Documents, sound: bool, projectors: &[Arc<Projector>], now:
     Verdict::Accepted { snapshot, level, causes: Causes::new() }
 }
 
+/// Users, one after another.
+type People<'a> = Box<dyn Iterator<Item = User> + 'a>;
+
 /// What two snapshots grant at one moment to users of whom they differ, by the record ids of the later
 /// one. Where a role differs that is everybody, since any user may hold it.
 struct Comparison {
@@ -187,10 +190,9 @@ struct Comparison {
 impl Comparison {
     fn new(projectors: &[Arc<Projector>], last: Measured<'_>, next: &Snapshot, now: DateTime<Utc>) -> Self {
         let previous = last.snapshot;
-        type Users<'a> = Box<dyn Iterator<Item = User> + 'a>;
         let edits = || previous.users.edits(&next.users);
-        let (old, new): (Users<'_>, Users<'_>) = if previous.roles == next.roles {
-            (Box::new(edits().filter_map(|edit| edit.old())), Box::new(edits().filter_map(|edit| edit.new())))
+        let (old, new): (People<'_>, People<'_>) = if previous.roles == next.roles {
+            (Box::new(edits().filter_map(|edit| edit.before())), Box::new(edits().filter_map(|edit| edit.after())))
         } else {
             (Box::new(previous.users.values()), Box::new(next.users.values()))
         };

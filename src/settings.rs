@@ -393,7 +393,7 @@ mod tests {
         let Some(MailSettings::Smtp { port, security, sign_in, .. }) = read.mail else { panic!("no server") };
         assert_eq!((port, security), (587, Security::StartTls));
         assert_eq!(sign_in, Some(("r".to_owned(), "smtp".to_owned())));
-        assert_eq!(settings("").unwrap().mail, None, "a configuration says how mails leave");
+        assert_eq!(settings("maxShrink: 20\n").unwrap().mail, None, "a configuration says how mails leave");
         check(&smtp("host: mail.example, security: none"), "unencrypted", 1, "starttls");
         assert!(settings(&smtp("host: 127.0.0.1, security: none")).is_ok());
         check(&smtp("host: mail.example, user: r"), "missing-field", 1, "password");

@@ -153,7 +153,7 @@ pub fn explicit_words(previous: &Snapshot, next: &Snapshot, now: DateTime<Utc>) 
         let newly = |out: &dyn Fn(&User) -> bool| out(user) && !before.as_ref().is_some_and(out);
         newly(&|user| !user.active) || newly(&|user| !user.valid.contains(now))
     };
-    let edited = previous.users.edits(&next.users).filter_map(|edit| Some((edit.record, edit.new()?)));
+    let edited = previous.users.edits(&next.users).filter_map(|edit| Some((edit.record, edit.after()?)));
     let words: BTreeSet<RecordId> = edited.filter(says).map(|(record, _)| record.clone()).collect();
     if words.len() < BULK_FROM { words } else { BTreeSet::new() }
 }

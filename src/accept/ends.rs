@@ -164,7 +164,7 @@ fn edited<'a>(previous: &'a Snapshot, next: &'a Snapshot) -> Box<dyn Iterator<It
         renames(previous, next).into_iter().map(|(old, new)| (new, old)).collect();
     let pair = move |new: User| Some((previous.users.get(renamed.get(&new.id).unwrap_or(&new.id))?, new));
     if previous.roles == next.roles {
-        Box::new(previous.users.edits(&next.users).filter_map(|edit| edit.new()).filter_map(pair))
+        Box::new(previous.users.edits(&next.users).filter_map(|edit| edit.after()).filter_map(pair))
     } else {
         Box::new(next.users.values().filter_map(pair))
     }

@@ -43,10 +43,10 @@ impl Measure {
         self.at = now;
         let before = std::mem::replace(&mut self.users, snapshot.users.clone());
         for edit in before.edits(&snapshot.users) {
-            if let Some(old) = edit.old() {
+            if let Some(old) = edit.before() {
                 self.discount(projectors, &old);
             }
-            if let Some(new) = edit.new() {
+            if let Some(new) = edit.after() {
                 self.count(projectors, &new);
             }
         }

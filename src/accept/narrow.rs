@@ -16,7 +16,7 @@ use crate::model::user::Validity;
 /// that is missing takes nothing away; attributes, labels and everything else stay as they were.
 pub(crate) fn narrowed(previous: &Snapshot, documents: &Documents) -> Snapshot {
     let mut narrowed = previous.clone();
-    for new in previous.users.edits(&documents.users).filter_map(|edit| edit.new()) {
+    for new in previous.users.edits(&documents.users).filter_map(|edit| edit.after()) {
         let renamed = if previous.users.contains_key(&new.id) { &[][..] } else { &new.formerly[..] };
         for record in renamed.iter().chain([&new.id]) {
             let Some(old) = previous.users.get(record) else { continue };

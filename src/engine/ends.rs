@@ -49,7 +49,7 @@ pub(crate) fn noted(previous: Option<&Snapshot>, next: &Snapshot, now: DateTime<
     let nobody = Users::default();
     for edit in previous.map_or(&nobody, |previous| &previous.users).edits(&next.users) {
         let of = |user: Option<User>| user.map(|user| of_user(&user)).unwrap_or_default();
-        let (old, new) = (of(edit.old()), of(edit.new()));
+        let (old, new) = (of(edit.before()), of(edit.after()));
         writes.extend(old.difference(&new).map(|end| Write::EndDate(end.clone(), None)));
         writes.extend(new.difference(&old).map(|end| Write::EndDate(end.clone(), Some(now))));
     }

@@ -226,14 +226,16 @@ impl Engine {
         let label = target.approval.as_ref().and_then(|approval| approval.scope_label.as_ref());
         let Some(label) = label else { return Ok(Vec::new()) };
         let (now, snapshot) = (self.shared.now(), self.snapshot().unwrap_or_default());
-        let entry = |folder: &String| (folder.clone(), idle(&target.name, folder.clone()));
+        let entry = |folder: String| (folder.clone(), idle(&target.name, folder));
         // Folders without a request are there to be found as well.
-        let named = snapshot.users.values().filter_map(|user| user.labels.get(label));
+        let named = snapshot.users.values().filter_map(|mut user| user.labels.remove(label));
         let mut folders: BTreeMap<String, Folder> = named.map(entry).collect();
         for (_, request) in self.rows_of(target).await? {
             let user = snapshot.users.get(&request.record);
             let folder = user.and_then(|user| folders.get_mut(user.labels.get(label)?));
-            folder.into_iter().for_each(|folder| note(folder, &request, now));
+            if let Some(folder) = folder {
+                note(folder, &request, now);
+            }
         }
         Ok(folders.into_values().collect())
     }

@@ -158,12 +158,11 @@ impl TargetMetrics {
             ),
             asked: RequestMetrics::new(f),
         };
-        target.show_zero();
-        target
+        target.with_zeros()
     }
 
     /// Makes every label value present.
-    fn show_zero(&self) {
+    fn with_zeros(self) -> Self {
         for trigger in Trigger::ALL {
             for result in CycleResult::ALL {
                 self.cycles.with_label_values(&[trigger.as_str(), result.as_str()]);
@@ -198,6 +197,7 @@ impl TargetMetrics {
         for limit in HoldKind::ALL {
             self.set_held(limit, 0);
         }
+        self
     }
 
     /// A cycle ended.

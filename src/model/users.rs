@@ -40,12 +40,12 @@ pub struct Edit<'a> {
 
 impl Edit<'_> {
     /// The user of the earlier snapshot.
-    pub fn old(&self) -> Option<User> {
+    pub fn before(&self) -> Option<User> {
         self.old.map(PackedUser::user)
     }
 
     /// The user of the later one.
-    pub fn new(&self) -> Option<User> {
+    pub fn after(&self) -> Option<User> {
         self.new.map(PackedUser::user)
     }
 
@@ -211,10 +211,9 @@ mod tests {
         for (first, many, version) in steps {
             for number in first..first + many {
                 let id = user(number, 0).id.clone();
-                let (one, other) = match version {
-                    Some(version) => {
-                        (users.insert(&user(number, version)), plain.insert(id, user(number, version)).is_none())
-                    }
+                let person = version.map(|version| user(number, version));
+                let (one, other) = match &person {
+                    Some(person) => (users.insert(person), plain.insert(id, person.clone()).is_none()),
                     None => (users.remove(&id), plain.remove(&id).is_some()),
                 };
                 assert_eq!(one, other);
@@ -243,7 +242,7 @@ mod tests {
                 .filter(|id| plain_left.get(id) != plain_right.get(id))
                 .map(|id| (id, plain_left.get(id).cloned(), plain_right.get(id).cloned()))
                 .collect();
-            let found: Vec<_> = left.edits(&right).map(|edit| (edit.record, edit.old(), edit.new())).collect();
+            let found: Vec<_> = left.edits(&right).map(|edit| (edit.record, edit.before(), edit.after())).collect();
             prop_assert_eq!(found.len(), expected.len());
             prop_assert!(found == expected);
             prop_assert_eq!(left == right, expected.is_empty());

@@ -123,12 +123,19 @@ impl SmtpNotifier {
     }
 }
 
+/// What a certificate in PEM begins with.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// Whose certificates are believed.
 fn trust(host: &str, ca: Option<Vec<u8>>) -> Result<TlsParameters, String> {
     let mut trust = TlsParameters::builder(host.to_owned());
     if let Some(pem) = ca {
         let certificate = Certificate::from_pem(&pem);
         let certificate = certificate.map_err(|error| format!("`mail.smtp.ca` holds no certificate: {error}"))?;
+        // A file without any would be taken, and believe nobody.
+        if !pem.windows(PEM.len()).any(|window| window == PEM) {
+            return Err("`mail.smtp.ca` holds no certificate: write it in PEM".to_owned());
+        }
         trust = trust.certificate_store(CertificateStore::None).add_root_certificate(certificate);
     }
     trust.build_rustls().map_err(|error| format!("no encrypted connection to `{host}` can be made: {error}"))

@@ -32,6 +32,9 @@ struct Law<F> {
     broken: F,
 }
 
+type OfPlan = fn(&Plan, &PlanInput<'_>) -> Vec<String>;
+type OfChanges = fn(&[&Change], &Facts<'_>) -> Vec<String>;
+
 /// What a plan was made from, with what the users of some of its changes should have.
 struct Facts<'f> {
     input: &'f PlanInput<'f>,
@@ -50,7 +53,7 @@ impl<'f> Deref for Facts<'f> {
 const PART: usize = 256;
 
 /// Only the plan as a whole tells.
-const OF_PLANS: &[Law<fn(&Plan, &PlanInput<'_>) -> Vec<String>>] = &[
+const OF_PLANS: &[Law<OfPlan>] = &[
     Law { name: "narrowing-first", broken: narrowing_first },
     Law { name: "one-change-an-effect", broken: one_change_an_effect },
     Law { name: "only-those-asked-for", broken: only_those_asked_for },
@@ -61,7 +64,7 @@ const OF_PLANS: &[Law<fn(&Plan, &PlanInput<'_>) -> Vec<String>>] = &[
 ];
 
 /// Each change tells for itself.
-const OF_CHANGES: &[Law<fn(&[&Change], &Facts<'_>) -> Vec<String>>] = &[
+const OF_CHANGES: &[Law<OfChanges>] = &[
     Law { name: "effect-matches-content", broken: content::effect_matches_content },
     Law { name: "cause-exactly-when-narrowing", broken: content::cause_exactly_when_narrowing },
     Law { name: "only-projected-values", broken: content::only_projected_values },

@@ -456,7 +456,7 @@ fn unlinked<'a>(
 }
 
 /// The accounts that users without a link should have.
-fn wanting<'a>(input: &PlanInput<'a>, concerned: impl Fn(&RecordId) -> bool) -> impl Iterator<Item = Projection> {
+fn wanting(input: &PlanInput<'_>, concerned: impl Fn(&RecordId) -> bool) -> impl Iterator<Item = Projection> {
     unlinked(input, concerned).filter_map(|(_, desired)| match desired.into_owned() {
         Desired::Account(projection) => Some(projection),
         Desired::None(_) | Desired::Conflict(_) => None,
@@ -475,7 +475,7 @@ fn moving(input: &PlanInput<'_>) -> BTreeSet<RecordId> {
 /// The link that a renamed user has under an earlier record id. Until it has moved, the user has
 /// an account all the same, and must not get a second one.
 fn left_behind<'a>(input: &PlanInput<'a>, projection: &Projection) -> Option<&'a Link> {
-    let mut undeclared = projection.formerly.iter().filter(|record| !input.desired.contains(*record));
+    let mut undeclared = projection.formerly.iter().filter(|record| !input.desired.contains(record));
     undeclared.find_map(|record| input.links.get(record))
 }
 

@@ -341,11 +341,11 @@ impl Table {
         }
         for rivals in by_name.into_values().filter(|rivals| rivals.len() > 1) {
             let named = named(&rivals);
-            for (record, desired) in rivals {
-                if let Desired::Account(account) = desired {
-                    conflicts.insert(record.clone(), self.taken(&account, &named));
-                }
-            }
+            let accounts = rivals.into_iter().filter_map(|(record, desired)| match desired {
+                Desired::Account(account) => Some((record, account)),
+                Desired::None(_) | Desired::Conflict(_) => None,
+            });
+            conflicts.extend(accounts.map(|(record, account)| (record.clone(), self.taken(&account, &named))));
         }
     }
 

@@ -526,11 +526,11 @@ proptest::proptest! {
                     0 => drop(users.remove(&record)),
                     1 => drop(users.insert(record, User { active: false, ..named })),
                     2 => {
-                        let until = Some(clock + chrono::TimeDelta::minutes(email as i64));
+                        let until = Some(clock + chrono::TimeDelta::minutes(i64::try_from(email).unwrap()));
                         drop(users.insert(record, User { valid: Validity { from: None, until }, ..named }));
                     }
                     3 => {
-                        let until = (email > 0).then(|| clock + chrono::TimeDelta::minutes(email as i64));
+                        let until = (email > 0).then(|| clock + chrono::TimeDelta::minutes(i64::try_from(email).unwrap()));
                         let word = Decision { record: Some(record), until, ..Decision::new(DecisionKind::Revoke, "o", clock) };
                         revoked = Arc::new(Revoked::from_decisions(&[word]));
                     }

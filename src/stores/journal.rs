@@ -417,7 +417,7 @@ mod tests {
         let mut put = |at: usize, text: &str| bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
         put(block - 7, &over);
         put(3 * block + 5, &behind);
-        put(4 * block, &format!("{}\n", &cut[..40]));
+        put(4 * block, &format!("{}\n", cut.get(..40).unwrap()));
         put(500_000 - last.len(), &last);
         std::fs::write(&path, &bytes).unwrap();
         let inside = Inside::open(&path, keys(), 1_000_000).unwrap();

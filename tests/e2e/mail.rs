@@ -42,9 +42,9 @@ impl MailServer {
         let program = installed("aiosmtpd", "aiosmtpd/bin/python")?;
         let folder = TempDir::new().expect("a folder");
         let at = |name: &str| folder.path().join(name);
-        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-        fs::write(at("cert.pem"), made.cert.pem()).expect("written");
-        fs::write(at("key.pem"), made.signing_key.serialize_pem()).expect("written");
+        let issued = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+        fs::write(at("cert.pem"), issued.cert.pem()).expect("written");
+        fs::write(at("key.pem"), issued.signing_key.serialize_pem()).expect("written");
         fs::write(at("smtp.py"), include_str!("servers/smtp.py")).expect("written");
         let port = free_port();
         let mut command = Command::new(program);

@@ -10,6 +10,7 @@ mod adoption;
 mod bad_days;
 #[cfg(test)]
 mod cable;
+#[cfg(test)]
 mod chance;
 #[cfg(test)]
 mod daemon;

@@ -71,6 +71,7 @@ mod store;
 mod support;
 #[cfg(test)]
 mod twins;
+#[cfg(test)]
 mod unaccepted;
 #[cfg(test)]
 mod unanswered;

@@ -1,7 +1,6 @@
 //! What a process does that starts with documents which are not accepted: targets as they were
 //! accepted last act, and others only take away what a document or a person ended by itself (L1, L11).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rosterd::engine::Running;
@@ -18,13 +17,14 @@ use crate::support::make::target;
 use crate::support::make::user;
 use crate::support::make::users;
 use crate::support::rig::Rig;
+use crate::support::target::MemoryTarget;
 
 /// A daemon over what `rig` leaves behind, whose first load is this one.
 async fn restarted(rig: &Rig, documents: Documents) -> Rig {
     let (mut targets, store) = rig.remains();
     rig.engine.stop().await;
-    for target in &documents.targets {
-        targets.entry(target.name.clone()).or_insert_with(Arc::default);
+    for (name, system) in MemoryTarget::of_each(documents.targets.iter().map(|target| target.name.clone())) {
+        targets.entry(name).or_insert(system);
     }
     let next = Rig::over(documents, targets, store);
     next.engine.start(Running::Daemon).await.unwrap();

@@ -120,7 +120,7 @@ impl Rig {
         let start = DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z").unwrap().to_utc();
         let clock = Arc::new(SetClock(Mutex::new(start)));
         let names = ["crm", "erp"].map(TargetName::from);
-        let targets: BTreeMap<_, _> = names.into_iter().map(|name| (name, Arc::new(MemoryTarget::default()))).collect();
+        let targets = MemoryTarget::of_each(names);
         let reachable = targets.clone();
         let metrics = Arc::new(Metrics::new());
         let engine = Engine::new(Parts {

@@ -47,13 +47,7 @@ pub(crate) fn noon() -> DateTime<Utc> {
 impl Rig {
     /// An engine that has not started.
     pub(crate) fn new(documents: Documents) -> Self {
-        let targets = documents.targets.iter().enumerate().map(|(number, target)| {
-            let system = MemoryTarget::default();
-            // Several are several systems.
-            system.inside().realm = (number > 0).then(|| format!("memory-{}", target.name));
-            (target.name.clone(), Arc::new(system))
-        });
-        let targets = targets.collect();
+        let targets = MemoryTarget::of_each(documents.targets.iter().map(|target| target.name.clone()));
         Self::over(documents, targets, Arc::default())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use rosterd::model::account::Account;
 use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
 use rosterd::model::ids::AccountId;
+use rosterd::model::ids::TargetName;
 use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
 use serde_json::Value;
@@ -125,6 +127,16 @@ pub(crate) struct MemoryTarget {
 }
 
 impl MemoryTarget {
+    /// A system for each of these targets, the first of them in the realm `memory`.
+    pub(crate) fn of_each(names: impl IntoIterator<Item = TargetName>) -> BTreeMap<TargetName, Arc<Self>> {
+        let system = |(number, name): (usize, TargetName)| {
+            let system = Self::default();
+            system.inside().realm = (number > 0).then(|| format!("memory-{name}"));
+            (name, Arc::new(system))
+        };
+        names.into_iter().enumerate().map(system).collect()
+    }
+
     pub(crate) fn inside(&self) -> MutexGuard<'_, Inside> {
         let mut inside = self.inside.lock().unwrap();
         let due: Vec<_> = inside.late.extract_if(.., |(at, _)| *at <= Instant::now()).collect();
