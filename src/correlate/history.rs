@@ -171,31 +171,9 @@ fn seconds(pairs: &BTreeSet<(IdentityHash, IdentityHash)>, first: IdentityHash) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::origin::Origin;
-    use crate::model::user::Login;
-    use crate::model::user::Validity;
 
     fn user(id: &str, mail: Option<&str>, family: Option<&str>) -> User {
-        User {
-            id: id.into(),
-            formerly: Vec::new(),
-            labels: std::collections::BTreeMap::new(),
-            given_name: None,
-            family_name: family.map(str::to_owned),
-            email: mail.map(str::to_owned),
-            time_zone: None,
-            locale: None,
-            user_type: None,
-            active: true,
-            valid: Validity::default(),
-            login: Login::Sso,
-            roles: Vec::new(),
-            teams: BTreeSet::new(),
-            manager: None,
-            attributes: std::collections::BTreeMap::new(),
-            origin: Origin { file: "u.yaml".into(), line: 1, what: "User".into() },
-            lines: std::collections::BTreeMap::new(),
-        }
+        User { family_name: family.map(str::to_owned), email: mail.map(str::to_owned), ..User::plain(id) }
     }
 
     fn history(known: &[(&User, &str)]) -> History {

@@ -18,14 +18,10 @@ use crate::engine::shared::lock;
 use crate::engine::worker::Message;
 use crate::model::approval::AcceptRule;
 use crate::model::approval::Approval;
-use crate::model::approval::Gate;
-use crate::model::approval::GatedGrants;
-use crate::model::approval::Level;
 use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
 use crate::model::ids::TargetName;
 use crate::model::link::Space;
-use crate::model::origin::Origin;
 use crate::model::plan::Plan;
 use crate::model::projection::Desired;
 use crate::model::projection::Wishes;
@@ -153,25 +149,6 @@ pub(crate) fn keeper(target: &Target) -> Gatekeeper {
     })
 }
 
-/// Who decides about what was refused where the target asks nobody any more.
-pub(crate) fn nobodys() -> Approval {
-    Approval {
-        gates: BTreeSet::<Gate>::new(),
-        grants: GatedGrants::All,
-        when: None,
-        rules: Vec::new(),
-        reopen_on: BTreeSet::new(),
-        checks: BTreeSet::new(),
-        scope_label: None,
-        author_label: Some(Approval::AUTHOR_LABEL.to_owned()),
-        levels: vec![Level::anybody()],
-        expires: None,
-        remind_every: None,
-        within: Approval::WITHIN,
-        origin: Origin { file: "".into(), line: 0, what: "".into() },
-    }
-}
-
 /// A plan as it passes the gate, for those who only look.
 pub(crate) async fn shown_at_gate(
     shared: &Shared,
@@ -254,7 +231,7 @@ impl Engine {
     async fn requests_of(&self, target: &Arc<Target>) -> Result<Vec<Shown>, EngineError> {
         let rows = self.rows_of(target).await?;
         let snapshot = self.snapshot().unwrap_or_default();
-        let approval = target.approval.clone().unwrap_or_else(nobodys);
+        let approval = target.approval.clone().unwrap_or_else(Approval::ungated);
         let waits = |request: &Request| request.state == RequestState::Pending;
         let asked = rows.iter().filter(|(_, request)| waits(request)).map(|(space, request)| (space, &request.record));
         let asked: Vec<_> = asked.collect();

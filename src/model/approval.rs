@@ -48,6 +48,25 @@ impl Approval {
     pub const WITHIN: Duration = Duration::from_hours(24);
     /// The label that names a document's writer where a document states none.
     pub const AUTHOR_LABEL: &'static str = "author";
+
+    /// Asks about nothing; what was asked before, anybody with the right decides.
+    pub fn ungated() -> Self {
+        Self {
+            gates: BTreeSet::new(),
+            grants: GatedGrants::All,
+            when: None,
+            rules: Vec::new(),
+            reopen_on: BTreeSet::new(),
+            checks: BTreeSet::new(),
+            scope_label: None,
+            author_label: Some(Self::AUTHOR_LABEL.to_owned()),
+            levels: vec![Level::anybody()],
+            expires: None,
+            remind_every: None,
+            within: Self::WITHIN,
+            origin: Origin { file: "".into(), line: 0, what: "".into() },
+        }
+    }
 }
 
 /// One entry of `gates`.

@@ -240,7 +240,11 @@ impl Table {
         }
         self.settle(&new, &groups, &mut touched);
         let differ = touched.into_iter().filter(|record| old.of(record) != self.projections.of(record));
-        differ.map(|record| (arrived.get(&record).copied(), record)).map(|(at, record)| (record, at)).collect()
+        let with_turn = |record| {
+            let at = arrived.get(&record).copied();
+            (record, at)
+        };
+        differ.map(with_turn).collect()
     }
 
     /// Takes out of whom something began or ended, and when.

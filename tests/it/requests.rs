@@ -42,21 +42,7 @@ fn when(condition: &str) -> When {
 }
 
 fn approval() -> Approval {
-    Approval {
-        gates: Gate::ALL.into(),
-        grants: GatedGrants::All,
-        when: None,
-        rules: Vec::new(),
-        reopen_on: BTreeSet::new(),
-        checks: BTreeSet::new(),
-        scope_label: None,
-        author_label: None,
-        levels: vec![Level::anybody()],
-        expires: None,
-        remind_every: None,
-        within: Approval::WITHIN,
-        origin: origin("approval"),
-    }
+    Approval { gates: Gate::ALL.into(), author_label: None, origin: origin("approval"), ..Approval::ungated() }
 }
 
 fn gated(approval: Approval) -> Target {

@@ -18,6 +18,7 @@ use crate::engine::requests::keeper;
 use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
 use crate::engine::worker::full::Speaks;
+use crate::model::approval::Approval;
 use crate::model::audit::AuditEvent;
 use crate::model::change::Action;
 use crate::model::change::Change;
@@ -406,8 +407,7 @@ impl Worker {
             let said = known.ok_or_else(|| ItemError::Gone(id.clone())).and_then(|(key, request)| {
                 let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
                 let saying = Saying { approver: &approver, word, reason: reason.as_deref(), user: user.as_ref() };
-                let approval =
-                    self.requests.keeper.approval().cloned().unwrap_or_else(crate::engine::requests::nobodys);
+                let approval = self.requests.keeper.approval().cloned().unwrap_or_else(Approval::ungated);
                 let next = verdict::say(&approval, &request, saying, now)?;
                 let event = AuditEvent { actor: approver.by.clone(), ..self.request_event(word.event(), &next) };
                 writes.extend([put(&key.0, &next), Write::Audit(event)]);

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use rosterd::model::approval::Approval;
 use rosterd::model::approval::Gate;
-use rosterd::model::approval::GatedGrants;
 use rosterd::model::approval::Level;
 use rosterd::model::approval::Party;
 use rosterd::model::target::Target;
@@ -19,21 +18,7 @@ use crate::api::rig::Rig;
 use crate::support::make;
 
 fn gated(level: Level) -> Target {
-    let approval = Approval {
-        gates: [Gate::Create].into(),
-        grants: GatedGrants::All,
-        when: None,
-        rules: Vec::new(),
-        reopen_on: BTreeSet::new(),
-        checks: BTreeSet::new(),
-        scope_label: None,
-        author_label: Some("author".to_owned()),
-        levels: vec![level],
-        expires: None,
-        remind_every: None,
-        within: Approval::WITHIN,
-        origin: make::origin("approval"),
-    };
+    let approval = Approval { gates: [Gate::Create].into(), levels: vec![level], ..Approval::ungated() };
     Target { approval: Some(approval), ..make::target("crm") }
 }
 
