@@ -47,10 +47,13 @@ const LOOK_EVERY: u64 = 25;
 /// How long each answer of the target is held back, so that kills arrive in the middle of calls.
 const LATENCY: Duration = Duration::from_millis(80);
 
-/// One person, and whether their document is there.
+/// One person, whether their document is there, and what of them is edited: the family name, or the
+/// mail. Both at once would be another person under an old record id, and between two kills any
+/// number of edits come at once.
 struct Declared {
     person: Person,
     there: bool,
+    marries: bool,
 }
 
 impl Declared {
@@ -98,11 +101,11 @@ impl Company {
         self.edits += 1;
         let person = Person::named(&format!("p{}", self.edits));
         self.world.user(&person);
-        self.people.insert(person.record.clone(), Declared { person, there: true });
+        let marries = self.edits.is_multiple_of(2);
+        self.people.insert(person.record.clone(), Declared { person, there: true, marries });
     }
 
-    /// One edit of the manifests. Those with an even number change their names, the others their
-    /// mails: both at once would be another person under an old record id.
+    /// One edit of the manifests.
     fn edits(&mut self) {
         let outside = self.people.values().filter(|declared| !declared.is_in()).count();
         if self.people.len() < MOST_PEOPLE && self.chance.below(5) == 0 {
@@ -113,9 +116,9 @@ impl Company {
         let Some(declared) = self.people.values_mut().nth(usize::try_from(number).expect("small")) else { return };
         let kind = if declared.is_in() { self.chance.below(6) } else { 6 };
         let leaves = outside * 8 < MOST_PEOPLE;
-        let Declared { person, there } = declared;
+        let Declared { person, there, marries } = declared;
         match kind {
-            0 | 1 if number.is_multiple_of(2) => person.family = format!("Ames-{}", self.edits),
+            0 | 1 if *marries => person.family = format!("Ames-{}", self.edits),
             0 | 1 => person.email = format!("{}-{}@x.example", person.given, self.edits),
             2 | 3 if person.roles == ["chair"] => person.roles = vec!["agent".to_owned()],
             2 | 3 => person.roles = vec!["chair".to_owned()],
