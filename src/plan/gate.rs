@@ -188,3 +188,6 @@ pub fn without(mut change: Change, held: &BTreeSet<Subject>) -> Option<Change> {
     let account = gate_of(change.action).is_some();
     (account || !empty || change.active.is_some()).then_some(change)
 }
+
+#[cfg(test)]
+pub(in crate::plan) mod tests;

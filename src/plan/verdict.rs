@@ -172,7 +172,7 @@ fn asked_anew(
         escalated: false,
         reminders: 0,
         reminded: None,
-        votes: before.map(|before| before.votes.clone()).unwrap_or_default(),
+        votes: before.map(|before| reopened_by_change(before, now)).unwrap_or_default(),
         decided: None,
         marks: keeper.marks(user),
         done: None,
@@ -181,6 +181,13 @@ fn asked_anew(
         Some(rule) => Met::Opened(Box::new(by_rule(request, &rule.name, now))),
         None => Met::Shut(Some(Box::new(request))),
     }
+}
+
+/// What was said before a field changed that reopens a request: it is kept, and counts no more.
+fn reopened_by_change(before: &Request, now: Moment) -> Vec<Vote> {
+    let by = "rule:reopenOn".to_owned();
+    let reopened = Vote { said: Word::Reopen, person: by.clone(), by, at: now.wall, level: before.level, reason: None };
+    before.votes.iter().cloned().chain([reopened]).collect()
 }
 
 /// Names a request by what it asks for, where, and since when: equal worlds give equal names.
@@ -490,3 +497,6 @@ pub fn is_wanted(request: &Request, account: bool, has: impl Fn(&EntitlementName
         (Subject::Grant(name), _) => account && has(name),
     }
 }
+
+#[cfg(test)]
+pub(in crate::plan) mod tests;

@@ -74,15 +74,17 @@ impl Weighed {
     }
 }
 
-/// Entitlements with a last word of their own, and whether the rest is part of a request for the account.
-fn words_of_grants(asks: &[Ask], known: &dyn Fn(&Subject) -> Option<Request>) -> (BTreeSet<EntitlementName>, bool) {
-    let gated = asks.first().is_some_and(|ask| ask.subject == Subject::Account && ask.gated);
-    let said = |ask: &&Ask| {
-        let state = known(&ask.subject).map(|request| request.state);
+/// Entitlements with a last word of their own: they are no part of a request for the account.
+fn words_of_grants(asks: &[Ask], known: &dyn Fn(&Subject) -> Option<Request>) -> BTreeSet<EntitlementName> {
+    let said = |subject: &Subject| {
+        let state = known(subject).map(|request| request.state);
         matches!(state, Some(RequestState::Accepted | RequestState::Refused))
     };
-    let grants = asks.iter().filter(|ask| ask.subject != Subject::Account);
-    (grants.filter(said).map(|ask| named(&ask.subject)).collect(), gated)
+    let word = |ask: &Ask| match &ask.subject {
+        Subject::Grant(name) => said(&ask.subject).then(|| name.clone()),
+        Subject::Account => None,
+    };
+    asks.iter().filter_map(word).collect()
 }
 
 impl Scales<'_> {
@@ -96,19 +98,19 @@ impl Scales<'_> {
         }
         let known = |subject: &Subject| (self.known)(&change.record, subject);
         let account = known(&Subject::Account);
-        // What has a word of its own is no part of the account's.
-        let (own, with_account) = words_of_grants(&asks, &known);
+        let own = words_of_grants(&asks, &known);
+        let with_account = asks.iter().any(|ask| ask.subject == Subject::Account && ask.gated);
         for mut ask in asks {
-            let is_account = ask.subject == Subject::Account;
-            if is_account {
-                ask.asked.entitlements.retain(|name| !own.contains(name));
-            } else if with_account && !own.contains(&named(&ask.subject)) {
+            match &ask.subject {
+                Subject::Account => ask.asked.entitlements.retain(|name| !own.contains(name)),
                 // It is part of what the account's request asks for.
-                continue;
+                Subject::Grant(name) if with_account && !own.contains(name) => continue,
+                Subject::Grant(_) => {}
             }
+            let is_account = ask.subject == Subject::Account;
             let before = known(&ask.subject);
-            let beside = account.as_ref().filter(|_| !is_account);
-            let met = verdict::meet(self.keeper, (before.as_ref(), beside), &ask, (space, user.as_ref(), self.now));
+            let beside = (before.as_ref(), account.as_ref());
+            let met = verdict::meet(self.keeper, beside, &ask, (space, user.as_ref(), self.now));
             let open = weighed.take(&change.record, (ask.subject, before), met);
             if is_account && !open {
                 // Nothing is asked about what would come with an account that is not made.
@@ -174,10 +176,5 @@ impl Scales<'_> {
     }
 }
 
-/// The word of an entitlement; empty for an account.
-fn named(subject: &Subject) -> EntitlementName {
-    match subject {
-        Subject::Account => EntitlementName::from(""),
-        Subject::Grant(name) => name.clone(),
-    }
-}
+#[cfg(test)]
+mod tests;
