@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -75,6 +76,11 @@ pub enum ItemError {
     /// It could not be kept.
     #[error(transparent)]
     Store(StoreError),
+    /// It would be decided by a document that nobody accepted.
+    #[error(
+        "the document of target `{0}` was changed and is not accepted yet, and it says who decides: decide once it is; `rosterd status` says why it is not"
+    )]
+    Unaccepted(TargetName),
     /// The daemon is stopping, or the target left its documents.
     #[error("`{0}` takes no words now; ask again in a moment")]
     Away(TargetName),
@@ -275,7 +281,7 @@ impl Engine {
                 by_target.entry(target).or_default().push(id.clone());
             }
         }
-        let mut answers: BTreeMap<RequestId, Vec<Result<Request, ItemError>>> = BTreeMap::new();
+        let mut answers: BTreeMap<RequestId, VecDeque<Result<Request, ItemError>>> = BTreeMap::new();
         for (target, ids) in by_target {
             let (reply, answer) = oneshot::channel();
             let (approver, reason) = (approver.clone(), reason.clone());
@@ -283,11 +289,12 @@ impl Engine {
             let told = if sent.is_ok() { answer.await.ok() } else { None };
             let away = || ids.iter().map(|id| (id.clone(), Err(ItemError::Away(target.clone())))).collect();
             for (id, result) in told.unwrap_or_else(away) {
-                answers.entry(id).or_default().insert(0, result);
+                answers.entry(id).or_default().push_back(result);
             }
         }
         let mut said = |id: &RequestId| {
-            let result = answers.get_mut(id).and_then(Vec::pop).unwrap_or_else(|| Err(ItemError::Gone(id.clone())));
+            let result =
+                answers.get_mut(id).and_then(VecDeque::pop_front).unwrap_or_else(|| Err(ItemError::Gone(id.clone())));
             Said { id: id.clone(), target: places.get(id).cloned(), result }
         };
         Ok(ids.iter().map(&mut said).collect())
@@ -301,7 +308,7 @@ fn shown(
     user: Option<&User>,
     findings: Vec<Finding>,
 ) -> Shown {
-    let level = approval.levels.get(request.level).filter(|_| request.state == RequestState::Pending);
+    let level = verdict::level_of(approval, &request).filter(|_| request.state == RequestState::Pending);
     let turn = level.map(|level| verdict::turn(&request, level)).unwrap_or_default();
     let names = user.map(|user| [user.given_name.as_deref(), user.family_name.as_deref()]);
     let name = names.map(|names| names.into_iter().flatten().collect::<Vec<_>>().join(" "));

@@ -413,7 +413,8 @@ impl Worker {
     /// Takes the newest snapshot in, and marks the users that differ.
     fn refresh(&mut self, changed: Option<&BTreeSet<RecordId>>) {
         let Some(current) = self.shared.current.load_full() else { return };
-        let first = self.snapshot.replace(Arc::clone(&current.snapshot)).is_none();
+        let before = self.snapshot.replace(Arc::clone(&current.snapshot));
+        let first = before.is_none();
         let revoked = Arc::clone(&self.shared.said.load().revoked);
         if first {
             self.table.begin(&current.snapshot, &revoked, self.shared.judged());
@@ -427,6 +428,9 @@ impl Worker {
             self.review_requests(None);
         }
         self.mark_differing(differ, Trigger::Manifest, current.at);
+        let edits = before.iter().flat_map(|before| before.users.edits(&current.snapshot.users));
+        let asked = self.asked_about(edits.map(|edit| edit.record.clone()));
+        self.mark_changed(asked, Trigger::Manifest, current.at);
     }
 
     /// Whether calls may be made at all.

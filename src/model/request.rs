@@ -94,6 +94,14 @@ pub struct Request {
     pub done: Option<DateTime<Utc>>,
 }
 
+impl Request {
+    /// Whether a rule alone accepted it, and it is not done yet: it passes for as long as that rule holds.
+    pub fn waits_by_rule(&self) -> bool {
+        let rule = |vote: &Vote| vote.by.starts_with(Vote::RULE);
+        self.state == RequestState::Accepted && self.done.is_none() && self.decided.as_ref().is_some_and(rule)
+    }
+}
+
 /// Where a request stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -111,6 +119,16 @@ pub enum RequestState {
 impl RequestState {
     /// Every state.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Accepted, Self::Refused, Self::Expired];
+
+    /// How careful it is to go by it: of two that come together the higher one stands.
+    pub fn care(self) -> u8 {
+        match self {
+            Self::Accepted => 0,
+            Self::Pending => 1,
+            Self::Expired => 2,
+            Self::Refused => 3,
+        }
+    }
 
     /// The word in answers.
     pub fn as_str(self) -> &'static str {
@@ -138,6 +156,11 @@ pub struct Vote {
     pub level: usize,
     /// Why, in the person's words.
     pub reason: Option<String>,
+}
+
+impl Vote {
+    /// How `by` begins where nobody said it: a rule of the target's document did.
+    pub const RULE: &str = "rule:";
 }
 
 /// What may be said about a request.

@@ -22,6 +22,7 @@ use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
 use crate::model::origin::Origin;
 use crate::model::request::Asked;
+use crate::model::request::Request;
 use crate::model::request::Subject;
 use crate::model::user::User;
 use crate::plan::canonical;
@@ -133,6 +134,13 @@ impl Gatekeeper {
             (field.clone(), canonical::digest_of(serde_json::json!({ "field": field, "value": value })))
         };
         fields.map(mark).collect()
+    }
+
+    /// A request that somebody or time ended just now: what reopens it is counted from here, not from when it was
+    /// asked.
+    pub fn marked(&self, request: Request, user: Option<&User>) -> Request {
+        let marks = user.map(|user| self.marks(user));
+        Request { marks: marks.unwrap_or_else(|| request.marks.clone()), ..request }
     }
 
     fn names(&self, gate: Gate) -> bool {

@@ -18,6 +18,7 @@ use crate::model::approval::Approval;
 use crate::model::approval::Level;
 use crate::model::approval::Party;
 use crate::model::change::Action;
+use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
@@ -100,7 +101,6 @@ pub fn meet(
     ask: &Ask,
     (space, user, now): (&Space, Option<&User>, Moment),
 ) -> Met {
-    let marks = || user.map(|user| keeper.marks(user)).unwrap_or_default();
     let fresh = |known: Option<&Request>| asked_anew(keeper, known, ask, (space, user, now));
     let Some(known) = known else {
         let with_account = account.is_some_and(|account| {
@@ -108,17 +108,17 @@ pub fn meet(
         });
         return if !ask.gated || with_account { Met::Open { forget: false } } else { fresh(None) };
     };
-    let reopened = || {
-        let wanted = keeper.approval().is_some_and(|approval| !approval.reopen_on.is_empty());
-        wanted && known.marks != marks()
-    };
+    let now_marked = user.map(|user| keeper.marks(user)).unwrap_or_default();
+    // A field that the document names since then tells nothing of before.
+    let reopened = now_marked.iter().any(|(field, mark)| known.marks.get(field).is_some_and(|then| then != mark));
     match known.state {
-        RequestState::Accepted if covers(known, ask) || !ask.gated => Met::Open { forget: false },
-        // More is asked for than anybody agreed to.
+        RequestState::Accepted if !ask.gated => Met::Open { forget: false },
+        RequestState::Accepted if covers(known, ask) && still_ruled(keeper, known, user) => Met::Open { forget: false },
+        // More is asked for than anybody agreed to, or nobody did and the rule holds no longer.
         RequestState::Accepted => fresh(None),
-        RequestState::Refused if !ask.gated || !reopened() => Met::Shut(None),
+        RequestState::Refused if !ask.gated || !reopened => marked_anew(known, now_marked),
         RequestState::Pending | RequestState::Expired if !ask.gated => Met::Open { forget: true },
-        RequestState::Expired if !reopened() => Met::Shut(None),
+        RequestState::Expired if !reopened => marked_anew(known, now_marked),
         RequestState::Refused | RequestState::Expired => fresh(Some(known)),
         RequestState::Pending => still_asked(keeper, known, ask, (space, user, now)),
     }
@@ -130,6 +130,21 @@ fn covers(known: &Request, ask: &Ask) -> bool {
     let returns = matches!(ask.asked.action, Action::Reactivate | Action::Restore);
     let same = ask.asked.action == known.asked.action || known.done.is_some() || returns;
     same && ask.asked.entitlements.is_subset(&known.asked.entitlements)
+}
+
+/// Whether the rule that alone accepted a request holds for its user until the target has confirmed it. What a
+/// person accepted stands.
+fn still_ruled(keeper: &Gatekeeper, known: &Request, user: Option<&User>) -> bool {
+    let by = known.decided.as_ref().map(|vote| vote.by.as_str());
+    let rule = user.and_then(|user| keeper.accepted_by_rule(user)).map(|rule| by_word(&rule.name));
+    !known.waits_by_rule() || rule.as_deref() == by
+}
+
+/// What was refused or expired stays so. Fields that the document names since then are counted from now on.
+fn marked_anew(known: &Request, now: BTreeMap<String, Digest>) -> Met {
+    let mut marks = now;
+    marks.extend(known.marks.clone());
+    Met::Shut((marks != known.marks).then(|| Box::new(Request { marks, ..known.clone() })))
 }
 
 /// A request that waits, as it is asked for now. Asking for more is another request, whose approvers
@@ -203,8 +218,13 @@ fn name(space: &Space, user: &User, ask: &Ask, at: DateTime<Utc>) -> RequestId {
     RequestId::from(digest.as_str().chars().take(DIGITS).collect::<String>())
 }
 
+/// Who accepted, in the audit log, where a rule did.
+fn by_word(rule: &str) -> String {
+    format!("{}{rule}", Vote::RULE)
+}
+
 fn by_rule(request: Request, rule: &str, now: Moment) -> Request {
-    let by = format!("rule:{rule}");
+    let by = by_word(rule);
     let vote = Vote { said: Word::Accept, person: by.clone(), by, at: now.wall, level: request.level, reason: None };
     Request { state: RequestState::Accepted, decided: Some(vote), ..request }
 }
@@ -228,7 +248,7 @@ pub struct Saying<'a> {
 /// Why it was not taken; nothing changed then.
 pub fn say(approval: &Approval, request: &Request, saying: Saying<'_>, now: Moment) -> Result<Request, Refused> {
     let Saying { approver, word, reason, user } = saying;
-    let level = approval.levels.get(request.level).or(approval.levels.last()).ok_or_else(no_level)?;
+    let level = level_of(approval, request).ok_or_else(no_level)?;
     not_their_own(approval, approver, user)?;
     match (word, request.state) {
         (Word::Accept | Word::Refuse, RequestState::Pending) => {
@@ -249,7 +269,7 @@ pub fn say(approval: &Approval, request: &Request, saying: Saying<'_>, now: Mome
         reason: reason.map(str::to_owned),
     };
     match word {
-        Word::Accept => accepted(approval, request, vote, now),
+        Word::Accept => accepted(approval, request, (vote, approver.local), now),
         Word::Refuse if vote.reason.is_none() => {
             Err(Refused::Invalid("say why it is refused: whoever asked for it will want to know".to_owned()))
         }
@@ -264,6 +284,11 @@ pub fn say(approval: &Approval, request: &Request, saying: Saying<'_>, now: Mome
             Ok(request)
         }
     }
+}
+
+/// Whose turn a request is. A document that lost levels meanwhile leaves its last one.
+pub fn level_of<'a>(approval: &'a Approval, request: &Request) -> Option<&'a Level> {
+    approval.levels.get(request.level).or(approval.levels.last())
 }
 
 fn no_level() -> Refused {
@@ -295,10 +320,17 @@ fn round(request: &Request) -> impl Iterator<Item = &Vote> {
     request.votes.iter().skip(begun)
 }
 
-fn accepted(approval: &Approval, request: &Request, vote: Vote, now: Moment) -> Result<Request, Refused> {
+/// `alone`: without sign-in and approvers the holder of the local token is the one person there is, who stands for
+/// whomever is asked.
+fn accepted(
+    approval: &Approval,
+    request: &Request,
+    (vote, alone): (Vote, bool),
+    now: Moment,
+) -> Result<Request, Refused> {
     let mut voices: BTreeSet<&str> = BTreeSet::new();
     for before in round(request).filter(|before| before.said == Word::Accept) {
-        if before.person == vote.person && vote.by != LOCAL {
+        if before.person == vote.person && !alone {
             return Err(Refused::Settled(format!(
                 "`{}` accepted request `{}` already, and one person is one voice; somebody else has to agree",
                 vote.person, request.id
@@ -309,8 +341,8 @@ fn accepted(approval: &Approval, request: &Request, vote: Vote, now: Moment) -> 
         }
     }
     voices.insert(&vote.person);
-    let quorum = approval.levels.get(request.level).map_or(1, |level| level.quorum);
-    let enough = voices.len() >= quorum || vote.by == LOCAL;
+    let quorum = level_of(approval, request).ok_or_else(no_level)?.quorum;
+    let enough = voices.len() >= quorum || alone;
     let last = request.level + 1 >= approval.levels.len();
     let mut next = request.clone();
     next.votes.push(vote.clone());
@@ -323,10 +355,6 @@ fn accepted(approval: &Approval, request: &Request, vote: Vote, now: Moment) -> 
     }
     Ok(next)
 }
-
-/// Who the holder of the local token is in the audit log. Without sign-in and approvers that is one
-/// person, who stands for whomever is asked.
-const LOCAL: &str = "local";
 
 fn begun_anew(request: &Request, now: Moment) -> Request {
     Request {
@@ -460,7 +488,7 @@ fn turns(approval: &Approval, request: &Request) -> Option<(DateTime<Utc>, Passe
         return None;
     }
     let expires = approval.expires.map(|length| (after(request.begun, length), Passed::Expired));
-    let level = approval.levels.get(request.level);
+    let level = level_of(approval, request);
     let escalation = level.and_then(|level| level.escalate.as_ref()).filter(|_| !request.escalated);
     let escalates = escalation.map(|to| (after(request.level_begun, to.after), Passed::Escalated));
     let last = request.reminded.unwrap_or(request.level_begun);
@@ -488,9 +516,31 @@ pub fn pass(approval: &Approval, request: &Request, now: Moment) -> Option<(Requ
     (!passed.is_empty()).then_some((next, passed))
 }
 
+/// What of a request nobody wants any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lapsed {
+    /// It stands whole.
+    Nothing,
+    /// These entitlements, which were accepted with an account.
+    Of(BTreeSet<EntitlementName>),
+    /// All of it.
+    All,
+}
+
+/// What of a request lapsed, where its user should have an `account`, or none, and `has` these entitlements. What
+/// comes back after that is asked about again.
+pub fn lapsed(request: &Request, account: bool, has: impl Fn(&EntitlementName) -> bool) -> Lapsed {
+    if !is_wanted(request, account, &has) {
+        return Lapsed::All;
+    }
+    let gone: BTreeSet<_> = request.asked.entitlements.iter().filter(|name| !has(name)).cloned().collect();
+    let with_account = request.subject == Subject::Account && request.state == RequestState::Accepted;
+    if with_account && !gone.is_empty() { Lapsed::Of(gone) } else { Lapsed::Nothing }
+}
+
 /// Whether what a request lets through, or waits for, is still wanted. What was refused stays so all
 /// the same, and so does what expired.
-pub fn is_wanted(request: &Request, account: bool, has: impl Fn(&EntitlementName) -> bool) -> bool {
+fn is_wanted(request: &Request, account: bool, has: impl Fn(&EntitlementName) -> bool) -> bool {
     match (&request.subject, request.state) {
         (_, RequestState::Refused | RequestState::Expired) => true,
         (Subject::Account, _) => account,

@@ -8,6 +8,7 @@ use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
 use crate::model::link::Space;
+use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
@@ -174,6 +175,22 @@ impl Scales<'_> {
     fn knows(&self, record: &RecordId, subject: &Subject, id: &RequestId) -> bool {
         (self.known)(record, subject).is_some_and(|known| known.id == *id)
     }
+}
+
+/// Of these users those whose accounts have what they should, as far as a plan shows it: nobody needs to be asked
+/// about them, whoever made it so. A complete plan names the others alone.
+pub fn settled_by(plan: &Plan, mut among: BTreeSet<&RecordId>) -> BTreeSet<RecordId> {
+    let stays = |skip: &&Skip| matches!(skip.reason, SkipReason::InSync | SkipReason::Drift(_));
+    if plan.coverage != Coverage::Complete {
+        let shown: BTreeSet<_> = plan.skips.iter().filter(stays).map(|skip| &skip.record).collect();
+        among.retain(|record| shown.contains(record));
+    }
+    let changes = plan.changes.iter().chain(plan.holds.iter().flat_map(|hold| &hold.changes));
+    let skips = plan.skips.iter().filter(|skip| !stays(skip)).map(|skip| &skip.record);
+    for record in changes.map(|change| &change.record).chain(skips) {
+        among.remove(record);
+    }
+    among.into_iter().cloned().collect()
 }
 
 #[cfg(test)]

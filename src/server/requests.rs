@@ -186,6 +186,7 @@ fn refusal(error: &ItemError) -> Refusal {
         ItemError::Refused(Refused::NoRight(_)) => (StatusCode::FORBIDDEN, "no-right"),
         ItemError::Refused(Refused::Settled(_)) => (StatusCode::CONFLICT, "stale"),
         ItemError::Refused(Refused::Invalid(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        ItemError::Unaccepted(_) => (StatusCode::CONFLICT, "unaccepted"),
         ItemError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
         ItemError::Away(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
     };

@@ -1,5 +1,7 @@
 //! Requests on virtual time: levels, time, rules, renames, restarts, and what a word is good for.
 
+mod standing;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -247,7 +249,9 @@ async fn a_refusal_is_reopened_by_what_the_target_names_and_by_nothing_else() {
     rig.declare(documents([other_mail], [gated(gate)])).await;
     let request = rig.only_request().await.request;
     assert_eq!((request.state, request.id == id), (RequestState::Pending, false), "another request");
-    assert_eq!(request.votes.len(), 1, "which remembers what was said of the first");
+    let said: Vec<_> = request.votes.iter().map(|vote| (vote.said, vote.by.as_str())).collect();
+    let expected = [(Word::Refuse, "token:rose"), (Word::Reopen, "rule:reopenOn")];
+    assert_eq!(said, expected, "which remembers what was said of the first");
 }
 
 #[tokio::test(start_paused = true)]

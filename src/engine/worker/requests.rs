@@ -23,6 +23,7 @@ use crate::model::audit::AuditEvent;
 use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::history::Trigger;
+use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
 use crate::model::link::Space;
@@ -30,6 +31,7 @@ use crate::model::plan::Plan;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
+use crate::model::request::Asked;
 use crate::model::request::Request;
 use crate::model::request::RequestState;
 use crate::model::request::Subject;
@@ -38,8 +40,10 @@ use crate::model::target::Target;
 use crate::model::user::User;
 use crate::plan::gate::Gatekeeper;
 use crate::plan::verdict;
+use crate::plan::verdict::Lapsed;
 use crate::plan::verdict::Moment;
 use crate::plan::verdict::Saying;
+use crate::plan::weigh;
 use crate::plan::weigh::News;
 use crate::plan::weigh::Scales;
 use crate::store::StoreError;
@@ -77,6 +81,16 @@ impl Book {
             return None;
         }
         self.rows.get(&(space.clone(), record.clone(), subject.clone()))
+    }
+
+    /// Every request of a user, wherever.
+    fn keys_of(&self, record: &RecordId) -> impl Iterator<Item = &Key> {
+        let record = record.clone();
+        self.places.keys().flat_map(move |space| {
+            let (from, record) = ((space.clone(), record.clone(), Subject::Account), record.clone());
+            let mine = self.rows.range(from..).map(|(key, _)| key);
+            mine.take_while(move |(at, of, _)| at == space && *of == record)
+        })
     }
 
     /// Every request of a user in a place.
@@ -172,18 +186,11 @@ impl Worker {
             return plan;
         }
         let space = place.space.clone();
-        let book = &self.requests;
-        let scales = Scales {
-            keeper: &book.keeper,
-            known: &|record, subject| book.get(&space, record, subject).cloned(),
-            user: &|record| self.entitled(&snapshot, record),
-            now: self.moment(),
-        };
-        if !self.may_write() {
+        if !self.may_write() || self.handle.unaccepted {
             // Nobody is asked about what would not be done anyway.
-            return scales.show(plan);
+            return self.weighing(&snapshot, &space, |scales| scales.show(plan));
         }
-        let (plan, news) = scales.sift(plan);
+        let (plan, news) = self.weighing(&snapshot, &space, |scales| scales.sift(plan));
         for news in news {
             self.take_news(&space, news);
         }
@@ -257,14 +264,18 @@ impl Worker {
         if self.asks_nobody() {
             return Some(change);
         }
-        let (book, snapshot) = (&self.requests, self.snapshot.as_ref()?);
-        let scales = Scales {
+        self.weighing(self.snapshot.as_ref()?, space, |scales| scales.weigh(space, change).change)
+    }
+
+    /// What changes are weighed by here.
+    fn weighing<T>(&self, snapshot: &Snapshot, space: &Space, weigh: impl FnOnce(&Scales<'_>) -> T) -> T {
+        let book = &self.requests;
+        weigh(&Scales {
             keeper: &book.keeper,
             known: &|record, subject| book.get(space, record, subject).cloned(),
             user: &|record| self.entitled(snapshot, record),
             now: self.moment(),
-        };
-        scales.weigh(space, change).change
+        })
     }
 
     /// Whether nothing here ever waits for a person.
@@ -280,49 +291,72 @@ impl Worker {
         }
     }
 
-    fn still_wants(&self, request: &Request) -> bool {
+    /// What nobody wants any more of what a request asks for.
+    fn lapsed(&self, request: &Request) -> Lapsed {
         match self.table.desired(&request.record) {
             Some(Desired::Account(projection)) => {
-                verdict::is_wanted(request, true, |name| projection.entitlements.contains_key(name))
+                verdict::lapsed(request, true, |name| projection.entitlements.contains_key(name))
             }
-            Some(Desired::Conflict(_)) => true,
-            Some(Desired::None(_)) | None => verdict::is_wanted(request, false, |_| false),
+            Some(Desired::Conflict(_)) => Lapsed::Nothing,
+            Some(Desired::None(_)) | None => verdict::lapsed(request, false, |_| false),
         }
     }
 
     /// Forgets requests for what nobody wants any more: of these users, or of all.
     pub(super) fn review_requests(&mut self, records: Option<&mut dyn Iterator<Item = &RecordId>>) {
-        if self.requests.rows.is_empty() || self.snapshot.is_none() {
+        if self.requests.rows.is_empty() || self.snapshot.is_none() || self.handle.unaccepted {
             return;
         }
-        let over: Vec<Key> = match records {
-            None => {
-                let rows = self.requests.rows.iter().filter(|(_, request)| !self.still_wants(request));
-                rows.map(|(key, _)| key.clone()).collect()
-            }
-            Some(records) => records.flat_map(|record| self.unwanted_of(record)).collect(),
+        let keys: Vec<Key> = match records {
+            None => self.requests.rows.keys().cloned().collect(),
+            Some(records) => records.flat_map(|record| self.requests.keys_of(record)).cloned().collect(),
         };
-        for key in over {
-            self.forget_request(&key);
+        for key in keys {
+            match self.requests.rows.get(&key).map(|request| self.lapsed(request)) {
+                None | Some(Lapsed::Nothing) => {}
+                Some(Lapsed::All) => self.forget_request(&key),
+                Some(Lapsed::Of(names)) => self.forget_entitlements(&key, &names),
+            }
         }
     }
 
-    fn unwanted_of(&self, record: &RecordId) -> Vec<Key> {
-        let places = self.requests.places.keys();
-        let rows = places.flat_map(|space| self.requests.of(space, record).into_iter().map(|it| (space.clone(), it)));
-        let over = rows.filter(|(_, request)| !self.still_wants(request));
-        over.map(|(space, request)| (space, request.record, request.subject)).collect()
+    /// Forgets of what was accepted with an account what its user should have no longer: where that
+    /// comes back, somebody is asked about it.
+    fn forget_entitlements(&mut self, key: &Key, names: &BTreeSet<EntitlementName>) {
+        let Some(mut request) = self.requests.rows.get(key).cloned() else { return };
+        for name in names {
+            let asked = Asked { entitlements: [name.clone()].into(), ..request.asked.clone() };
+            let lapsed = Request { subject: Subject::Grant(name.clone()), asked, ..request.clone() };
+            self.writes.push(Write::Audit(self.request_event("request-lapsed", &lapsed)));
+            request.asked.entitlements.remove(name);
+        }
+        self.writes.push(put(&key.0, &request));
+        self.requests.put(&key.0, request);
+    }
+
+    /// Users whose documents differ and of whom something is asked, refused, or let through by a rule alone: what
+    /// decides about that may be a field that no mapping shows.
+    pub(super) fn asked_about(&self, edits: impl Iterator<Item = RecordId>) -> BTreeSet<RecordId> {
+        let by_fields = |key: &Key| {
+            let request = self.requests.rows.get(key);
+            request.is_some_and(|request| request.state != RequestState::Accepted || request.waits_by_rule())
+        };
+        if self.requests.rows.is_empty() || self.handle.unaccepted {
+            return BTreeSet::new();
+        }
+        edits.filter(|record| self.requests.keys_of(record).any(by_fields)).collect()
     }
 
     /// A plan shows that accounts have what was asked for: nobody needs to answer what waits, and what was
     /// accepted is there, whoever made it so.
     pub(super) fn review_asked(&mut self, plan: &Plan, speaks: Speaks<'_>) {
-        let (waiting, accepted) = (&self.requests.waiting, &self.requests.accepted);
-        if waiting.is_empty() && accepted.is_empty() {
+        if self.handle.unaccepted {
             return;
         }
-        let synced = plan.skips.iter().filter(|skip| skip.reason == SkipReason::InSync);
-        let synced: BTreeSet<_> = synced.map(|skip| &skip.record).filter(|record| speaks.of(record)).collect();
+        let (waiting, accepted) = (&self.requests.waiting, &self.requests.accepted);
+        let asked = waiting.iter().chain(accepted).map(|(_, key)| key);
+        let asked = asked.filter(|(at, of, _)| *at == plan.space && speaks.of(of));
+        let synced = weigh::settled_by(plan, asked.map(|(_, of, _)| of).collect());
         let fits = |(at, of, _): &&Key| *at == plan.space && synced.contains(of);
         let over: Vec<_> = waiting.iter().map(|(_, key)| key).filter(fits).cloned().collect();
         let there: Vec<_> = accepted.iter().map(|(_, key)| key).filter(fits).cloned().collect();
@@ -341,7 +375,10 @@ impl Worker {
 
     /// A declared rename moves what was asked and decided.
     pub(super) fn rename_requests(&mut self) {
-        let Some(snapshot) = self.snapshot.clone().filter(|_| !self.requests.rows.is_empty()) else { return };
+        if self.requests.rows.is_empty() || self.handle.unaccepted {
+            return;
+        }
+        let Some(snapshot) = self.snapshot.clone() else { return };
         let renamed: BTreeMap<_, _> = snapshot
             .users
             .renamed()
@@ -351,13 +388,16 @@ impl Worker {
         for key in moving.cloned().collect::<Vec<_>>() {
             let (space, old, subject) = &key;
             let Some(new) = renamed.get(old).filter(|_| !snapshot.users.contains_key(old)) else { continue };
-            let there = self.requests.get(space, new, subject).map(|request| request.state);
-            let Some(request) = self.requests.take(&key) else { continue };
-            self.writes.push(Write::Request(space.clone(), old.clone(), subject.clone(), None));
+            let there = (space.clone(), new.clone(), subject.clone());
+            let stays = self.requests.rows.get(&there).map(|request| request.state.care());
             // Of two words the more careful one stands.
-            if there.is_some_and(|there| there != RequestState::Accepted || request.state == RequestState::Accepted) {
+            if stays.is_some_and(|there| self.requests.rows.get(&key).is_some_and(|it| it.state.care() <= there)) {
+                self.forget_request(&key);
                 continue;
             }
+            self.forget_request(&there);
+            let Some(request) = self.requests.take(&key) else { continue };
+            self.writes.push(Write::Request(space.clone(), old.clone(), subject.clone(), None));
             let request = Request { record: new.clone(), ..request };
             self.writes.extend([put(space, &request), Write::Audit(self.request_event("request-renamed", &request))]);
             self.requests.put(space, request);
@@ -390,6 +430,12 @@ impl Worker {
     /// Takes people's words, all of them in one commit, and answers for each.
     pub(super) async fn decide(&mut self, deciding: Deciding) {
         let Deciding { ids, word, reason, approver, reply } = deciding;
+        if self.handle.unaccepted {
+            // Who may decide is what a document says, and nobody accepted this one.
+            let refused = |id| (id, Err(ItemError::Unaccepted(self.handle.target.name.clone())));
+            drop(reply.send(ids.into_iter().map(refused).collect()));
+            return;
+        }
         let read = self.read_requests().await;
         if self.note(read).is_none() {
             drop(reply.send(ids.into_iter().map(|id| (id, Err(self.store_said()))).collect()));
@@ -409,6 +455,7 @@ impl Worker {
                 let saying = Saying { approver: &approver, word, reason: reason.as_deref(), user: user.as_ref() };
                 let approval = self.requests.keeper.approval().cloned().unwrap_or_else(Approval::ungated);
                 let next = verdict::say(&approval, &request, saying, now)?;
+                let next = self.requests.keeper.marked(next, user.as_ref());
                 let event = AuditEvent { actor: approver.by.clone(), ..self.request_event(word.event(), &next) };
                 writes.extend([put(&key.0, &next), Write::Audit(event)]);
                 news.insert(key, next.clone());
@@ -468,7 +515,9 @@ impl Worker {
 
     /// Lets time do to requests what documents say it does.
     pub(super) fn pass_time_of_requests(&mut self) {
-        let Some(approval) = self.requests.keeper.approval().cloned() else { return };
+        let Some(approval) = self.requests.keeper.approval().filter(|_| !self.handle.unaccepted).cloned() else {
+            return;
+        };
         let now = self.moment();
         while let Some((_, key)) = self.requests.due.first().cloned().filter(|(due, _)| *due <= now.window) {
             let passed = self.requests.rows.get(&key).and_then(|request| verdict::pass(&approval, request, now));
@@ -476,6 +525,8 @@ impl Worker {
                 self.requests.due.pop_first();
                 continue;
             };
+            let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
+            let request = self.requests.keeper.marked(request, user.as_ref());
             let space = &key.0;
             self.writes.push(put(space, &request));
             passed
@@ -491,7 +542,7 @@ impl Worker {
 
     /// When time does something to a request next.
     pub(super) fn next_request(&self) -> Option<Instant> {
-        let (due, _) = self.requests.due.first()?;
+        let (due, _) = self.requests.due.first().filter(|_| !self.handle.unaccepted)?;
         Some(Instant::now() + (*due - self.shared.window_now()).to_std().unwrap_or_default())
     }
 

@@ -350,10 +350,101 @@ fn levels_follow_one_another_and_each_begins_anew() {
 #[test]
 fn the_holder_of_the_local_token_stands_for_whomever_is_asked() {
     let approval = levels(&[level(&["group:desk"], 2), level(&["group:chiefs"], 1)]);
-    let local = Approver { by: LOCAL.to_owned(), local: true, ..who("operator", &[]) };
+    let local = Approver { by: "local".to_owned(), local: true, ..who("operator", &[]) };
     let second = said(&approval, &account(RequestState::Pending), &local, Word::Accept).unwrap();
     assert_eq!((second.state, second.level), (RequestState::Pending, 1));
     assert_eq!(said(&approval, &second, &local, Word::Accept).unwrap().state, RequestState::Accepted);
+    // Where the configuration names approvers, the name alone is one voice.
+    let named = Approver { by: "local".to_owned(), ..who("operator", &["desk"]) };
+    let first = said(&approval, &account(RequestState::Pending), &named, Word::Accept).unwrap();
+    assert_eq!((first.state, first.level), (RequestState::Pending, 0));
+    settled_by(&said(&approval, &first, &named, Word::Accept));
+}
+
+#[test]
+fn where_levels_were_taken_out_the_last_one_decides_whole() {
+    let half = Request { level: 1, ..account(RequestState::Pending) };
+    let escalate = Some(Escalation { after: HOUR, to: [party("group:chiefs")].into() });
+    let fewer = levels(&[Level { escalate, ..level(&["group:desk"], 2) }]);
+    let first = said(&fewer, &half, &who("ann", &["desk"]), Word::Accept).unwrap();
+    assert_eq!(first.state, RequestState::Pending, "two have to agree there");
+    assert_eq!(said(&fewer, &first, &who("bob", &["desk"]), Word::Accept).unwrap().state, RequestState::Accepted);
+    assert_eq!(due(&fewer, &half), Some(at(1).window), "and others join in time");
+    assert_eq!(level_of(&fewer, &half), fewer.levels.first());
+}
+
+#[test]
+fn a_refusal_is_reopened_by_what_changed_after_it_alone() {
+    let asked = ask(Action::Create, &["a"], true);
+    let mail = |mail: &str| User { email: Some(mail.to_owned()), ..user() };
+    let keeper = keeper(&reopens());
+    let meets =
+        |request: &Request, user: &User| word(&met(&reopens(), Some(request), None, &asked, Some(user)), Some(request));
+    for state in [RequestState::Refused, RequestState::Expired] {
+        // Asked about one mail, ended when it was another.
+        let asked_then = Request { marks: keeper.marks(&mail("then@x.example")), ..account(state) };
+        let ended = keeper.marked(asked_then, Some(&mail("now@x.example")));
+        assert_eq!(meets(&ended, &mail("now@x.example")), "shut");
+        assert_eq!(meets(&ended, &mail("later@x.example")), "new");
+        assert_eq!(keeper.marked(ended.clone(), None), ended, "of a user who is gone nothing is known");
+        // A field that the document did not name then is counted from the first look on.
+        let unmarked = account(state);
+        let Met::Shut(Some(marked)) = met(&reopens(), Some(&unmarked), None, &asked, Some(&mail("now@x.example")))
+        else {
+            panic!("{state:?} is opened by a document that names another field")
+        };
+        assert_eq!((marked.state, &marked.id), (state, &unmarked.id));
+        assert_eq!(meets(&marked, &mail("now@x.example")), "shut");
+        assert_eq!(meets(&marked, &mail("later@x.example")), "new");
+    }
+}
+
+#[test]
+fn what_a_rule_accepted_passes_until_it_is_done_only_while_that_rule_holds() {
+    let rule = |name: &str, condition: &str| AcceptRule { name: name.to_owned(), when: when(condition) };
+    let ruled = |rules: &[AcceptRule]| Approval { rules: rules.to_vec(), ..approval() };
+    let holds = ruled(&[rule("internal", "user.active")]);
+    let gone = ruled(&[rule("internal", "not user.active")]);
+    let other = ruled(&[rule("other", "user.active")]);
+    let asked = ask(Action::Create, &["a"], true);
+    let Met::Opened(accepted) = met(&holds, None, None, &asked, Some(&user())) else { panic!("it is not accepted") };
+    let accepted = Request { id: "r-1".into(), ..*accepted };
+    let done = Request { done: Some(at(0).wall), ..accepted.clone() };
+    let by_ann = said(&approval(), &account(RequestState::Pending), &who("ann", &[]), Word::Accept).unwrap();
+    for (approval, known, expected) in [
+        (&holds, &accepted, "open"),
+        (&gone, &accepted, "new"),
+        (&other, &accepted, "opened by rule:other"),
+        (&gone, &done, "open"),
+        (&gone, &by_ann, "open"),
+    ] {
+        let met = met(approval, Some(known), None, &asked, Some(&user()));
+        assert_eq!(word(&met, Some(known)), expected, "{:?} {:?}", approval.rules, known.decided);
+    }
+}
+
+#[test]
+fn what_was_accepted_with_an_account_lapses_by_entitlement() {
+    use RequestState::Accepted;
+    use RequestState::Pending;
+    use RequestState::Refused;
+    let of = |words: &[&str]| Lapsed::Of(names(words));
+    for (subject, state, is_there, has, expected) in [
+        ("account", Accepted, true, "a b", Lapsed::Nothing),
+        ("account", Accepted, true, "b c", of(&["a"])),
+        ("account", Accepted, true, "", of(&["a", "b"])),
+        ("account", Accepted, false, "a b", Lapsed::All),
+        // It is asked for less by the next plan.
+        ("account", Pending, true, "b", Lapsed::Nothing),
+        ("account", Refused, true, "", Lapsed::Nothing),
+        ("account", Refused, false, "", Lapsed::Nothing),
+        ("grant a", Accepted, true, "b", Lapsed::All),
+        ("grant a", Accepted, true, "a b", Lapsed::Nothing),
+    ] {
+        let request = request(subject, state, &["a", "b"]);
+        let found = lapsed(&request, is_there, |name| has.split(' ').any(|it| it == name.as_str()));
+        assert_eq!(found, expected, "{subject} {state:?} {is_there} {has}");
+    }
 }
 
 #[test]

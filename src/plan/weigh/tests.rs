@@ -1,9 +1,12 @@
 use super::*;
+use crate::model::account::AccountState;
 use crate::model::approval::Approval;
 use crate::model::approval::Gate;
 use crate::model::approval::GatedGrants;
 use crate::model::change::Action;
 use crate::model::plan::Coverage;
+use crate::model::plan::Hold;
+use crate::model::plan::HoldKind;
 use crate::model::target::Mode;
 use crate::plan::gate::tests::approval;
 use crate::plan::gate::tests::change;
@@ -184,4 +187,29 @@ fn a_plan_in_which_nobody_waits_keeps_the_order_of_its_skips() {
     before.skips.push(Skip { record: "u-0".into(), account: None, reason: SkipReason::Vanished });
     let (sifted, news) = scaled(&approval(), &known([]), |scales| scales.sift(before.clone()));
     assert_eq!((sifted, news), (before, Vec::new()));
+}
+
+#[test]
+fn a_complete_plan_settles_whom_it_does_not_name_and_another_one_whom_it_names_in_sync() {
+    let skip = |record: &str, reason| Skip { record: record.into(), account: None, reason };
+    let of = |record: &str| Change { record: record.into(), ..change(Action::Update, &["a"]) };
+    let mut shown = plan(vec![of("changed")]);
+    let hold =
+        Hold { limit: HoldKind::Widen, reason: String::new(), digest: String::new().into(), changes: vec![of("held")] };
+    shown.holds.push(hold);
+    let drift = SkipReason::Drift(Vec::new());
+    shown.skips =
+        [("vanished", SkipReason::Vanished), ("drifts", drift.clone()), ("both", drift), ("same", SkipReason::InSync)]
+            .map(|(record, reason)| skip(record, reason))
+            .into();
+    shown.skips.push(skip("both", SkipReason::OtherHand(AccountState::Locked)));
+    let everybody = ["changed", "held", "vanished", "drifts", "both", "same", "quiet"].map(RecordId::from);
+    for (coverage, expected) in [
+        (Coverage::Complete, ["drifts", "quiet", "same"].as_slice()),
+        (Coverage::Keyed, &["drifts", "same"]),
+        (Coverage::Partial(String::new()), &["drifts", "same"]),
+    ] {
+        let settled = settled_by(&Plan { coverage, ..shown.clone() }, everybody.iter().collect());
+        assert_eq!(settled.iter().map(RecordId::as_str).collect::<Vec<_>>(), expected);
+    }
 }
