@@ -77,7 +77,7 @@ pub enum Write {
     Hand(Space, AccountId, Hand),
     /// Who had which account; what is known already stays as it is.
     Identity(Space, Identity),
-    /// A call is about to be made.
+    /// A call is about to be made; one that is known already stays as it is.
     Intent(Intent),
     /// An intent is closed.
     Outcome(IntentId, OutcomeResult, DateTime<Utc>),

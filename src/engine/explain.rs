@@ -93,7 +93,7 @@ async fn look_closer(
     explanation.link = view.links.get(&record).cloned();
     let hand = explanation.link.as_ref().and_then(|link| view.hands.get(&link.account));
     explanation.hand = hand.cloned();
-    let sought = Sought { link: explanation.link.as_ref(), desired: explanation.desired.as_ref(), open: None };
+    let sought = Sought { link: explanation.link.as_ref(), desired: explanation.desired.as_ref(), ..Sought::default() };
     let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await;
     let looked = match looked {
         Ok(looked) => looked,

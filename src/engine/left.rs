@@ -123,6 +123,30 @@ pub(crate) async fn links_of(shared: &Shared, ids: &BTreeSet<RecordId>) -> Resul
     Ok(links)
 }
 
+/// Places in which a call for one of these record ids has no outcome yet.
+pub(crate) async fn begun_in(shared: &Shared, ids: &BTreeSet<RecordId>) -> Result<Vec<Space>, StoreError> {
+    let mut begun = Vec::new();
+    for space in spaces(shared, None).await? {
+        let open = shared.store.open_intents(&space).await?;
+        if open.iter().any(|intent| ids.contains(&intent.change.record)) {
+            begun.push(space);
+        }
+    }
+    Ok(begun)
+}
+
+/// Whether any call was ever recorded for one of these record ids.
+pub(crate) async fn was_called(shared: &Shared, ids: &BTreeSet<RecordId>) -> Result<bool, StoreError> {
+    for space in spaces(shared, None).await? {
+        for id in ids {
+            if !shared.store.intents_of(&space, id, 1).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The accounts of one user that are left behind, where rosterd did not disable them.
 pub(crate) async fn of_user(shared: &Shared, record: &RecordId) -> Result<Vec<LeftAccount>, StoreError> {
     let mut working = Working::now(shared);

@@ -204,6 +204,8 @@ pub struct Sought<'a> {
     pub desired: Option<&'a Desired>,
     /// A call for this user whose end nobody knows.
     pub open: Option<&'a Change>,
+    /// An id by which an account may be marked, where no document says a name any more.
+    pub marked: Option<&'a RecordId>,
 }
 
 /// Looks one user up: by link where there is one, else by every match key and the user name, as
@@ -215,7 +217,7 @@ pub async fn look_up(
     target: &Target,
     sought: Sought<'_>,
 ) -> Result<Looked, ConnectorError> {
-    let Sought { link, desired, open } = sought;
+    let Sought { link, desired, open, marked } = sought;
     let mut looks = Vec::new();
     match (link, desired) {
         (Some(link), _) => looks.push(Look::Id(link.account.clone())),
@@ -230,6 +232,9 @@ pub async fn look_up(
         add_keys(target, &mut looks, |path| {
             change.fields.iter().find(|field| field.path == *path).and_then(|field| field.after.clone())
         });
+    }
+    if let Some((record, Mark::At(mark))) = marked.map(|record| (record, &target.account.mark)) {
+        add_keys(target, &mut looks, |path| (path == mark).then(|| record.as_str().into()));
     }
     let mut looked = Looked { accounts: BTreeMap::new(), proven: true };
     for look in looks {

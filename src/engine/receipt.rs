@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //! - "Out everywhere" is said only where every target was looked at while the receipt was made and
-//!   showed no access. What could not be asked, or is kept in another environment, is named.
+//!   showed no access in any account of the user. What could not be asked, is kept in another
+//!   environment, or may still come of a call whose end nobody knows, is named.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -171,7 +172,7 @@ pub async fn receipt(shared: &Shared, record: &RecordId) -> Result<Receipt, Engi
         async move { in_target(shared, &name, ids).await }
     });
     for looked in join_all(looks).await {
-        targets.push(looked?);
+        targets.extend(looked?);
     }
     targets.extend(elsewhere(shared, &ids, &targets).await?);
     targets.sort_by(|a, b| (&a.target, &a.space).cmp(&(&b.target, &b.space)));
@@ -188,7 +189,7 @@ pub async fn receipt(shared: &Shared, record: &RecordId) -> Result<Receipt, Engi
 
 /// Why a target keeps the receipt from saying that the user is out; `None`: it does not.
 fn open_words(target: &TargetReceipt) -> Option<String> {
-    let TargetReceipt { target: name, shows, owed, access_is_meant, still_holds, .. } = target;
+    let TargetReceipt { target: name, shows, owed, access_is_meant, still_holds, calls, .. } = target;
     if let Some(Owed { since, reason, .. }) = owed {
         let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         return Some(format!("`{name}` owes the end of access since {since} ({})", reason.as_str()));
@@ -197,6 +198,11 @@ fn open_words(target: &TargetReceipt) -> Option<String> {
         let named = |(Membership::Group(held) | Membership::Role(held)): &Membership| format!("`{held}`");
         let held: Vec<_> = still_holds.iter().map(named).collect();
         return Some(format!("`{name}` shows an account that still holds {}", held.join(", ")));
+    }
+    let gives = |call: &&Call| call.outcome.is_none() && call.effect == Effect::Widens;
+    if let Some(call) = calls.iter().find(gives).filter(|_| !access_is_meant) {
+        let (action, at) = (call.action.as_str(), call.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        return Some(format!("`{name}` was asked at {at} to {action} an account, and nobody knows how that ended"));
     }
     match shows {
         Shows::NoAccount | Shows::NoAccess(_) => None,
@@ -207,7 +213,12 @@ fn open_words(target: &TargetReceipt) -> Option<String> {
     }
 }
 
-async fn in_target(shared: &Shared, name: &TargetName, ids: &BTreeSet<RecordId>) -> Result<TargetReceipt, EngineError> {
+/// One receipt for each account of the user there; one where there is none.
+async fn in_target(
+    shared: &Shared,
+    name: &TargetName,
+    ids: &BTreeSet<RecordId>,
+) -> Result<Vec<TargetReceipt>, EngineError> {
     let handle = shared.handle(name)?;
     let (access_is_meant, because) = meant(shared, &handle, ids);
     let owed = lock(&handle.status).owed.iter().find(|owed| ids.contains(&owed.record)).cloned();
@@ -225,21 +236,22 @@ async fn in_target(shared: &Shared, name: &TargetName, ids: &BTreeSet<RecordId>)
     };
     let looked = tokio::time::timeout(PATIENCE, look_at(shared, &handle, ids)).await;
     receipt.looked = shared.now();
+    let mut seen = Vec::new();
     match looked {
         Err(_) => {}
         Ok(Err(LookError::Store(error))) => return Err(error.into()),
         Ok(Err(LookError::Target(error))) => receipt.shows = Shows::Nothing(error.to_string()),
-        Ok(Ok(seen)) => {
-            receipt.space = Some(seen.space);
-            receipt.account = seen.account;
-            receipt.shows = seen.shows;
-            receipt.still_holds = seen.still_holds;
-        }
+        Ok(Ok((space, accounts))) => (receipt.space, seen) = (Some(space), accounts),
     }
     if let Some(space) = &receipt.space {
         receipt.calls = calls(shared, space, ids).await?;
     }
-    Ok(receipt)
+    if seen.is_empty() {
+        return Ok(vec![receipt]);
+    }
+    let of_account =
+        |Seen { account, shows, still_holds }| TargetReceipt { account, shows, still_holds, ..receipt.clone() };
+    Ok(seen.into_iter().map(of_account).collect())
 }
 
 /// Whether the user is meant to have access, or to be left alone, and why.
@@ -269,30 +281,41 @@ fn left_by(ending: Ending, why: &str) -> (bool, String) {
     (true, format!("{why}; {leaves}"))
 }
 
-/// What a look at one target showed.
+/// What a look at one account, or for one, showed.
 struct Seen {
-    space: Space,
     account: Option<AccountId>,
     shows: Shows,
     still_holds: BTreeSet<Membership>,
 }
 
-async fn look_at(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> Result<Seen, LookError> {
+/// Looks at every account that is linked under any id of the user; without one, for one that fits.
+async fn look_at(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> Result<(Space, Vec<Seen>), LookError> {
     let view = look::view(shared, handle, &shared.snapshot().unwrap_or_default(), Arc::new(BTreeMap::new())).await?;
-    let link = ids.iter().find_map(|id| view.links.get(id));
-    // Without a link, an account under the name that the user would have is access all the same.
-    let wanted = if link.is_none() { as_if_active(shared, handle, ids) } else { None };
-    let sought = Sought { link, desired: wanted.as_ref(), open: None };
-    let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await?;
+    let links: Vec<_> = ids.iter().filter_map(|id| view.links.get(id)).collect();
+    // Without a link, an account under the name that the user would have is access all the same, and so
+    // is one that is marked with an id of theirs.
+    let wanted = if links.is_empty() { as_if_active(shared, handle, ids) } else { None };
+    let unlinked = |id| Sought { desired: wanted.as_ref(), marked: Some(id), ..Sought::default() };
+    let sought: Vec<_> = match &links[..] {
+        [] => ids.iter().map(unlinked).collect(),
+        links => links.iter().map(|link| Sought { link: Some(link), ..Sought::default() }).collect(),
+    };
     let taken = |account: &AccountId| view.links.values().any(|link| link.account == *account);
-    let shows = shown(link, &looked, taken);
-    let held = link.and_then(|link| looked.accounts.get(&link.account)).map(|account| &account.memberships);
-    Ok(Seen {
-        space: view.space.clone(),
-        account: link.map(|link| link.account.clone()),
-        shows,
-        still_holds: link.zip(held).map(|(link, held)| surplus(shared, handle, ids, link, held)).unwrap_or_default(),
-    })
+    let mut seen = Vec::new();
+    for sought in sought {
+        let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await?;
+        let link = sought.link;
+        let held = link.and_then(|link| looked.accounts.get(&link.account)).map(|account| &account.memberships);
+        let still_holds = link.zip(held).map(|(link, held)| surplus(shared, handle, ids, link, held));
+        seen.push(Seen {
+            account: link.map(|link| link.account.clone()),
+            shows: shown(link, &looked, taken),
+            still_holds: still_holds.unwrap_or_default(),
+        });
+    }
+    // An account that was looked for under several ids, and is under none of them, is one answer.
+    seen.dedup_by(|a, b| a.account.is_none() && a.shows == b.shows);
+    Ok((view.space.clone(), seen))
 }
 
 /// What rosterd granted and is to take away, of what the account holds. An account that gives no
@@ -360,8 +383,8 @@ async fn calls(shared: &Shared, space: &Space, ids: &BTreeSet<RecordId>) -> Resu
     Ok(calls)
 }
 
-/// Accounts that links remember where nobody looks any more: targets that are no longer declared,
-/// other environments and realms.
+/// Accounts that links and calls without an outcome remember where nobody looks any more: targets that
+/// are no longer declared, other environments and realms.
 async fn elsewhere(
     shared: &Shared,
     ids: &BTreeSet<RecordId>,
@@ -376,7 +399,12 @@ async fn elsewhere(
             here && now.account.as_ref() == Some(&link.account) && !matches!(now.shows, Shows::Nothing(_))
         };
         if !seen.contains(&space) && !looked.iter().any(|now| again(&now)) {
-            receipts.push(left_there(shared, &space, ids, &link).await?);
+            receipts.push(left_there(shared, &space, ids, Some(&link)).await?);
+        }
+    }
+    for space in left::begun_in(shared, ids).await? {
+        if !seen.contains(&space) && !receipts.iter().any(|receipt| receipt.space.as_ref() == Some(&space)) {
+            receipts.push(left_there(shared, &space, ids, None).await?);
         }
     }
     Ok(receipts)
@@ -386,9 +414,13 @@ async fn left_there(
     shared: &Shared,
     space: &Space,
     ids: &BTreeSet<RecordId>,
-    link: &Link,
+    link: Option<&Link>,
 ) -> Result<TargetReceipt, EngineError> {
-    let last = if link.disabled_by_us { "rosterd disabled it there" } else { "rosterd never disabled it there" };
+    let last = match link {
+        Some(link) if link.disabled_by_us => "rosterd disabled it there",
+        Some(_) => "rosterd never disabled it there",
+        None => "whether a call that was under way made one, nobody knows",
+    };
     let why = format!(
         "the account is in the environment `{}` of realm `{}`, which no target document names now; {last}",
         space.environment, space.realm
@@ -398,7 +430,7 @@ async fn left_there(
         space: Some(space.clone()),
         access_is_meant: false,
         because: "nothing is written there any more".to_owned(),
-        account: Some(link.account.clone()),
+        account: link.map(|link| link.account.clone()),
         shows: Shows::Nothing(why),
         looked: shared.now(),
         calls: calls(shared, space, ids).await?,

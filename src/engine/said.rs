@@ -357,7 +357,7 @@ pub(crate) async fn is_known(shared: &Shared, ids: &BTreeSet<RecordId>) -> Resul
     if ids.iter().any(|id| declared(id) || said.revoked.records().any(|known| known == id)) {
         return Ok(true);
     }
-    Ok(!left::links_of(shared, ids).await?.is_empty())
+    Ok(!left::links_of(shared, ids).await?.is_empty() || left::was_called(shared, ids).await?)
 }
 
 /// What stands against an earlier record id stands against the new one too, also once nobody

@@ -496,7 +496,6 @@ impl Worker {
                 drop(reply.send(Err(EngineError::Stopping)));
             }
         }
-        self.yield_realm();
         self.store_error = None;
         self.keep_owed();
         self.commit_rest().await;
@@ -504,6 +503,7 @@ impl Worker {
         self.reply();
         self.publish();
         if self.shared.sender(&self.handle.target.name).is_none() {
+            self.yield_realm();
             self.shared.metrics.forget(&self.handle.target.name);
         }
         lock(&self.handle.status).running = None;

@@ -28,6 +28,7 @@ use crate::support::make::target;
 use crate::support::make::user;
 use crate::support::make::users;
 use crate::support::rig::Rig;
+use crate::support::target::Fault;
 
 fn word(rig: &Rig, kind: DecisionKind, record: &str) -> Decision {
     Decision { record: Some(record.into()), ..Decision::new(kind, "alice", rig.now()) }
@@ -378,4 +379,62 @@ async fn neither_a_persons_link_nor_a_revocation_ends_the_first_contact() {
         waits(&next);
         next.engine.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_does_not_say_out_while_a_creation_may_still_act() {
+    let rig = Rig::started(documents([user("b")], [target("app")])).await;
+    rig.target("app").inside().faults.push_back(Fault::ActLate(Duration::from_secs(20)));
+    rig.source.set(Ok(documents([user("a"), user("b")], [target("app")])));
+    rig.pass(Duration::from_secs(1)).await;
+    revoke(&rig, "a").await;
+    let receipt = rig.engine.receipt(&"a".into()).await.unwrap();
+    assert_eq!(receipt.verdict, Verdict::NotConfirmed, "{receipt:#?}");
+    assert!(receipt.open[0].contains("nobody knows how"), "{:?}", receipt.open);
+    // Nor where no document leads to the place any more, and no target is asked.
+    rig.declare(documents([user("b")], [target("crm")])).await;
+    let receipt = rig.engine.receipt(&"a".into()).await.unwrap();
+    assert_eq!(receipt.verdict, Verdict::NotConfirmed, "{receipt:#?}");
+    rig.declare(documents([user("b")], [target("app")])).await;
+    rig.pass(Duration::from_mins(10)).await;
+    let receipt = rig.engine.receipt(&"a".into()).await.unwrap();
+    assert_eq!(receipt.verdict, Verdict::OutEverywhere, "{receipt:#?}");
+    assert_eq!(state(&rig, "a"), AccountState::Disabled);
+}
+
+/// A target that keeps no bound of its own, and a user whom no document names any more.
+#[tokio::test(start_paused = true)]
+async fn a_receipt_finds_the_account_of_a_call_that_acted_far_too_late() {
+    let rig = Rig::started(documents([user("b")], [target("app")])).await;
+    rig.target("app").inside().faults.push_back(Fault::ActLate(Duration::from_mins(30)));
+    rig.source.set(Ok(documents([user("a"), user("b")], [target("app")])));
+    rig.pass(Duration::from_secs(1)).await;
+    rig.declare(documents([user("b")], [target("app")])).await;
+    rig.pass(Duration::from_mins(20)).await;
+    let early = rig.engine.receipt(&"a".into()).await;
+    assert!(early.is_err() || early.unwrap().verdict == Verdict::OutEverywhere);
+    rig.pass(Duration::from_mins(20)).await;
+    revoke(&rig, "a").await;
+    assert_eq!(state(&rig, "a"), AccountState::Active);
+    let receipt = rig.engine.receipt(&"a".into()).await.unwrap();
+    assert_eq!(receipt.verdict, Verdict::NotConfirmed, "{receipt:#?}");
+    assert!(receipt.open[0].contains("fits the user and is not rosterd's"), "{:?}", receipt.open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_looks_at_each_account_that_a_user_has_under_any_id() {
+    let rig = Rig::started(documents([user("a"), user("b")], [target("app")])).await;
+    let merged = User { formerly: vec!["a".into()], ..user("b") };
+    rig.declare(documents([merged], [target("app")])).await;
+    revoke(&rig, "b").await;
+    rig.pass(Duration::from_mins(1)).await;
+    // The first by id is out; somebody in the target opens the second again.
+    for (name, open) in [("a", AccountState::Disabled), ("b", AccountState::Active)] {
+        let id = rig.target("app").by_name(&format!("{name}@acme.example")).unwrap().id;
+        rig.target("app").inside().accounts.get_mut(&id).unwrap().state = open;
+    }
+    let receipt = rig.engine.receipt(&"b".into()).await.unwrap();
+    let shown: Vec<_> = receipt.targets.iter().map(|target| target.shows.words()).collect();
+    assert_eq!(receipt.verdict, Verdict::NotConfirmed, "{shown:?}");
+    assert_eq!(receipt.targets.len(), 2, "{shown:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rosterd::engine::Running;
 use rosterd::model::account::AccountState;
@@ -66,4 +67,34 @@ async fn the_target_that_had_accounts_goes_on_and_leavers_of_its_double_still_le
     rig.rest().await;
     let open = rig.target("app").inside().accounts.values().filter(|it| it.state == AccountState::Active).count();
     assert_eq!(open, 3);
+}
+
+/// L2: whoever's worker is replaced by that of an edited document keeps its claim.
+#[tokio::test(start_paused = true)]
+async fn a_double_gives_nothing_while_the_edited_document_of_the_other_is_not_let_in() {
+    // One realm, which two doors lead to.
+    let doors = ["app", "copy"].map(|name| (name.into(), Arc::new(MemoryTarget::default())));
+    let rig = started(Rig::over(documents(users(3), [target("app"), copied()]), doors.into(), Arc::default())).await;
+    let works = ["app", "copy"].into_iter().find(|name| rig.status(name).error.is_none()).unwrap();
+    let halted = if works == "app" { "copy" } else { "app" };
+    let made = |name: &str| rig.target(name).count("create");
+    assert_eq!((made(works), made(halted)), (3, 0));
+    rig.target(works).inside().shut = true;
+    let edited = |mut target: Target| {
+        if target.name.as_str() == works {
+            target.limits.narrow_explicit.clear();
+        }
+        target
+    };
+    rig.declare(documents(users(4), [edited(target("app")), edited(copied())])).await;
+    rig.pass(Duration::from_mins(5)).await;
+    assert_eq!((made(works), made(halted)), (3, 0));
+    rig.target(works).inside().shut = false;
+    rig.pass(Duration::from_hours(1)).await;
+    assert_eq!((made(works), made(halted)), (4, 0));
+    // Once the document is gone, the other is alone there.
+    let left = [target("app"), copied()].into_iter().filter(|target| target.name.as_str() == halted);
+    rig.declare(documents(users(4), left)).await;
+    rig.pass(Duration::from_mins(5)).await;
+    assert_eq!(rig.status(halted).error, None);
 }

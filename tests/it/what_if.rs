@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use rosterd::connector::ErrorClass;
 use rosterd::engine::EngineError;
+use rosterd::model::account::AccountState;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::change::Action;
 use rosterd::model::decision::Decision;
@@ -237,4 +239,35 @@ async fn nothing_is_undone_of_a_user_while_nobody_knows_how_a_call_ended() {
     assert!(matches!(&refused, Err(EngineError::Target(words)) if words.contains("u-0000")), "{refused:?}");
     rig.pass(Duration::from_mins(2)).await;
     rig.engine.undo(&cycle, undo_event(&rig)).await.unwrap();
+}
+
+/// L5, L14
+#[tokio::test(start_paused = true)]
+async fn undoing_takes_nothing_back_that_is_due_by_now() {
+    let rig = Rig::started(documents(users(3), [target("app")])).await;
+    let mut changed = users(3);
+    for user in &mut changed {
+        user.given_name = Some("Wrong".to_owned());
+    }
+    rig.pass(Duration::from_secs(1)).await;
+    rig.declare(documents(changed.clone(), [target("app")])).await;
+    let cycle = last_cycle(&rig);
+    let mut app = target("app");
+    app.account.attributes.clear();
+    rig.declare(documents(changed.clone(), [app.clone()])).await;
+    // Somebody leaves, and the target is not able to disable them, nor to write anything else.
+    rig.target("app").inside().bad_user = Some(("u-0000@acme.example".to_owned(), ErrorClass::Transient));
+    changed[0].active = false;
+    rig.declare(documents(changed, [app])).await;
+    rig.pass(Duration::from_mins(1)).await;
+    let owed = |rig: &Rig| rig.status("app").owed.iter().map(|owed| owed.record.to_string()).collect::<Vec<_>>();
+    assert_eq!(owed(&rig), ["u-0000"]);
+    let report = rig.engine.undo(&cycle, undo_event(&rig)).await.unwrap();
+    assert_eq!(report.cycle.done["update"], 2, "what is undone of the others is undone");
+    assert_eq!(report.stale.iter().map(|change| change.record.as_str()).collect::<Vec<_>>(), ["u-0000"]);
+    assert_eq!(owed(&rig), ["u-0000"]);
+    rig.target("app").inside().bad_user = None;
+    rig.pass(Duration::from_mins(2)).await;
+    assert_eq!(rig.target("app").by_name("u-0000@acme.example").unwrap().state, AccountState::Disabled);
+    assert_eq!(owed(&rig), [] as [&str; 0]);
 }

@@ -103,19 +103,12 @@ impl Worker {
     }
 
     /// Remembers what a cycle planned, for its caller and its record.
-    pub(super) fn planned_in(
-        &mut self,
-        cycle: &CycleId,
-        plan: &Plan,
-        stale: Vec<Change>,
-        remaining: BTreeSet<RecordId>,
-    ) {
+    pub(super) fn planned_in(&mut self, cycle: &CycleId, plan: &Plan, remaining: BTreeSet<RecordId>) {
         let Some(cycle) = self.cycles.get_mut(cycle) else { return };
         // Later looks at single users say nothing about the listing that a full cycle began with.
         cycle.record.coverage.get_or_insert_with(|| plan.coverage.clone());
         cycle.record.open += plan.holds.iter().map(|hold| hold.changes.len() as u64).sum::<u64>();
         cycle.remaining.extend(remaining);
-        cycle.stale.extend(stale);
         if !cycle.has_caller() {
             return;
         }
@@ -127,6 +120,13 @@ impl Worker {
                 known.changes.extend(new.into_iter().cloned());
                 known.holds.extend(plan.holds.iter().cloned());
             }
+        }
+    }
+
+    /// What its caller asked for and what no longer follows.
+    pub(super) fn left_out(&mut self, cycle: &CycleId, stale: Vec<Change>) {
+        if let Some(cycle) = self.cycles.get_mut(cycle) {
+            cycle.stale.extend(stale);
         }
     }
 

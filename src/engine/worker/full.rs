@@ -236,7 +236,8 @@ impl Worker {
             self.review_queue(&plan, &stay);
             remaining.extend(self.enqueue(cycle, &plan.changes, &seen, only.is_some()));
         }
-        self.planned_in(cycle, &plan, stale, remaining);
+        self.left_out(cycle, stale);
+        self.planned_in(cycle, &plan, remaining);
         self.end_if_idle(cycle);
     }
 

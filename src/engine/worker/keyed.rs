@@ -515,7 +515,7 @@ impl Worker {
         if self.may_write() {
             waiting = self.enqueue(cycle, &part.changes, seen, false);
         }
-        self.planned_in(cycle, &part, Vec::new(), BTreeSet::new());
+        self.planned_in(cycle, &part, BTreeSet::new());
         for record in records.iter().filter(|record| !waiting.contains(*record)) {
             let unproven =
                 part.skips.iter().any(|skip| skip.record == *record && skip.reason == SkipReason::LookUpFirst);
@@ -539,7 +539,7 @@ async fn look_at(sight: &Sight, (pace, lane): (&Mutex<Pace>, Lane), subject: Sub
     let Subject { record, link, desired, open } = subject;
     permit(pace, lane).await;
     let begun = Instant::now();
-    let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref() };
+    let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref(), marked: None };
     let looking = look::look_up(&*sight.connector, &sight.shape, &sight.target, sought);
     LookDone { record, begun, result: contained(ErrorClass::Transient, looking).await }
 }

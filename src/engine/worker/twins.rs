@@ -16,23 +16,30 @@ pub struct Claim {
 }
 
 impl Worker {
-    /// Says that this target works where its place is.
+    /// Says that this target works where its place is, and nowhere else. The worker of an edited
+    /// document takes over the claim of the one before it, which stood meanwhile.
     pub(super) fn claim_realm(&mut self) {
         let Some(place) = &self.place else { return };
-        let target = self.handle.target.name.clone();
-        let (established, partitioned) = (!place.links.is_empty(), self.handle.target.partition.is_some());
+        let target = &self.handle.target;
+        let partitioned = target.partition.is_some();
         let mut claims = lock(&self.shared.claims);
-        let claims = claims.entry(place.space.realm.clone()).or_default();
-        claims.retain(|claim| claim.target != target);
-        claims.push(Claim { target, established, partitioned });
+        for (_, elsewhere) in claims.iter_mut().filter(|(realm, _)| **realm != place.space.realm) {
+            elsewhere.retain(|claim| claim.target != target.name);
+        }
+        let here = claims.entry(place.space.realm.clone()).or_default();
+        if let Some(claim) = here.iter_mut().find(|claim| claim.target == target.name) {
+            claim.partitioned = partitioned;
+        } else {
+            let established = !place.links.is_empty();
+            here.push(Claim { target: target.name.clone(), established, partitioned });
+        }
     }
 
-    /// This target works nowhere for now.
+    /// This target works nowhere any more.
     pub(super) fn yield_realm(&mut self) {
-        lock(&self.shared.claims).retain(|_, claims| {
+        for claims in lock(&self.shared.claims).values_mut() {
             claims.retain(|claim| claim.target != self.handle.target.name);
-            !claims.is_empty()
-        });
+        }
     }
 
     /// The target that gives accounts where this one would, too: the one that had accounts there before,

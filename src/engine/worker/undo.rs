@@ -11,12 +11,14 @@ use crate::engine::worker::full::Speaks;
 use crate::engine::worker::keyed::Dirty;
 use crate::model::account::Account;
 use crate::model::change::Change;
+use crate::model::change::Effect;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::Quiet;
+use crate::model::projection::Desired;
 
 impl Worker {
     /// Makes `changes` of the accounts in `seen`, which a person asked for.
@@ -44,6 +46,12 @@ impl Worker {
             drop(reply.send(Err(EngineError::Target(words))));
             return;
         };
+        let (overtaken, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| self.is_overtaken(change));
+        if changes.is_empty() {
+            let words = "for everybody concerned something newer is due; `rosterd status` shows it".to_owned();
+            drop(reply.send(Err(EngineError::Stale(words))));
+            return;
+        }
         let records: BTreeSet<_> = changes.iter().map(|change| change.record.clone()).collect();
         let plan = Plan {
             space,
@@ -63,11 +71,21 @@ impl Worker {
             return;
         };
         let Some(cycle) = self.begin_cycle(Trigger::Manual, false, records.clone(), Some(reply)) else { return };
+        self.left_out(&cycle, overtaken);
         let now = self.shared.now();
         for record in &records {
             self.await_look(record, Dirty { cycle: Some(cycle.clone()), ..Dirty::now(Trigger::Manual, now) });
         }
         self.stand(&plan, Speaks::For(&records), &seen);
         self.hand_over(&plan, &records, &seen);
+    }
+
+    /// Whether something newer than what is undone is due for the user, or would be given against what
+    /// is declared by now: the look of whoever asked is older than the table (L5, L14).
+    fn is_overtaken(&self, change: &Change) -> bool {
+        let record = &change.record;
+        let due = self.queue.contains(record) || self.dirty.contains_key(record) || self.owed.since(record).is_some();
+        let entitled = matches!(self.table.desired(record), Some(Desired::Account(_)));
+        due || (change.effect == Effect::Widens && !entitled)
     }
 }

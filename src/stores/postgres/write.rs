@@ -177,7 +177,8 @@ async fn intents(db: &mut PgConnection, keys: &Keys, writes: &[IntentWrite]) -> 
 async fn open_intent(db: &mut PgConnection, keys: &Keys, intent: &Intent) -> Result<(), Fault> {
     let space = intern(db, &intent.space).await?;
     let body = keys.seal(&intent_context(intent.id.as_str()), &intents::text(intent)?)?;
-    let sql = "INSERT INTO intent (id, space, record, at, body) VALUES ($1, $2, $3, $4, $5)";
+    let sql = "INSERT INTO intent (id, space, record, at, body) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (id) DO NOTHING";
     let query = sqlx::query(sql).bind(intent.id.as_str()).bind(space).bind(intent.change.record.as_str());
     query.bind(nanos(intent.at)).bind(body).execute(&mut *db).await?;
     windows::count(db, space, intent).await

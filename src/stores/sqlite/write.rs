@@ -335,7 +335,8 @@ async fn open_intents(
         rows.push((&intent.id, &intent.change.record, nanos(intent.at), from, length));
     }
     let sql = "INSERT INTO intent (id, space, record, at, body)
-        SELECT value ->> 0, $1, value ->> 1, value ->> 2, substr($3, value ->> 3, value ->> 4) FROM json_each($2)";
+        SELECT value ->> 0, $1, value ->> 1, value ->> 2, substr($3, value ->> 3, value ->> 4) FROM json_each($2)
+        WHERE TRUE ON CONFLICT (id) DO NOTHING";
     script.add(db, sql, [space.into(), serde_json::to_string(&rows)?.into(), bodies.0.into()]).await?;
     windows::count(db, script, space, intents).await
 }

@@ -98,6 +98,7 @@ macro_rules! store_suite {
             writes_of_one_table_keep_their_order,
             identity_history_is_kept_by_space_and_says_each_thing_once,
             intents_stay_open_until_their_outcome,
+            an_intent_that_is_written_again_stands_once,
             one_commit_opens_and_closes_many_intents_in_their_order,
             intents_are_counted_by_thing_and_time_whatever_became_of_them,
             an_intent_that_follows_from_a_known_end_date_is_counted_apart,
@@ -400,6 +401,17 @@ pub(crate) async fn intents_stay_open_until_their_outcome(store: &impl Store) {
     let ended = store.ended_calls(&space(), &"u-1".into()).await.unwrap();
     assert_eq!(ended, BTreeMap::from([("i-1".into(), at(9)), ("i-3".into(), at(9))]));
     assert_eq!(store.ended_calls(&space(), &"u-2".into()).await.unwrap(), BTreeMap::new());
+}
+
+/// A commit whose answer was lost is made again, whether it had happened or not.
+pub(crate) async fn an_intent_that_is_written_again_stands_once(store: &impl Store) {
+    let one = intent("i-1", "u-1", at(1));
+    commit(store, vec![Write::Intent(one.clone())]).await;
+    commit(store, vec![Write::Intent(one.clone()), Write::Intent(intent("i-2", "u-2", at(2)))]).await;
+    assert_eq!(store.open_intents(&space()).await.unwrap(), [one.clone(), intent("i-2", "u-2", at(2))]);
+    commit(store, vec![Write::Outcome("i-1".into(), OutcomeResult::Done, at(3))]).await;
+    commit(store, vec![Write::Intent(one)]).await;
+    assert_eq!(store.open_intents(&space()).await.unwrap(), [intent("i-2", "u-2", at(2))]);
 }
 
 pub(crate) async fn one_commit_opens_and_closes_many_intents_in_their_order(store: &impl Store) {

@@ -129,7 +129,9 @@ impl Inside {
                     let last = self.counted.entry((intent.space.clone(), counter, thing)).or_default();
                     *last = intent.counting.at.max(*last);
                 }
-                self.intents.push(intent);
+                if self.intents.iter().all(|known| known.id != intent.id) {
+                    self.intents.push(intent);
+                }
             }
             Write::Owned(space, at, active) => {
                 let second = DateTime::from_timestamp(at.timestamp(), 0).unwrap();
