@@ -18,6 +18,11 @@ pub trait Notifier: Send + Sync {
     /// Whether it may be given a generated password.
     fn takes_passwords(&self) -> bool;
 
+    /// Longest time until it says what came of one message.
+    fn limit(&self) -> Duration {
+        Duration::from_mins(2)
+    }
+
     /// Hands one message over. `Ok`: the other side answers for it from now on.
     async fn deliver(&self, message: &Posted) -> Result<(), NotifyError>;
 }

@@ -3,16 +3,17 @@
 //! # Guarantees
 //! - Nothing leaves unencrypted, but to this machine.
 //! - Every attempt of one message has the same `Message-ID` and `Date`.
+//! - A refusal of who we are, or of whom mails are from, is no refusal of a mail.
+
+mod dialogue;
+mod judge;
 
 use std::time::Duration;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use lettre::Address;
-use lettre::AsyncSmtpTransport;
-use lettre::AsyncTransport as _;
 use lettre::Message;
-use lettre::Tokio1Executor;
 use lettre::message::Mailbox;
 use lettre::message::MultiPart;
 use lettre::message::SinglePart;
@@ -28,20 +29,12 @@ use crate::http::install_crypto;
 use crate::model::message::Content;
 use crate::model::message::Mail;
 use crate::model::message::Posted;
+use crate::notifiers::smtp::dialogue::Limits;
+use crate::notifiers::smtp::dialogue::Peer;
 use crate::notify::Notifier;
 use crate::notify::NotifyClass;
 use crate::notify::NotifyError;
 use crate::secrets::secret::Secret;
-
-/// Longest silence of a mail server (RFC 5321 section 4.5.3.2 allows minutes; the whole of a delivery has
-/// two).
-const SILENCE: Duration = Duration::from_secs(30);
-/// Most characters of a server's own words that are repeated.
-const WORDS: usize = 200;
-/// Words of a server that are as long as this and stand in the mail are blotted out.
-const QUOTED: usize = 8;
-/// Not this message was refused but we: sign-in is demanded, failed, or too weak (RFC 4954 section 6).
-const SIGN_IN: [&str; 4] = ["530", "534", "535", "538"];
 
 /// How a mail server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +65,7 @@ pub struct SmtpSettings {
 
 /// Mails through one mail server.
 pub struct SmtpNotifier {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    peer: Peer,
     from: Mailbox,
 }
 
@@ -91,12 +84,8 @@ impl SmtpNotifier {
             Security::StartTls => Tls::Required(trust(&host, ca)?),
             Security::Tls => Tls::Wrapper(trust(&host, ca)?),
         };
-        let mut transport =
-            AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&host).port(port).tls(tls).timeout(Some(SILENCE));
-        if let Some((user, password)) = sign_in {
-            transport = transport.credentials(Credentials::new(user, password.expose().to_owned()));
-        }
-        Ok(Self { transport: transport.build(), from })
+        let sign_in = sign_in.map(|(user, password)| Credentials::new(user, password.expose().to_owned()));
+        Ok(Self { peer: Peer { host, port, tls, sign_in, limits: Limits::default() }, from })
     }
 
     fn written(&self, posted: &Posted, mail: &Mail) -> Result<Message, String> {
@@ -147,66 +136,28 @@ impl Notifier for SmtpNotifier {
         true
     }
 
+    fn limit(&self) -> Duration {
+        self.peer.limits.whole()
+    }
+
     async fn deliver(&self, message: &Posted) -> Result<(), NotifyError> {
         let Some(Content::Mail(mail)) = &message.content else { return Ok(()) };
         let written = self.written(message, mail).map_err(|why| NotifyError::new(NotifyClass::Refused, why))?;
-        let sent = self.transport.send(written).await;
-        sent.map(drop).map_err(|error| judged(&error, mail))
+        let content = zeroize::Zeroizing::new(written.formatted());
+        self.peer.take(&written, &content).await.map_err(|failed| judge::judged(&failed, mail, &content))
     }
-}
-
-fn judged(error: &lettre::transport::smtp::Error, mail: &Mail) -> NotifyError {
-    let code = error.status().map(|code| code.to_string()).unwrap_or_default();
-    let words = blotted(&in_words(error), &mail.text);
-    let (class, what) = if SIGN_IN.contains(&code.as_str()) {
-        (NotifyClass::Door, "the mail server does not let us in; check `mail.smtp.user` and `password`")
-    } else if error.is_permanent() {
-        (NotifyClass::Refused, "the mail server refused the mail")
-    } else if error.is_transient() && code != "421" {
-        (NotifyClass::Later, "the mail server does not take the mail now")
-    } else {
-        (NotifyClass::Door, "the mail server cannot be spoken to; check `mail.smtp`")
-    };
-    NotifyError::new(class, format!("{what}: {words}"))
-}
-
-/// An error and what it stems from.
-fn in_words(error: &lettre::transport::smtp::Error) -> String {
-    use std::error::Error as _;
-    let mut words = error.to_string();
-    if let Some(source) = error.source() {
-        let source = source.to_string();
-        if !words.contains(&source) {
-            words = format!("{words}: {source}");
-        }
-    }
-    words
-}
-
-/// A server's words, without what it may have quoted of the mail (L7).
-fn blotted(words: &str, text: &str) -> String {
-    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let words: String = words.chars().map(plain).take(WORDS).collect();
-    let of_words = |letter: char| !(letter.is_ascii_alphanumeric() || "-._~".contains(letter));
-    let quoted: Vec<&str> = words.split(of_words).filter(|word| word.len() >= QUOTED && text.contains(word)).collect();
-    quoted.iter().fold(words.clone(), |words, word| words.replace(word, "***"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::io::AsyncBufReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::BufReader;
+    use tokio::io::Lines;
+    use tokio::net::tcp::OwnedReadHalf;
+    use tokio::task::JoinSet;
 
-    #[test]
-    fn what_a_server_quotes_of_a_mail_is_blotted_out() {
-        let text = "Your password is hG7-kd.Qw~2m and the link is https://p.example/a?token=abcDEF123456";
-        let blot = |words: &str| blotted(words, text);
-        assert_eq!(
-            blot("permanent error (550): 5.1.1 no such mailbox"),
-            "permanent error (550): 5.1.1 no such mailbox"
-        );
-        assert_eq!(blot("554 found \"hG7-kd.Qw~2m\" in it"), "554 found \"***\" in it");
-        assert!(!blot("554 bad token=abcDEF123456\r\n").contains("abcDEF"));
-    }
+    use super::*;
 
     #[test]
     fn settings_that_cannot_be_used_are_told_in_words() {
@@ -221,5 +172,108 @@ mod tests {
         let wrong = |settings| SmtpNotifier::new(settings).err().unwrap_or_default();
         assert!(wrong(settings("nobody", None)).contains("`mail.from`"));
         assert!(wrong(settings("a@b.example", Some(b"no pem"))).contains("`mail.smtp.ca`"));
+    }
+
+    /// The next line, or the one that ends a mail.
+    async fn next(lines: &mut Lines<BufReader<OwnedReadHalf>>, of_mail: bool) -> Option<String> {
+        let mut line = lines.next_line().await.ok().flatten();
+        while of_mail && line.as_deref().is_some_and(|line| line != ".") {
+            line = lines.next_line().await.ok().flatten();
+        }
+        line
+    }
+
+    /// A mail server that answers each line of ours by the next of these, after so long.
+    async fn server(answers: &[(u64, &'static str)]) -> (u16, JoinSet<Vec<String>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answers = answers.to_vec();
+        let talk = async move {
+            let (stream, _peer) = listener.accept().await.unwrap();
+            let (read, mut write) = stream.into_split();
+            let mut lines = BufReader::new(read).lines();
+            let mut heard = Vec::new();
+            for (millis, answer) in answers {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                write.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+                heard.extend(next(&mut lines, answer.starts_with("354")).await);
+            }
+            heard
+        };
+        let mut talks = JoinSet::new();
+        talks.spawn(talk);
+        (port, talks)
+    }
+
+    fn notifier(port: u16, limits: Limits) -> SmtpNotifier {
+        let settings = SmtpSettings {
+            host: "127.0.0.1".to_owned(),
+            port,
+            security: Security::None,
+            sign_in: None,
+            ca: None,
+            from: "Desk <desk@agency.example>".to_owned(),
+        };
+        let mut notifier = SmtpNotifier::new(settings).unwrap();
+        notifier.peer.limits = limits;
+        notifier
+    }
+
+    fn mail() -> Posted {
+        let mail = Mail {
+            to: "ada@mail.example".to_owned(),
+            subject: "Hello".to_owned(),
+            text: "https://p.example/a?token=abcDEF123456".to_owned(),
+            html: None,
+            holds_password: false,
+        };
+        Posted::due("welcome-1".into(), crate::model::message::MAIL, chrono::DateTime::UNIX_EPOCH, Content::Mail(mail))
+    }
+
+    const GREETING: (u64, &str) = (0, "220 mail.example");
+    const OK: (u64, &str) = (0, "250 ok");
+    const GO_ON: (u64, &str) = (0, "354 go on");
+
+    async fn told(answers: &[(u64, &'static str)], limits: Limits) -> Result<(), NotifyError> {
+        let (port, _talks) = server(answers).await;
+        notifier(port, limits).deliver(&mail()).await
+    }
+
+    #[tokio::test]
+    async fn only_a_refusal_of_recipient_or_content_is_the_mails() {
+        let cases: [(&[(u64, &str)], NotifyClass); 9] = [
+            (&[(0, "554 5.3.2 closed for today")], NotifyClass::Door),
+            (&[GREETING, (0, "550 who are you")], NotifyClass::Door),
+            (&[GREETING, OK, (0, "550 5.7.1 sender rejected")], NotifyClass::Door),
+            (&[GREETING, OK, (0, "451 4.3.0 not now")], NotifyClass::Door),
+            (&[GREETING, OK, OK, (0, "550 5.1.1 no such mailbox")], NotifyClass::Refused),
+            (&[GREETING, OK, OK, (0, "451 4.7.1 greylisted")], NotifyClass::Later),
+            (&[GREETING, OK, OK, (0, "530 5.7.0 sign in first")], NotifyClass::Door),
+            (&[GREETING, OK, OK, OK, GO_ON, (0, "554 5.7.1 found abcDEF123456")], NotifyClass::Refused),
+            (&[GREETING, OK, OK, OK, GO_ON, (0, "421 4.3.2 shutting down")], NotifyClass::Door),
+        ];
+        for (answers, class) in cases {
+            let error = told(answers, Limits::default()).await.unwrap_err();
+            assert_eq!(error.class, class, "{error} for {answers:?}");
+            assert!(!error.message.contains("abcDEF"), "{error}");
+        }
+        let (port, mut talks) = server(&[GREETING, OK, OK, OK, GO_ON, OK, (0, "221 bye")]).await;
+        notifier(port, Limits::default()).deliver(&mail()).await.unwrap();
+        let heard = talks.join_next().await.unwrap().unwrap();
+        assert_eq!(heard.iter().filter(|line| line.starts_with("QUIT")).count(), 1, "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_may_think_longer_about_a_mail_than_about_anything_before_it() {
+        let limits = Limits { before: Duration::from_millis(700), after: Duration::from_secs(20) };
+        told(&[GREETING, OK, OK, OK, GO_ON, (1_500, "250 taken")], limits).await.unwrap();
+        let error = told(&[GREETING, OK, (1_500, "250 ok")], limits).await.unwrap_err();
+        assert_eq!(error.class, NotifyClass::Door, "{error}");
+        let short = Limits { after: Duration::from_millis(300), ..Limits::default() };
+        let error = told(&[GREETING, OK, OK, OK, GO_ON, (3_000, "250 taken")], short).await.unwrap_err();
+        assert!(error.message.contains("may come twice"), "{error}");
+        // RFC 5321 section 4.5.3.2.6.
+        assert!(Limits::default().after >= Duration::from_mins(10));
+        assert!(notifier(1, Limits::default()).limit() > Limits::default().after);
     }
 }
