@@ -28,6 +28,7 @@ pub mod said;
 pub mod shared;
 pub mod status;
 pub mod time;
+mod unclaimed;
 pub mod undo;
 mod welcome;
 pub mod what_if;

@@ -47,6 +47,7 @@ use crate::model::ids::RoleName;
 use crate::model::ids::TargetName;
 use crate::model::invite::Invite;
 use crate::model::invite::InviteFilter;
+use crate::model::invite::InviteState;
 use crate::model::invite::InviteWrite;
 use crate::model::link::Link;
 use crate::model::link::Space;
@@ -370,6 +371,9 @@ pub trait Store: Send + Sync {
     async fn backlogs(&self) -> Result<Vec<Backlog>, StoreError>;
     /// Invites, the newest first.
     async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError>;
+    /// How many invites of each target got how far; where there are none, nothing is said. A target that
+    /// has been in several places may be named more than once.
+    async fn invite_counts(&self) -> Result<Vec<(TargetName, InviteState, u64)>, StoreError>;
     /// Every token, by name.
     async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
     /// Waits for work that is under way and gives the store up, with nothing left beside it: a copy

@@ -33,6 +33,7 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::invite::Invite;
 use crate::model::invite::InviteFilter;
+use crate::model::invite::InviteState;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::message::Backlog;
@@ -311,6 +312,10 @@ impl Store for Scratch {
 
     async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError> {
         self.inner.invites(filter).await
+    }
+
+    async fn invite_counts(&self) -> Result<Vec<(TargetName, InviteState, u64)>, StoreError> {
+        self.inner.invite_counts().await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

@@ -462,7 +462,7 @@ pub enum InvitesCommand {
         /// Only this target
         #[arg(long)]
         target: Option<String>,
-        /// Only these: `held`, `sent`, `accepted`, `expired`, `revoked`, `void`
+        /// Only these: `held`, `sent`, `accepted`, `expired`, `revoked`, `void`, `told`
         #[arg(long)]
         state: Option<String>,
     },

@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //! - A message whose fact is committed is tried until the other side takes it, refuses it for good, or
-//!   [`GIVE_UP`] has passed; none is lost in a crash.
+//!   [`GIVE_UP`] has passed since the first try; none is lost in a crash.
+//! - What was voided does not leave, up to the moment at which it is handed over.
 //! - It goes out at most once more after a crash, under the same id: what was handed over is recorded
 //!   before anything else of its channel leaves.
 //! - Channels do not wait for one another, and one message that is not taken keeps no other waiting.
@@ -21,9 +22,12 @@ use tokio::time::Instant;
 
 use crate::engine::bounded::caught;
 use crate::engine::invites;
+use crate::engine::invites::Leave;
 use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
+use crate::engine::unclaimed;
 use crate::model::audit::AuditEvent;
+use crate::model::invite::Invite;
 use crate::model::message::MessageFilter;
 use crate::model::message::MessageState;
 use crate::model::message::MessageWrite;
@@ -35,16 +39,17 @@ use crate::retry;
 use crate::store::StoreError;
 use crate::store::Write;
 
-/// Longest time until a notifier answers for one message: mail servers may take a while to look at it.
-const LIMIT: Duration = Duration::from_mins(2);
 /// Who stops waits for an answer that is under way for so long.
 const GRACE: Duration = Duration::from_secs(10);
-/// For so long a message is tried: as long as mail servers do (RFC 5321 section 4.5.4.1).
-const GIVE_UP: TimeDelta = TimeDelta::days(5);
+/// For so long a message is tried: as long as mail servers do (RFC 5321 section 4.5.4.1). It counts from the
+/// first try, by the time by which windows slide: an outage of ours and a clock that is set wear nothing out.
+pub(crate) const GIVE_UP: TimeDelta = TimeDelta::days(5);
+/// Nor is anything given up that was tried less often: who was away for a week has tried nothing meanwhile.
+const FEWEST_TRIES: u32 = 12;
 /// What ended is remembered for so long.
-const KEPT: TimeDelta = TimeDelta::days(30);
+pub(crate) const KEPT: TimeDelta = TimeDelta::days(30);
 /// Messages that are read at once: each may hold some 100 kB.
-const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 /// How soon a store that did not answer is asked again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long nobody looks where nothing waits: what is committed wakes whoever hands it over.
@@ -52,7 +57,13 @@ const IDLE: Duration = Duration::from_hours(1);
 /// How often what waits is shown while nothing can be handed over.
 const SHOWN: Duration = Duration::from_secs(15);
 /// No try is put off for longer; what is, was put off before the clock was set back.
-const FAR: TimeDelta = TimeDelta::hours(1);
+pub(crate) const FAR: TimeDelta = TimeDelta::hours(1);
+/// Nobody is left alone for longer because they asked for it.
+const LONGEST_ASKED: Duration = Duration::from_hours(24);
+/// How soon a message is looked at again of which nobody can tell yet whether it may leave.
+const NOT_YET: TimeDelta = TimeDelta::minutes(5);
+/// The same before the first load.
+const NOT_LOADED: TimeDelta = TimeDelta::seconds(5);
 /// How long a command that ends hands over what is left; the rest waits for the next one.
 const LAST: Duration = Duration::from_secs(20);
 
@@ -88,6 +99,7 @@ impl Bell {
 /// Starts a task for each channel.
 pub(crate) fn start(shared: &Arc<Shared>, running: Running) {
     let Some(post) = shared.post.get() else { return };
+    shared.tasks.spawn(unclaimed::watch(Arc::clone(shared), running));
     for (channel, notifier) in &post.channels {
         shared.metrics.outbox.show(channel);
         let courier = Courier {
@@ -101,6 +113,9 @@ pub(crate) fn start(shared: &Arc<Shared>, running: Running) {
         shared.tasks.spawn(courier.run(running));
     }
 }
+
+/// A message, and the invite that it brings.
+type Bringing<'a> = (&'a Posted, Option<&'a Invite>);
 
 /// The task of one channel.
 struct Courier {
@@ -172,9 +187,11 @@ impl Courier {
     /// One after another, each recorded before the next. `false`: no more of them can be handed over now.
     async fn hand_all_over(&mut self, messages: Vec<Posted>) -> Result<bool, StoreError> {
         for message in messages {
-            self.unrecorded = invites::over(&self.shared, &message).await?;
-            if self.unrecorded.is_empty() {
-                self.hand_over(&message).await;
+            // The batch was read a while ago: what was voided since does not leave.
+            match invites::leave(&self.shared, &message.id).await? {
+                Leave::Now(message, invite) => self.hand_over(&message, invite.as_deref()).await,
+                Leave::NotYet(message, invite, why) => self.put_off(&message, &invite, why),
+                Leave::Never => {}
             }
             self.record().await?;
             if self.shut_until.is_some() || (self.shared.cancel.is_cancelled() && !self.is_once()) {
@@ -207,18 +224,25 @@ impl Courier {
         Ok(())
     }
 
-    async fn hand_over(&mut self, message: &Posted) {
+    async fn hand_over(&mut self, message: &Posted, invite: Option<&Invite>) {
         let stopping = async {
             self.shared.cancel.cancelled().await;
             tokio::time::sleep(GRACE).await;
         };
         let later = |words: &str| Err(NotifyError::new(NotifyClass::Later, words));
+        let limit = self.notifier.limit();
+        let delivery = async {
+            if message.content.is_none() {
+                tracing::error!(channel = %self.channel, message = %message.id, "a message cannot be opened");
+                return later("what it says cannot be opened by the key of this store");
+            }
+            let result = caught(self.notifier.deliver(message)).await;
+            result.unwrap_or_else(|_panic| later("the notifier failed in itself; please report this"))
+        };
         let result = tokio::select! {
             biased;
-            result = caught(self.notifier.deliver(message)) => {
-                result.unwrap_or_else(|_panic| later("the notifier failed in itself; please report this"))
-            }
-            () = tokio::time::sleep(LIMIT) => later("no answer in time"),
+            result = delivery => result,
+            () = tokio::time::sleep(limit) => later("no answer in time"),
             // What the other side takes all the same comes once more, under the same id.
             () = stopping => later("rosterd stopped before the other side answered"),
         };
@@ -226,44 +250,74 @@ impl Courier {
         match result {
             Ok(()) => {
                 self.shut = 0;
-                self.end(message, MessageState::Accepted, None, now);
+                self.end((message, invite), MessageState::Accepted, None, now);
             }
-            Err(error) => self.not_taken(message, &error, now),
+            Err(error) => self.not_taken((message, invite), &error, now),
         }
     }
 
-    fn not_taken(&mut self, message: &Posted, error: &NotifyError, now: DateTime<Utc>) {
+    fn not_taken(&mut self, (message, invite): Bringing<'_>, error: &NotifyError, now: DateTime<Utc>) {
         self.shared.metrics.outbox.failed(&self.channel, error.class.as_str());
         let (id, class) = (message.id.as_str(), error.class.as_str());
         tracing::warn!(channel = %self.channel, message = id, class, "a message was not taken");
         if error.class == NotifyClass::Refused {
-            self.end(message, MessageState::Refused, Some(error.message.clone()), now);
+            self.end((message, invite), MessageState::Refused, Some(error.message.clone()), now);
             return;
         }
         let attempts = message.attempts.saturating_add(1);
-        if now - message.at > GIVE_UP {
-            let why = format!("given up after {} days: {}", GIVE_UP.num_days(), error.message);
-            self.end(message, MessageState::Refused, Some(why), now);
-            return;
-        }
+        let asked = error.retry_after.map(|asked| asked.min(LONGEST_ASKED));
         let seed = message.id.as_str().bytes().fold(0_u64, |seed, byte| seed.rotate_left(5) ^ u64::from(byte));
-        let mut wait = retry::delay(attempts, error.retry_after, false, seed);
+        let mut wait = retry::delay(attempts, asked, false, seed);
         if error.class == NotifyClass::Door {
             self.shut = self.shut.saturating_add(1);
-            wait = retry::delay(self.shut, error.retry_after, false, seed);
+            wait = retry::delay(self.shut, asked, false, seed);
             self.shut_until = Some(Instant::now() + wait);
         }
-        let due = now + TimeDelta::from_std(wait).unwrap_or(FAR).min(FAR);
-        let later = MessageWrite::Later { id: message.id.clone(), due, attempts, why: error.message.clone() };
-        self.unrecorded.push(Write::Message(later));
+        let wait = TimeDelta::from_std(wait).unwrap_or(FAR).min(FAR);
+        self.again((message, invite), attempts, wait, error.message.clone());
     }
 
-    fn end(&mut self, message: &Posted, state: MessageState, why: Option<String>, at: DateTime<Utc>) {
-        let end = MessageWrite::End { id: message.id.clone(), state, at, why };
-        let event = event(message, state, at);
-        self.unrecorded.extend([Write::Message(end), Write::Audit(event)]);
-        self.unrecorded.push(Write::Message(MessageWrite::Forget(at - KEPT)));
+    /// Nobody can tell yet whether it may leave.
+    fn put_off(&mut self, message: &Posted, invite: &Invite, why: &str) {
+        let wait = if self.shared.snapshot().is_some() { NOT_YET } else { NOT_LOADED };
+        self.again((message, Some(invite)), message.attempts, wait, why.to_owned());
     }
+
+    /// It is looked at again later, or given up.
+    fn again(&mut self, (message, invite): Bringing<'_>, attempts: u32, wait: TimeDelta, why: String) {
+        let now = self.shared.now();
+        let tried = attempts == message.attempts || attempts >= FEWEST_TRIES;
+        match since(&self.shared, message, tried) {
+            Ok(since) => {
+                let later = MessageWrite::Later { id: message.id.clone(), due: now + wait, attempts, since, why };
+                self.unrecorded.push(Write::Message(later));
+            }
+            Err(given_up) => {
+                let why = format!("{given_up}: {why}");
+                self.end((message, invite), MessageState::Refused, Some(why), now);
+            }
+        }
+    }
+
+    fn end(&mut self, (message, invite): Bringing<'_>, state: MessageState, why: Option<String>, at: DateTime<Utc>) {
+        self.unrecorded.extend(ended(message, state, why, at));
+        self.unrecorded.extend(invite.and_then(|invite| invites::ended_with_its_mail(invite, state, at)));
+    }
+}
+
+/// When a message was tried first, where that is not so long ago that it is given up; else the words for that.
+/// `enough`: it was tried often enough to be given up.
+pub(crate) fn since(shared: &Shared, message: &Posted, enough: bool) -> Result<DateTime<Utc>, String> {
+    let now = shared.window_now();
+    let since = message.since.unwrap_or(now);
+    if enough && now - since > GIVE_UP { Err(format!("given up after {} days", GIVE_UP.num_days())) } else { Ok(since) }
+}
+
+/// A message came to its end; what ended long ago is forgotten with it.
+pub(crate) fn ended(message: &Posted, state: MessageState, why: Option<String>, at: DateTime<Utc>) -> [Write; 3] {
+    let end = MessageWrite::End { id: message.id.clone(), state, at, why };
+    let event = event(message, state, at);
+    [Write::Message(end), Write::Audit(event), Write::Message(MessageWrite::Forget(at - KEPT))]
 }
 
 /// What the audit log is told: never an address, and nothing that the message says.

@@ -73,6 +73,20 @@ pub(crate) fn kind(credential: &Credential) -> CredentialKind {
     }
 }
 
+/// What the id of a welcome begins with.
+const WELCOME: &str = "welcome-";
+
+/// The mail of an invite: the first one, or the one by which it was sent again.
+pub(crate) fn mail_id(id: &InviteId, resent: u32) -> MessageId {
+    let again = if resent == 0 { String::new() } else { format!("-{resent}") };
+    MessageId::from(format!("{WELCOME}{id}{again}"))
+}
+
+/// Whether a message brings an invite.
+pub(crate) fn is_one(message: &MessageId) -> bool {
+    message.as_str().starts_with(WELCOME)
+}
+
 /// Makes the welcome of a creation that is about to be recorded.
 ///
 /// # Errors
@@ -99,7 +113,7 @@ pub(crate) fn make(
         Credential::Sso | Credential::None => {}
     }
     let said = Said { token: token.as_ref(), password: password.as_ref(), expires };
-    let message = MessageId::from(format!("welcome-{id}"));
+    let message = mail_id(id, 0);
     let to =
         address(guest.user).ok_or("the user has no `email` to send a welcome to; give one, or take `welcome` out")?;
     let mail = mail(welcome, guest, to, &said)?;
@@ -137,7 +151,7 @@ pub(crate) fn again(
     let expires = Some(now + TimeDelta::from_std(*expires).unwrap_or(TimeDelta::MAX));
     let said = Said { token: Some(&token), password: None, expires };
     let resent = invite.resent.saturating_add(1);
-    let message = MessageId::from(format!("welcome-{}-{resent}", invite.id));
+    let message = mail_id(&invite.id, resent);
     let mail = mail(welcome, guest, &invite.to, &said)?;
     let mail = Posted::due(message.clone(), MAIL, now, Content::Mail(mail)).about(&guest.target.name, &guest.user.id);
     let invite = Invite {

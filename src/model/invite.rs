@@ -83,13 +83,16 @@ pub enum InviteState {
     Expired,
     /// Access ended, or the address changed.
     Revoked,
-    /// The account did not come to be.
+    /// The account did not come to be, or nobody takes its mail.
     Void,
+    /// Its mail was taken, and nobody comes by it: it brought no link.
+    Told,
 }
 
 impl InviteState {
     /// Every state.
-    pub const ALL: [Self; 6] = [Self::Held, Self::Sent, Self::Accepted, Self::Expired, Self::Revoked, Self::Void];
+    pub const ALL: [Self; 7] =
+        [Self::Held, Self::Sent, Self::Accepted, Self::Expired, Self::Revoked, Self::Void, Self::Told];
 
     /// The word used in lists, metrics and stores.
     pub fn as_str(self) -> &'static str {
@@ -100,6 +103,7 @@ impl InviteState {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Void => "void",
+            Self::Told => "told",
         }
     }
 
@@ -112,15 +116,27 @@ impl InviteState {
 /// One write about invites.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InviteWrite {
-    /// A new one, or one sent again; replaces by id.
+    /// A new one, or one sent again. That one takes the place of the one before it, if that is still open
+    /// or its time ran out; otherwise nothing is written.
     Put(Box<Invite>),
     /// A held one's account is there.
     Open(InviteId),
-    /// An open one ended. One that ended already stays as it ended. Where it was not accepted, its mail
-    /// does not leave any more.
-    End(InviteId, InviteState, DateTime<Utc>),
-    /// Every open one of a user there, the same way.
+    /// An open one ended. One that ended already stays as it ended, and one that was sent again since by
+    /// another mail goes on. Where it was not accepted, its mail does not leave any more.
+    End {
+        /// Which.
+        id: InviteId,
+        /// The mail by which whoever ends it knows it.
+        message: MessageId,
+        /// How.
+        state: InviteState,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Every open one of a user there, the same way, whatever mail brought it.
     EndOf(Space, RecordId, InviteState, DateTime<Utc>),
+    /// What ended before is forgotten.
+    Forget(DateTime<Utc>),
 }
 
 /// Which invites, the newest first.

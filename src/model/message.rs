@@ -33,11 +33,13 @@ pub struct Posted {
     pub due: DateTime<Utc>,
     /// How often it was tried in vain.
     pub attempts: u32,
+    /// When it was tried first, by the time by which windows slide: nobody who sets a clock wears it out.
+    pub since: Option<DateTime<Utc>>,
     /// What the last attempt, or the end of it, was about.
     pub why: Option<String>,
     /// When it ended.
     pub ended: Option<DateTime<Utc>>,
-    /// What it says; erased at its end.
+    /// What it says; erased at its end. One that has not ended and says nothing cannot be opened.
     pub content: Option<Content>,
 }
 
@@ -53,6 +55,7 @@ impl Posted {
             state: MessageState::Due,
             due: at,
             attempts: 0,
+            since: None,
             why: None,
             ended: None,
             content: Some(content),
@@ -175,6 +178,8 @@ pub enum MessageWrite {
         due: DateTime<Utc>,
         /// How often it was tried.
         attempts: u32,
+        /// When it was tried first, by the time by which windows slide; the first such word stands.
+        since: DateTime<Utc>,
         /// What went wrong.
         why: String,
     },
@@ -196,6 +201,8 @@ pub enum MessageWrite {
 /// Which messages of the outbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageFilter {
+    /// Only this one.
+    pub id: Option<MessageId>,
     /// Only of this channel that are due, the oldest first. What would be due only after the second
     /// moment counts too: no try is put off so far, so the clock was set back.
     pub due: Option<(String, DateTime<Utc>, DateTime<Utc>)>,

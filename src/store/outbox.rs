@@ -6,8 +6,10 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::ids::TargetName;
 use crate::model::invite::CredentialKind;
 use crate::model::invite::Invite;
+use crate::model::invite::InviteFilter;
 use crate::model::invite::InviteState;
 use crate::model::link::Space;
 use crate::model::message::Backlog;
@@ -20,7 +22,7 @@ use crate::store::rows::nanos;
 use crate::store::rows::opened;
 use crate::store::rows::unknown_word;
 
-/// Id, channel, target, record, at, state, due, attempts, sealed reason, ended, sealed content.
+/// Id, channel, target, record, at, state, due, attempts, first try, sealed reason, ended, sealed content.
 pub type PostedRow = (
     String,
     String,
@@ -30,6 +32,7 @@ pub type PostedRow = (
     String,
     i64,
     i64,
+    Option<i64>,
     Option<Vec<u8>>,
     Option<i64>,
     Option<Vec<u8>>,
@@ -54,56 +57,97 @@ pub type InviteRow = (
 );
 
 /// What is due in a channel, the oldest first.
-pub const DUE: &str = "SELECT id, channel, target, record, at, state, due, attempts, why, ended, body FROM outbox
-    WHERE channel = $1 AND state = 'due' AND (due <= $2 OR due > $3) ORDER BY due, seq LIMIT $4";
+pub const DUE: &str = "SELECT id, channel, target, record, at, state, due, attempts, since, why, ended, body
+    FROM outbox WHERE channel = $1 AND state = 'due' AND (due <= $2 OR due > $3) ORDER BY due, seq LIMIT $4";
+/// One message.
+pub const ONE: &str = "SELECT id, channel, target, record, at, state, due, attempts, since, why, ended, body
+    FROM outbox WHERE id = $1";
 /// What was told about a user, the newest first.
-pub const ABOUT: &str = "SELECT id, channel, target, record, at, state, due, attempts, why, ended, body FROM outbox
-    WHERE record = $1 ORDER BY seq DESC LIMIT $2";
+pub const ABOUT: &str = "SELECT id, channel, target, record, at, state, due, attempts, since, why, ended, body
+    FROM outbox WHERE record = $1 ORDER BY seq DESC LIMIT $2";
 /// What was told at all, the newest first.
-pub const NEWEST: &str = "SELECT id, channel, target, record, at, state, due, attempts, why, ended, body FROM outbox
-    ORDER BY seq DESC LIMIT $1";
+pub const NEWEST: &str = "SELECT id, channel, target, record, at, state, due, attempts, since, why, ended, body
+    FROM outbox ORDER BY seq DESC LIMIT $1";
 /// What waits, by channel.
 pub const BACKLOGS: &str = "SELECT channel, count(*), min(at), min(due) FROM outbox WHERE state = 'due'
     GROUP BY channel ORDER BY channel";
 /// A new message; a fact is told once.
 pub const PUT: &str = "INSERT INTO outbox
-    (id, channel, target, record, at, state, due, attempts, why, ended, body)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING";
+    (id, channel, target, record, at, state, due, attempts, since, why, ended, body)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING";
 /// The fact of a held message is certain.
 pub const RELEASE: &str = "UPDATE outbox SET state = 'due', due = $2 WHERE id = $1 AND state = 'held'";
 /// A message was tried in vain.
-pub const LATER: &str = "UPDATE outbox SET due = $2, attempts = $3, why = $4 WHERE id = $1 AND state = 'due'";
+pub const LATER: &str = "UPDATE outbox SET due = $2, attempts = $3, why = $4, since = COALESCE(since, $5)
+    WHERE id = $1 AND state = 'due'";
 /// A message came to its end.
 pub const END: &str = "UPDATE outbox SET state = $2, ended = $3, why = $4, body = NULL
     WHERE id = $1 AND state IN ('held', 'due')";
 /// What ended long ago.
 pub const FORGET: &str = "DELETE FROM outbox WHERE ended < $1";
 
-/// Invites of a target, a user, a token, a state; each may be left out.
-pub const INVITES: &str = "SELECT i.id, s.target, s.environment, s.realm, i.record, i.kind, i.token, i.message, i.made,
-    i.expires, i.resent, i.state, i.ended, i.body FROM invite i JOIN space s ON s.id = i.space
-    WHERE (CAST($1 AS TEXT) IS NULL OR s.target = $1) AND (CAST($2 AS TEXT) IS NULL OR i.record = $2)
-    AND (CAST($3 AS TEXT) IS NULL OR i.token = $3) AND (CAST($4 AS TEXT) IS NULL OR i.state = $4)
-    ORDER BY i.made DESC, i.id DESC LIMIT $5";
+/// What is read of invites.
+const INVITES: &str = "SELECT i.id, s.target, s.environment, s.realm, i.record, i.kind, i.token, i.message, i.made,
+    i.expires, i.resent, i.state, i.ended, i.body FROM invite i JOIN space s ON s.id = i.space";
+/// Invites by target and state.
+pub const COUNTS: &str = "SELECT s.target, c.state, c.count FROM
+    (SELECT space, state, count(*) AS count FROM invite GROUP BY space, state) c JOIN space s ON s.id = c.space";
 /// A new invite, or one sent again.
 pub const PUT_INVITE: &str = "INSERT INTO invite
     (id, space, record, kind, token, message, made, expires, resent, state, ended, body)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET
     token = excluded.token, message = excluded.message, made = excluded.made, expires = excluded.expires,
-    resent = excluded.resent, state = excluded.state, ended = excluded.ended, body = excluded.body";
+    resent = excluded.resent, state = excluded.state, ended = excluded.ended, body = excluded.body
+    WHERE invite.resent + 1 = excluded.resent AND invite.state IN ('sent', 'expired')";
 /// The account of a held invite is there.
 pub const OPEN_INVITE: &str = "UPDATE invite SET state = 'sent' WHERE id = $1 AND state = 'held'";
 /// An open invite ended.
-pub const END_INVITE: &str = "UPDATE invite SET state = $2, ended = $3 WHERE id = $1 AND state IN ('held', 'sent')";
+pub const END_INVITE: &str = "UPDATE invite SET state = $3, ended = $4
+    WHERE id = $1 AND message = $2 AND state IN ('held', 'sent')";
 /// The mail of an open invite does not leave any more.
-pub const VOID_MAIL: &str = "UPDATE outbox SET state = 'void', ended = $2, body = NULL WHERE state IN ('held', 'due')
-    AND id IN (SELECT message FROM invite WHERE id = $1 AND state IN ('held', 'sent'))";
+pub const VOID_MAIL: &str = "UPDATE outbox SET state = 'void', ended = $3, body = NULL WHERE state IN ('held', 'due')
+    AND id = $2 AND EXISTS (SELECT 1 FROM invite WHERE id = $1 AND message = $2 AND state IN ('held', 'sent'))";
 /// Every open invite of a user ended.
 pub const END_INVITES: &str = "UPDATE invite SET state = $3, ended = $4
     WHERE space = $1 AND record = $2 AND state IN ('held', 'sent')";
 /// Their mails do not leave any more.
 pub const VOID_MAILS: &str = "UPDATE outbox SET state = 'void', ended = $3, body = NULL WHERE state IN ('held', 'due')
     AND id IN (SELECT message FROM invite WHERE space = $1 AND record = $2 AND state IN ('held', 'sent'))";
+
+/// Invites that ended long ago.
+pub const FORGET_INVITES: &str = "DELETE FROM invite WHERE ended < $1";
+
+/// The statement that finds these invites, the newest first: its parameters are the number of rows, then
+/// [`invite_parameters`]. One a filter, since a database finds no index for what may be left out.
+pub fn invites(filter: &InviteFilter) -> String {
+    let InviteFilter { target, record, token, state, limit: _ } = filter;
+    let columns = [
+        (target.is_some(), "i.space IN (SELECT id FROM space WHERE target = "),
+        (record.is_some(), "i.record = "),
+        (token.is_some(), "i.token = "),
+    ];
+    let named = columns.into_iter().filter(|(named, _)| *named).zip(2..);
+    let mut conditions: Vec<String> = named
+        .map(|((_, column), number)| format!("{column}${number}{}", if column.contains('(') { ")" } else { "" }))
+        .collect();
+    conditions.extend(state.map(|state| format!("i.state = '{}'", state.as_str())));
+    let wanted = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    format!("{INVITES}{wanted} ORDER BY i.made DESC, i.id DESC LIMIT $1")
+}
+
+/// The parameters of [`invites`] behind the first.
+pub fn invite_parameters(filter: &InviteFilter) -> impl Iterator<Item = String> {
+    let InviteFilter { target, record, token, state: _, limit: _ } = filter;
+    let target = target.as_ref().map(|target| target.as_str().to_owned());
+    let record = record.as_ref().map(|record| record.as_str().to_owned());
+    [target, record, token.clone()].into_iter().flatten()
+}
+
+/// How many invites of a target got how far.
+pub fn count((target, state, count): (String, String, i64)) -> Result<(TargetName, InviteState, u64), RowError> {
+    let state = InviteState::ALL.into_iter().find(|word| word.as_str() == state);
+    Ok((target.into(), state.ok_or_else(|| unknown_word("invite"))?, count.unsigned_abs()))
+}
 
 /// What the content of a message is bound to.
 fn content_context(id: &str) -> String {
@@ -118,6 +162,9 @@ fn why_context(id: &str) -> String {
 fn invite_context(id: &str) -> String {
     format!("store invite {id}")
 }
+
+/// In the place of a reason that cannot be opened.
+const UNREADABLE: &str = "the reason cannot be opened by the key of this store";
 
 /// What is sealed of an invite.
 #[derive(Serialize, Deserialize)]
@@ -152,14 +199,14 @@ pub fn sealed_invite(keys: &Keys, invite: &Invite) -> Result<Vec<u8>, RowError> 
     Ok(keys.seal(&invite_context(invite.id.as_str()), &body)?)
 }
 
-/// A message.
+/// A message. One that cannot be opened says nothing, and keeps no other from being read.
 pub fn posted(keys: &Keys, row: PostedRow) -> Result<Posted, RowError> {
-    let (id, channel, target, record, at, state, due, attempts, why, ended, body) = row;
-    let why = match why {
-        Some(sealed) => Some(String::from_utf8_lossy(&keys.open(&why_context(&id), &sealed)?).into_owned()),
-        None => None,
-    };
-    let content: Option<Content> = body.map(|sealed| opened(keys, &content_context(&id), &sealed)).transpose()?;
+    let (id, channel, target, record, at, state, due, attempts, since, why, ended, body) = row;
+    let why = why.map(|sealed| match keys.open(&why_context(&id), &sealed) {
+        Ok(why) => String::from_utf8_lossy(&why).into_owned(),
+        Err(_) => UNREADABLE.to_owned(),
+    });
+    let content: Option<Content> = body.and_then(|sealed| opened(keys, &content_context(&id), &sealed).ok());
     let state = MessageState::ALL.into_iter().find(|word| word.as_str() == state);
     Ok(Posted {
         id: id.into(),
@@ -170,6 +217,7 @@ pub fn posted(keys: &Keys, row: PostedRow) -> Result<Posted, RowError> {
         state: state.ok_or_else(|| unknown_word("message"))?,
         due: DateTime::from_timestamp_nanos(due),
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        since: since.map(DateTime::from_timestamp_nanos),
         why,
         ended: ended.map(DateTime::from_timestamp_nanos),
         content,

@@ -146,6 +146,7 @@ pub const TABLES: [Table; 25] = [
             ("why", Bytes),
             ("ended", Int),
             ("body", Bytes),
+            ("since", Int),
         ],
     ),
     table(

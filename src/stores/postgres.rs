@@ -74,6 +74,7 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::invite::Invite;
 use crate::model::invite::InviteFilter;
+use crate::model::invite::InviteState;
 use crate::model::link::Link;
 use crate::model::link::Space;
 use crate::model::message::Backlog;
@@ -506,6 +507,10 @@ impl Store for PostgresStore {
     async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError> {
         let filter = filter.clone();
         self.read(async move |inner, db| outbox::invites(db, &inner.keys, &filter).await).await
+    }
+
+    async fn invite_counts(&self) -> Result<Vec<(TargetName, InviteState, u64)>, StoreError> {
+        self.read(async move |_, db| outbox::invite_counts(db).await).await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

@@ -28,6 +28,7 @@ use rosterd::model::user::User;
 use rosterd::notifiers::file::FileNotifier;
 use rosterd::notify::Notifier;
 use rosterd::notify::NotifyClass;
+use rosterd::notify::NotifyError;
 
 use crate::support::mail::MemoryMail;
 use crate::support::make::documents;
@@ -83,7 +84,12 @@ impl Place {
     }
 
     fn over(rig: Rig, mail: Arc<MemoryMail>) -> Self {
-        rig.engine.tell_by(mail.post());
+        let post = mail.post();
+        Self::telling(rig, mail, post)
+    }
+
+    fn telling(rig: Rig, mail: Arc<MemoryMail>, post: Post) -> Self {
+        rig.engine.tell_by(post);
         let inside = rig.target("app");
         inside.inside().takes_passwords = true;
         Self { rig, mail }
@@ -103,14 +109,20 @@ impl Place {
     /// Another process over what this one leaves behind. The process before ends without a word: what it
     /// would still commit is lost.
     async fn after_a_crash(self, documents: Documents) -> Self {
-        let now = self.rig.now();
+        let post = self.mail.post();
+        self.after_a_while(documents, TimeDelta::zero(), post).await
+    }
+
+    /// The same, `away` after that, over other channels.
+    async fn after_a_while(self, documents: Documents, away: TimeDelta, post: Post) -> Self {
+        let now = self.rig.now() + away;
         let (targets, store) = self.rig.remains();
         store.open().full = true;
         self.rig.engine.stop().await;
         store.open().full = false;
         let rig = Rig::over(documents, targets, store);
         rig.clock.step(now - crate::support::rig::noon());
-        let next = Self::over(rig, self.mail);
+        let next = Self::telling(rig, self.mail, post);
         next.start().await;
         next
     }
@@ -247,7 +259,7 @@ async fn a_refusal_of_the_mail_server_is_shown_on_the_account_and_stops_nobody_e
     let explained = place.rig.engine.explain(&"u-1".into(), &"app".into()).await.unwrap();
     let told = explained.told.join("\n");
     assert!(told.contains("by mail: refused (the mail server refused the mail: 550 5.1.1 no such mailbox)"), "{told}");
-    assert!(told.contains("invite to u-1@acme.example by link: sent, good until"), "{told}");
+    assert!(told.contains("invite to u-1@acme.example by link: not sent, since its mail was refused"), "{told}");
 }
 
 /// A process dies between any two steps: nothing is lost, and nothing is told twice but a mail whose
@@ -302,6 +314,68 @@ async fn a_crash_before_the_call_makes_one_account_whose_password_is_the_one_tha
     assert!(place.mail.to("u-1@acme.example").text.contains(&password));
     let states: Vec<MessageState> = place.posted().iter().map(|posted| posted.state).collect();
     assert_eq!(states, [MessageState::Void, MessageState::Accepted], "the first one's mail never leaves");
+}
+
+/// A creation that was answered by nobody, and that a person said the account of before a look could.
+async fn linked_before_a_look() -> (Place, Arc<MemoryMail>) {
+    let (mail, hook): (Arc<MemoryMail>, Arc<MemoryMail>) = Default::default();
+    let told = BTreeSet::from(["account.created".to_owned()]);
+    let mut post = mail.post();
+    post.channels.insert("desk".to_owned(), Arc::clone(&hook) as Arc<dyn Notifier>);
+    post.events.insert("desk".to_owned(), told);
+    let place = Place::telling(Rig::new(declared(generated(), [user("u-1")])), mail, post);
+    place.rig.target("app").inside().faults.push_back(Fault::LoseReply);
+    place.start().await;
+    assert_eq!(place.posted()[0].state, MessageState::Held, "nobody looked yet");
+    (place, hook)
+}
+
+async fn link_and_look(place: &Place) {
+    let account = place.rig.target("app").by_name("u-1@acme.example").unwrap().id;
+    place.rig.engine.link(&"app".into(), &"u-1".into(), &account, "alice").await.unwrap();
+    place.rig.pass(Duration::from_mins(30)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_whose_account_a_person_linked_meanwhile_is_told_like_any_other() {
+    let (place, hook) = linked_before_a_look().await;
+    link_and_look(&place).await;
+    let password = place.rig.target("app").inside().passwords["u-1@acme.example"].0.clone();
+    assert!(place.mail.to("u-1@acme.example").text.contains(&password), "the one mail that holds it leaves");
+    assert_eq!(place.state("u-1").await, InviteState::Told);
+    assert_eq!(hook.inside().taken.len(), 1, "and programs hear of the account");
+    place.rig.assert_settled("app").await;
+}
+
+/// Nobody knows which password is the account's.
+#[tokio::test(start_paused = true)]
+async fn of_two_creations_of_unknown_end_neither_mails_its_password() {
+    let (place, _hook) = linked_before_a_look().await;
+    // As where a rename made one user of two.
+    {
+        let mut store = place.rig.store.open();
+        let mut second = store.intents[0].clone();
+        second.id = "second".into();
+        let mut mail = store.outbox.posted[0].clone();
+        mail.id = "welcome-second".into();
+        let mut invite = store.outbox.invites.values().next().unwrap().clone();
+        (invite.id, invite.message, invite.token) = ("second".into(), "welcome-second".into(), None);
+        store.intents.push(second);
+        store.outbox.posted.push(mail);
+        store.outbox.invites.insert(invite.id.clone(), invite);
+    }
+    let place = place.after_a_crash(declared(generated(), [user("u-1")])).await;
+    place.rig.pass(Duration::from_mins(30)).await;
+    assert_eq!(place.rig.store.open().outcomes.len(), 2, "nothing stays open");
+    assert_eq!(place.mail.inside().tried.len(), 0);
+    for posted in place.posted() {
+        assert_eq!((posted.state, &posted.content), (MessageState::Void, &None));
+        assert!(posted.why.as_ref().unwrap().contains("which of several creations"), "{:?}", posted.why);
+    }
+    let invites = place.rig.engine.invites(&InviteFilter::default()).await.unwrap();
+    assert!(invites.iter().all(|invite| invite.state == InviteState::Void), "{invites:?}");
+    let explained = place.rig.engine.explain(&"u-1".into(), &"app".into()).await.unwrap();
+    assert!(explained.told.join("\n").contains("let the target set a new password"), "{:?}", explained.told);
 }
 
 #[tokio::test(start_paused = true)]
@@ -496,4 +570,177 @@ async fn a_welcome_taken_out_between_call_and_answer_keeps_no_mail_back() {
     place.rig.pass(Duration::from_mins(5)).await;
     assert_eq!(place.mail.mails().len(), 1);
     assert_eq!(place.rig.target("app").count("create"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mail_waits_while_its_target_is_not_declared_and_its_link_lets_nobody_in() {
+    let place = Place::new(declared(link(), [user("u-1"), user("u-2")]));
+    place.mail.inside().latency = (Duration::ZERO, Duration::from_secs(20));
+    place.start().await;
+    assert_eq!(place.mail.mails().len(), 1);
+    let (first, token) = (place.mail.mails()[0].to.clone(), place.token());
+    place.rig.declare(documents([user("u-1"), user("u-2")], [])).await;
+    place.rig.pass(Duration::from_hours(1)).await;
+    assert_eq!(place.mail.mails().len(), 1, "nobody can tell who is to have an account there");
+    assert!(matches!(place.redeem(&token).await, Err(EngineError::Stale(_))));
+    place.rig.declare(declared(link(), [user("u-1"), user("u-2")])).await;
+    place.rig.pass(Duration::from_hours(1)).await;
+    assert_eq!(place.mail.mails().len(), 2, "{first} and the other one");
+    place.redeem(&token).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_mail_reaches_an_address_that_is_anothers_because_its_target_is_gone() {
+    let place = Place::new(declared(generated(), [user("u-1")]));
+    place.mail.fail(NotifyClass::Later, 1);
+    place.start().await;
+    let moved = User { email: Some("new@acme.example".to_owned()), ..user("u-1") };
+    place.rig.declare(documents([moved], [])).await;
+    place.rig.pass(Duration::from_hours(1)).await;
+    assert_eq!(place.mail.mails().len(), 0);
+    let posted = place.posted();
+    assert_eq!((posted[0].state, &posted[0].content), (MessageState::Void, &None), "its password is erased");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_voided_after_its_batch_was_read_does_not_leave() {
+    let users = || [user("u-1"), user("u-2"), user("u-3")];
+    let place = Place::new(declared(link(), users()));
+    place.mail.inside().latency = (Duration::ZERO, Duration::from_secs(20));
+    place.start().await;
+    let first = place.mail.mails()[0].to.clone();
+    let mut others: Vec<&str> = vec!["u-1", "u-2", "u-3"];
+    others.retain(|record| !first.starts_with(record));
+    // One leaves and comes back, and the other is sent another link: what waits is not theirs any more.
+    let (leaver, other) = (others[0], others[1]);
+    let without = users().map(|it| if it.id.as_str() == leaver { inactive(leaver) } else { it });
+    place.rig.declare(declared(link(), without)).await;
+    place.rig.declare(declared(link(), users())).await;
+    place.resend(other).await.unwrap();
+    place.rig.pass(Duration::from_mins(10)).await;
+    let to = |record: &str| place.mail.mails().iter().filter(|mail| mail.to.starts_with(record)).count();
+    assert_eq!((to(leaver), to(other)), (0, 1));
+    assert_eq!(place.redeem(&place.token()).await.unwrap().record.as_str(), other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_invited_again_who_is_to_have_no_account() {
+    let place = Place::started(declared(link(), [user("u-1")])).await;
+    place.rig.pass(Duration::from_hours(73)).await;
+    assert_eq!(place.state("u-1").await, InviteState::Expired);
+    place.rig.declare(declared(link(), [inactive("u-1")])).await;
+    let why = place.resend("u-1").await.unwrap_err();
+    assert!(why.contains("is to have no account in `app`"), "{why}");
+    assert_eq!(place.mail.mails().len(), 1);
+    place.rig.declare(declared(link(), [user("u-1")])).await;
+    place.resend("u-1").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mail_counts_as_tried_for_long_only_from_its_first_try() {
+    let place = Place::new(declared(Credential::Sso, [user("u-1")]));
+    place.rig.target("app").inside().faults.push_back(Fault::LoseReply);
+    place.rig.target("app").inside().bad_looks = Some(ErrorClass::Transient);
+    place.start().await;
+    place.rig.pass(Duration::from_hours(24 * 6)).await;
+    assert_eq!(place.posted()[0].state, MessageState::Held);
+    place.rig.target("app").inside().bad_looks = None;
+    place.mail.fail(NotifyClass::Later, 3);
+    place.rig.pass(Duration::from_hours(1)).await;
+    assert_eq!((place.mail.mails().len(), place.mail.inside().tried.len()), (1, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_away_for_days_tries_again_before_giving_up() {
+    let declared = || declared(Credential::Sso, [user("u-1")]);
+    let place = Place::new(declared());
+    place.mail.fail(NotifyClass::Later, 5);
+    place.start().await;
+    let post = place.mail.post();
+    let place = place.after_a_while(declared(), TimeDelta::days(10), post).await;
+    place.rig.pass(Duration::from_hours(1)).await;
+    assert_eq!((place.mail.mails().len(), place.mail.inside().tried.len()), (1, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_more_than_a_day_is_asked_again_after_a_day() {
+    let place = Place::new(declared(Credential::Sso, [user("u-1")]));
+    let error = NotifyError { retry_after: Some(Duration::MAX), ..NotifyError::new(NotifyClass::Door, "not now") };
+    place.mail.inside().faults.push_back(error);
+    place.start().await;
+    place.rig.pass(Duration::from_hours(23)).await;
+    assert_eq!(place.mail.inside().tried.len(), 1, "what is asked for is granted");
+    place.rig.pass(Duration::from_hours(2)).await;
+    assert_eq!(place.mail.mails().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mail_server_that_thinks_for_minutes_gets_no_mail_twice_and_keeps_nobody_from_stopping() {
+    let place = Place::new(declared(Credential::Sso, [user("u-1"), user("u-2")]));
+    place.mail.inside().limit = Some(Duration::from_mins(18));
+    place.mail.inside().latency = (Duration::ZERO, Duration::from_mins(9));
+    place.start().await;
+    place.rig.pass(Duration::from_mins(15)).await;
+    assert_eq!(place.mail.inside().tried.len(), 2, "one after the other");
+    let began = tokio::time::Instant::now();
+    place.rig.engine.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_channel_that_was_taken_out_are_given_up_like_others() {
+    let declared = || declared(Credential::Sso, [user("u-1")]);
+    let place = Place::new(declared());
+    place.mail.fail(NotifyClass::Later, 1);
+    place.start().await;
+    let other = Arc::clone(&place.mail) as Arc<dyn Notifier>;
+    let post = Post { channels: BTreeMap::from([("desk".to_owned(), other)]), events: BTreeMap::new() };
+    let place = place.after_a_while(declared(), TimeDelta::zero(), post).await;
+    place.rig.pass(Duration::from_hours(24 * 4)).await;
+    assert_eq!(place.posted()[0].state, MessageState::Due, "the channel may come back");
+    assert!(place.posted()[0].why.as_ref().unwrap().contains("no `mail` is in rosterd.yaml"));
+    place.rig.pass(Duration::from_hours(24 * 2)).await;
+    let posted = place.posted();
+    assert_eq!((posted[0].state, &posted[0].content), (MessageState::Refused, &None));
+    assert_eq!(place.state("u-1").await, InviteState::Void, "and nobody waits for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_opened_keeps_no_other_and_is_not_taken_for_sent() {
+    let place = Place::new(declared(Credential::Sso, [user("u-1"), user("u-2"), user("u-3")]));
+    place.mail.inside().latency = (Duration::ZERO, Duration::from_secs(20));
+    place.start().await;
+    let broken = {
+        let mut store = place.rig.store.open();
+        let broken = store
+            .outbox
+            .posted
+            .iter_mut()
+            .find(|posted| posted.attempts == 0 && posted.id.as_str() != place.mail.inside().tried[0].1)
+            .unwrap();
+        broken.content = None;
+        broken.id.clone()
+    };
+    place.rig.pass(Duration::from_mins(10)).await;
+    assert_eq!(place.mail.mails().len(), 2);
+    place.rig.pass(Duration::from_hours(24 * 6)).await;
+    let posted = place.posted().into_iter().find(|posted| posted.id == broken).unwrap();
+    assert_eq!(posted.state, MessageState::Refused);
+    assert!(posted.why.as_ref().unwrap().contains("cannot be opened"), "{:?}", posted.why);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invite_by_which_nobody_comes_ends_when_its_mail_is_taken() {
+    let place = Place::new(declared(generated(), [user("u-1")]));
+    place.mail.inside().latency = (Duration::ZERO, Duration::from_secs(20));
+    place.start().await;
+    assert_eq!(place.state("u-1").await, InviteState::Sent, "nobody took it yet");
+    place.rig.pass(Duration::from_mins(1)).await;
+    let invite = place.invite("u-1").await;
+    assert_eq!((invite.state, invite.ended.is_some()), (InviteState::Told, true));
+    let why = place.resend("u-1").await.unwrap_err();
+    assert!(why.contains("let the target set a new one"), "{why}");
+    place.rig.pass(Duration::from_mins(10)).await;
+    let metrics = place.rig.metrics.encode();
+    assert!(metrics.contains(r#"rosterd_invites{state="told",target="app"} 1"#), "{metrics}");
 }

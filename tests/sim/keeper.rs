@@ -26,6 +26,7 @@ use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
 use rosterd::model::invite::Invite;
 use rosterd::model::invite::InviteFilter;
+use rosterd::model::invite::InviteState;
 use rosterd::model::link::Link;
 use rosterd::model::link::Space;
 use rosterd::model::message::Backlog;
@@ -348,6 +349,11 @@ impl Store for Keeper {
     async fn invites(&self, filter: &InviteFilter) -> Result<Vec<Invite>, StoreError> {
         self.readable().await?;
         self.kept.invites(filter).await
+    }
+
+    async fn invite_counts(&self) -> Result<Vec<(TargetName, InviteState, u64)>, StoreError> {
+        self.readable().await?;
+        self.kept.invite_counts().await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {

@@ -66,6 +66,19 @@ impl LateCalls {
         due.map(|(account, _)| account.clone()).collect()
     }
 
+    /// One call that may concern this account and that a look which began then shows the end of.
+    fn take(&mut self, account: &AccountId, begun: Instant) -> Option<Late> {
+        let calls = self.0.get_mut(account)?;
+        let taken = calls.iter().position(|late| late.from <= begun).map(|index| calls.remove(index));
+        self.0.retain(|_, calls| !calls.is_empty());
+        taken
+    }
+
+    /// What is not settled yet of this account.
+    pub(super) fn intents(&self, account: &AccountId) -> impl Iterator<Item = &Intent> {
+        self.0.get(account).into_iter().flatten().map(|late| &late.intent)
+    }
+
     /// A creation among the calls that may concern this account: what it made is looked for, too.
     pub(super) fn creation(&self, account: &AccountId) -> Option<&Change> {
         let mut late = self.0.get(account).into_iter().flatten().map(|late| &late.intent.change);
@@ -204,20 +217,20 @@ impl Worker {
             }
             return;
         }
-        let over: Vec<_> = calls.extract_if(.., |late| late.from <= begun).collect();
-        self.late.0.retain(|_, calls| !calls.is_empty());
-        for Late { intent, gives, .. } in over {
+        // One after another: of several creations each hears of those that were not settled before it.
+        while let Some(Late { intent, gives, .. }) = self.late.take(&account, begun) {
             let beside = if gives { BTreeSet::new() } else { self.beside(&intent.change, looked) };
             let made = intent.change.action == Action::Create && gives;
             let done = made || shown.as_ref().is_some_and(|shown| self.shows(&intent.change, shown));
-            let outcome = if !beside.is_empty() {
-                OutcomeResult::Nothing(self.tell_beside(record, beside))
+            if !beside.is_empty() {
+                let why = self.tell_beside(record, beside);
+                self.remember_not_done(&intent, OutcomeResult::Nothing(why));
             } else if done {
-                OutcomeResult::Done
+                self.remember_late_done(&intent, &account, gives);
             } else {
-                OutcomeResult::Nothing("a later look shows that it did not do all of it".to_owned())
-            };
-            self.remember_not_done(&intent, outcome);
+                let why = "a later look shows that it did not do all of it".to_owned();
+                self.remember_not_done(&intent, OutcomeResult::Nothing(why));
+            }
             if gives {
                 let holds = shown.as_ref().map(|shown| shown.memberships.clone()).unwrap_or_default();
                 self.rebook(&intent.change, &account, &holds);

@@ -199,6 +199,12 @@ impl Worker {
         self.await_look(record, Dirty { cycle: None, due: Instant::now() + LOOK_AGAIN, ..dirty.clone() });
     }
 
+    /// The calls for a user whose end nobody knows.
+    pub(super) fn open_of(&self, record: &RecordId) -> impl Iterator<Item = &Intent> {
+        let behind = self.behind.get(record).into_iter().flatten().map(|(intent, _)| intent);
+        self.open.get(record).into_iter().chain(behind)
+    }
+
     pub(super) fn forget_open(&mut self, record: &RecordId) {
         self.open.remove(record);
         self.proves_from.remove(record);

@@ -21,6 +21,7 @@ use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::keyed::PATIENCE;
 use crate::engine::worker::keyed::PATIENCE_WHEN_PACED;
 use crate::engine::worker::refusal;
+use crate::engine::worker::tell;
 use crate::metrics::ChangeResult;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
@@ -229,12 +230,26 @@ impl Worker {
     }
 
     pub(super) fn remember_not_done(&mut self, intent: &Intent, outcome: OutcomeResult) {
+        self.note_outcome(intent, outcome);
+        self.tell_not_done(intent, None);
+    }
+
+    /// A later look shows that a call was made whose account was linked, and looked after, meanwhile.
+    /// `certain`: what it made is that account, if it made any.
+    pub(super) fn remember_late_done(&mut self, intent: &Intent, account: &AccountId, certain: bool) {
+        self.note_outcome(intent, OutcomeResult::Done);
+        if intent.change.action == Action::Create && !certain {
+            self.tell_not_done(intent, Some(tell::NOT_ITS_PASSWORD));
+        }
+        self.tell_done(intent, account, self.shared.now());
+    }
+
+    fn note_outcome(&mut self, intent: &Intent, outcome: OutcomeResult) {
         let now = self.shared.now();
         let change = &intent.change;
         self.metrics.change(change.action, change.effect, change.cause, ChangeResult::from(&outcome));
         self.writes.push(Write::Audit(outcome_event(intent, &outcome, now)));
         self.writes.push(Write::Outcome(intent.id.clone(), outcome, now));
-        self.tell_not_done(intent, now);
     }
 
     fn unconfirmed(&mut self, record: &RecordId, intent: Intent, mut rest: Entry, error: &ConnectorError) {

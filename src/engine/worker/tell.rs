@@ -1,6 +1,7 @@
 //! What is told of calls: written with the fact that it tells, in the same commit.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Not as _;
 
 use chrono::DateTime;
@@ -36,6 +37,14 @@ use crate::model::target::Credential;
 use crate::secrets::secret::Secret;
 use crate::store::Write;
 
+/// Why no mail of several creations leaves.
+const ONE_OF_SEVERAL: &str = "nobody knows which of several creations made the account, and so what its person \
+                              would get in by; let the target set a new password, or invite them there by hand";
+/// Why the mail of a creation does not leave whose account was linked by a person, who may have chosen another.
+pub(super) const NOT_ITS_PASSWORD: &str = "nobody knows whether this creation made the account that a person linked, \
+                                           and so what its person would get in by; let the target set a new \
+                                           password, or invite them there by hand";
+
 /// What goes along with creations that were prepared and not yet recorded.
 #[derive(Default)]
 pub(super) struct Welcomes {
@@ -49,7 +58,8 @@ pub(super) struct Welcomes {
 /// The mail of a creation.
 fn mail_of(intent: &Intent) -> (InviteId, MessageId) {
     let id = InviteId::from(intent.id.as_str());
-    (id.clone(), MessageId::from(format!("welcome-{id}")))
+    let mail = welcome::mail_id(&id, 0);
+    (id, mail)
 }
 
 impl Worker {
@@ -135,7 +145,13 @@ impl Worker {
     /// comes in by an invite any more.
     pub(super) fn tell_done(&mut self, intent: &Intent, account: &AccountId, now: DateTime<Utc>) {
         let change = &intent.change;
-        if self.welcomes.known && change.action == Action::Create {
+        let rivals = self.other_creations(intent, account);
+        if !rivals.is_empty() {
+            // What ended stays as it ended, so none of their mails leaves later.
+            for creation in rivals.iter().chain([intent]) {
+                self.tell_not_done(creation, Some(ONE_OF_SEVERAL));
+            }
+        } else if self.welcomes.known && change.action == Action::Create {
             let (invite, message) = mail_of(intent);
             self.writes.push(Write::Message(MessageWrite::Release(message, now)));
             self.writes.push(Write::Invite(InviteWrite::Open(invite)));
@@ -150,15 +166,32 @@ impl Worker {
         self.welcomes.rings = true;
     }
 
-    /// A change surely left nothing behind: its mail never leaves.
-    pub(super) fn tell_not_done(&mut self, intent: &Intent, now: DateTime<Utc>) {
+    /// The creations beside `intent` of which nobody knows yet whether they made this account.
+    fn other_creations(&self, intent: &Intent, account: &AccountId) -> Vec<Intent> {
+        if intent.change.action != Action::Create {
+            return Vec::new();
+        }
+        let owner = self.place.as_ref().and_then(|place| place.by_account.get(account));
+        let records = BTreeSet::from([Some(&intent.change.record), owner]);
+        let open = records.into_iter().flatten().flat_map(|record| self.open_of(record));
+        let others = open.chain(self.late.intents(account));
+        let others = others.filter(|other| other.change.action == Action::Create && other.id != intent.id);
+        others.cloned().collect()
+    }
+
+    /// A change surely left nothing behind, or nobody can tell what its mail says from what is true: the
+    /// mail never leaves.
+    pub(super) fn tell_not_done(&mut self, intent: &Intent, why: Option<&str>) {
         if !self.welcomes.known || intent.change.action != Action::Create {
             return;
         }
+        let now = self.shared.now();
         let (invite, id) = mail_of(intent);
-        let end = MessageWrite::End { id, state: MessageState::Void, at: now, why: None };
+        let why = why.map(str::to_owned);
+        let end = MessageWrite::End { id: id.clone(), state: MessageState::Void, at: now, why };
         self.writes.push(Write::Message(end));
-        self.writes.push(Write::Invite(InviteWrite::End(invite, InviteState::Void, now)));
+        let end = InviteWrite::End { id: invite, message: id, state: InviteState::Void, at: now };
+        self.writes.push(Write::Invite(end));
     }
 
     fn events(&self, intent: &Intent, account: &AccountId, now: DateTime<Utc>) -> Vec<Write> {

@@ -9,13 +9,14 @@ use crate::stores::postgres::fault::Fault;
 use crate::stores::postgres::session::LEASE;
 
 /// One script a schema version, in order. Forward only.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_windows.sql"),
     include_str!("migrations/0003_identity.sql"),
     include_str!("migrations/0004_permit.sql"),
     include_str!("migrations/0005_request.sql"),
     include_str!("migrations/0006_outbox.sql"),
+    include_str!("migrations/0007_told.sql"),
 ];
 
 /// Second half of the key of the advisory lock that one migration at a time holds.

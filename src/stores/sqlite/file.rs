@@ -37,7 +37,7 @@ const APPLICATION: i64 = 0x726f_7374;
 const ROWS_AHEAD: usize = 500;
 
 /// One script a schema version, in order; each sets `user_version` itself. Forward only.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_hands.sql"),
     include_str!("migrations/0003_owed.sql"),
@@ -46,6 +46,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0006_permit.sql"),
     include_str!("migrations/0007_request.sql"),
     include_str!("migrations/0008_outbox.sql"),
+    include_str!("migrations/0009_told.sql"),
 ];
 
 /// An open store, before it is handed out.

@@ -1,5 +1,6 @@
 //! The outbox and invites.
 
+use sqlx::AssertSqlSafe;
 use sqlx::SqliteConnection;
 
 use crate::model::ids::RecordId;
@@ -32,6 +33,8 @@ pub(super) async fn messages(
     let rows: Vec<PostedRow> = if let Some((channel, by, far)) = &filter.due {
         let query = sqlx::query_as(outbox::DUE).bind(channel).bind(nanos(*by)).bind(nanos(*far)).bind(limit);
         query.fetch_all(db).await?
+    } else if let Some(id) = &filter.id {
+        sqlx::query_as(outbox::ONE).bind(id.as_str()).fetch_all(db).await?
     } else if let Some(record) = &filter.record {
         sqlx::query_as(outbox::ABOUT).bind(record.as_str()).bind(limit).fetch_all(db).await?
     } else {
@@ -50,12 +53,17 @@ pub(super) async fn invites(
     keys: &Keys,
     filter: &InviteFilter,
 ) -> Result<Vec<Invite>, Fault> {
-    let InviteFilter { target, record, token, state, limit } = filter;
-    let query = sqlx::query_as(outbox::INVITES).bind(target.as_ref().map(TargetName::as_str));
-    let query = query.bind(record.as_ref().map(RecordId::as_str)).bind(token.as_deref());
-    let query = query.bind(state.map(InviteState::as_str)).bind(bound_or_all(*limit));
+    let mut query = sqlx::query_as(AssertSqlSafe(outbox::invites(filter))).bind(bound_or_all(filter.limit));
+    for parameter in outbox::invite_parameters(filter) {
+        query = query.bind(parameter);
+    }
     let rows: Vec<InviteRow> = query.fetch_all(db).await?;
     rows.into_iter().map(|row| Ok(outbox::invite(keys, row)?)).collect()
+}
+
+pub(super) async fn invite_counts(db: &mut SqliteConnection) -> Result<Vec<(TargetName, InviteState, u64)>, Fault> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(outbox::COUNTS).fetch_all(db).await?;
+    rows.into_iter().map(|row| Ok(outbox::count(row)?)).collect()
 }
 
 pub(super) async fn write_messages(
@@ -70,10 +78,10 @@ pub(super) async fn write_messages(
                 continue;
             }
             MessageWrite::Release(id, due) => sqlx::query(outbox::RELEASE).bind(id.as_str()).bind(nanos(*due)),
-            MessageWrite::Later { id, due, attempts, why } => {
+            MessageWrite::Later { id, due, attempts, since, why } => {
                 let why = outbox::sealed_why(keys, id.as_str(), Some(why))?;
                 let query = sqlx::query(outbox::LATER).bind(id.as_str()).bind(nanos(*due));
-                query.bind(i64::from(*attempts)).bind(why)
+                query.bind(i64::from(*attempts)).bind(why).bind(nanos(*since))
             }
             MessageWrite::End { id, state, at, why } => {
                 let why = outbox::sealed_why(keys, id.as_str(), why.as_deref())?;
@@ -89,12 +97,12 @@ pub(super) async fn write_messages(
 
 async fn put(db: &mut SqliteConnection, keys: &Keys, posted: &Posted) -> Result<(), Fault> {
     let (why, body) = outbox::sealed(keys, posted)?;
-    let Posted { id, channel, at, target, record, state, due, attempts, why: _, ended, content: _ } = posted;
+    let Posted { id, channel, at, target, record, state, due, attempts, since, why: _, ended, content: _ } = posted;
     let query = sqlx::query(outbox::PUT).bind(id.as_str()).bind(channel);
     let query = query.bind(target.as_ref().map(TargetName::as_str));
     let query = query.bind(record.as_ref().map(RecordId::as_str));
     let query = query.bind(nanos(*at)).bind(state.as_str()).bind(nanos(*due)).bind(i64::from(*attempts));
-    query.bind(why).bind(moment(*ended)).bind(body).execute(db).await?;
+    query.bind(moment(*since)).bind(why).bind(moment(*ended)).bind(body).execute(db).await?;
     Ok(())
 }
 
@@ -114,13 +122,16 @@ pub(super) async fn write_invites(
             InviteWrite::Open(id) => {
                 sqlx::query(outbox::OPEN_INVITE).bind(id.as_str()).execute(&mut *db).await?;
             }
-            InviteWrite::End(id, state, at) => {
+            InviteWrite::End { id, message, state, at } => {
                 if *state != InviteState::Accepted {
-                    let query = sqlx::query(outbox::VOID_MAIL).bind(id.as_str()).bind(nanos(*at));
-                    query.execute(&mut *db).await?;
+                    let query = sqlx::query(outbox::VOID_MAIL).bind(id.as_str()).bind(message.as_str());
+                    query.bind(nanos(*at)).execute(&mut *db).await?;
                 }
-                let query = sqlx::query(outbox::END_INVITE).bind(id.as_str()).bind(state.as_str());
-                query.bind(nanos(*at)).execute(&mut *db).await?;
+                let query = sqlx::query(outbox::END_INVITE).bind(id.as_str()).bind(message.as_str());
+                query.bind(state.as_str()).bind(nanos(*at)).execute(&mut *db).await?;
+            }
+            InviteWrite::Forget(before) => {
+                sqlx::query(outbox::FORGET_INVITES).bind(nanos(*before)).execute(&mut *db).await?;
             }
             InviteWrite::EndOf(space, record, state, at) => {
                 let space = spaces.id(db, space).await?;

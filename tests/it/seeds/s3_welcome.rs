@@ -228,7 +228,7 @@ async fn s4_3_an_invite_survives_a_week_of_cycles_and_ends_with_its_user() {
     assert!(resend(&stage, &["cand-3002"]).await[0].is_err());
     tokio::time::sleep(Duration::from_hours(24 * 7)).await;
     assert_eq!(invite(&stage, "cand-3001").await.state, InviteState::Expired);
-    assert_eq!(invite(&stage, "client-401").await.state, InviteState::Sent, "single sign-on has no end");
+    assert_eq!(invite(&stage, "client-401").await.state, InviteState::Told, "nobody comes by single sign-on");
     assert_eq!(stage.mail.mails().len(), 3, "nobody was told twice");
     stage.assert_settled(CANDIDATES).await;
     stage.end().await;

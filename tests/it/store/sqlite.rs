@@ -5,10 +5,19 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rosterd::model::invite::InviteFilter;
+use rosterd::model::invite::InviteState;
+use rosterd::model::message::Content;
+use rosterd::model::message::Event;
+use rosterd::model::message::MessageFilter;
+use rosterd::model::message::MessageWrite;
+use rosterd::model::message::Posted;
 use rosterd::secrets::keys::Keys;
 use rosterd::store::Store;
 use rosterd::store::StoreError;
 use rosterd::store::Write;
+use rosterd::store::outbox::invite_parameters;
+use rosterd::store::outbox::invites;
 use rosterd::stores::sqlite::SqliteStore;
 use sqlx::Connection;
 use sqlx::SqliteConnection;
@@ -372,4 +381,52 @@ async fn a_store_that_was_replaced_by_an_empty_one_is_found() {
     let store = open(folder.path()).await.unwrap();
     assert_found(store.warnings(), "was replaced by a new one");
     assert_found(&store.verify_audit().await.unwrap(), "if that was meant, move");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_opened_keeps_no_other_from_being_read() {
+    let (store, folder) = fresh().await;
+    let event = |id: &str| {
+        let event = Event { kind: "x".to_owned(), subject: None, data: serde_json::Value::Null };
+        let posted = Posted::due(id.into(), "ops", at(1), Content::Event(event));
+        Write::Message(MessageWrite::Put(Box::new(posted)))
+    };
+    commit(&store, vec![event("m-1"), event("m-2")]).await;
+    store.close().await;
+    tamper(folder.path(), "UPDATE outbox SET body = x'00', why = x'00' WHERE id = 'm-1'").await;
+    let store = open(folder.path()).await.unwrap();
+    let due = Some(("ops".to_owned(), at(5), at(100)));
+    let messages = store.messages(&MessageFilter { due, limit: 10, ..MessageFilter::default() }).await.unwrap();
+    let said: Vec<_> = messages.iter().map(|it| (it.id.as_str(), it.content.is_some(), it.why.as_deref())).collect();
+    let unreadable = Some("the reason cannot be opened by the key of this store");
+    assert_eq!(said, [("m-1", false, unreadable), ("m-2", true, None)]);
+}
+
+#[tokio::test]
+async fn invites_are_found_by_an_index_whatever_is_asked_for() {
+    let (store, folder) = fresh().await;
+    store.close().await;
+    let url = format!("sqlite://{}", folder.path().join("rosterd.db").display());
+    let mut db = SqliteConnection::connect(&url).await.unwrap();
+    let all = InviteFilter::default();
+    let (target, record) = (Some("crm".into()), Some("u-1".into()));
+    let filters = [
+        InviteFilter { state: Some(InviteState::Sent), ..all.clone() },
+        InviteFilter { token: Some("hash".to_owned()), ..all.clone() },
+        InviteFilter { record: record.clone(), ..all.clone() },
+        InviteFilter { target: target.clone(), ..all.clone() },
+        InviteFilter { target: target.clone(), record, ..all.clone() },
+        InviteFilter { target, state: Some(InviteState::Sent), limit: 1, ..all.clone() },
+    ];
+    for filter in filters {
+        let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", invites(&filter)));
+        let mut query = sqlx::query_as(sql).bind(1_i64);
+        for parameter in invite_parameters(&filter) {
+            query = query.bind(parameter);
+        }
+        let steps: Vec<(i64, i64, i64, String)> = query.fetch_all(&mut db).await.unwrap();
+        let steps: Vec<_> = steps.into_iter().map(|(.., step)| step).collect();
+        let of_invites = steps.iter().find(|step| step.split(' ').any(|word| word == "i")).unwrap();
+        assert!(of_invites.starts_with("SEARCH i USING"), "{filter:?}: {steps:?}");
+    }
 }

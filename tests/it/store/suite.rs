@@ -917,10 +917,18 @@ pub(crate) async fn a_message_is_put_once_and_its_content_is_erased_at_its_end(s
     let released = Posted { due: at(7), ..mail("m-1", 1) };
     assert_eq!(store.messages(&due(MAIL, 7, 200)).await.unwrap(), std::slice::from_ref(&released));
     let why = "451 4.7.1 try again".to_owned();
-    let later = MessageWrite::Later { id: "m-1".into(), due: at(20), attempts: 1, why: why.clone() };
-    commit(store, change(later)).await;
-    let tried = Posted { due: at(20), attempts: 1, why: Some(why), ..released };
+    let later = |attempts, since| {
+        let why = why.clone();
+        MessageWrite::Later { id: "m-1".into(), due: at(20), attempts, since: at(since), why }
+    };
+    commit(store, change(later(1, 18))).await;
+    let tried = Posted { due: at(20), attempts: 1, since: Some(at(18)), why: Some(why.clone()), ..released };
     assert_eq!(store.messages(&due(MAIL, 20, 200)).await.unwrap(), std::slice::from_ref(&tried));
+    commit(store, change(later(2, 19))).await;
+    let tried = Posted { attempts: 2, ..tried };
+    let one = |id: &str| MessageFilter { id: Some(id.into()), limit: 1, ..MessageFilter::default() };
+    assert_eq!(store.messages(&one("m-1")).await.unwrap(), std::slice::from_ref(&tried), "the first try stands");
+    assert_eq!(ids(store, &one("m-2")).await, [""; 0]);
     let end = |state, second, why: Option<&str>| {
         let why = why.map(str::to_owned);
         change(MessageWrite::End { id: "m-1".into(), state, at: at(second), why })
@@ -937,7 +945,7 @@ pub(crate) async fn a_message_is_put_once_and_its_content_is_erased_at_its_end(s
     // An end stands.
     commit(store, end(MessageState::Accepted, 40, None)).await;
     commit(store, change(MessageWrite::Release("m-1".into(), at(41)))).await;
-    commit(store, change(MessageWrite::Later { id: "m-1".into(), due: at(50), attempts: 2, why: String::new() })).await;
+    commit(store, change(later(3, 42))).await;
     assert_eq!(store.messages(&about).await.unwrap(), [ended]);
     commit(store, change(MessageWrite::Forget(at(30)))).await;
     assert_eq!(ids(store, &about).await, ["m-1"], "what ended then is kept");
@@ -963,7 +971,7 @@ pub(crate) async fn what_waits_is_counted_by_channel(store: &impl Store) {
     let event = Event { kind: "x".to_owned(), subject: None, data: serde_json::Value::Null };
     let event = Posted::due("e".into(), "desk", at(9), Content::Event(event));
     commit(store, vec![put(mail("m-1", 3)), put(mail("m-2", 2)), put(mail("m-3", 1).held()), put(event)]).await;
-    let later = MessageWrite::Later { id: "m-2".into(), due: at(60), attempts: 1, why: "no".to_owned() };
+    let later = MessageWrite::Later { id: "m-2".into(), due: at(60), attempts: 1, since: at(5), why: "no".to_owned() };
     commit(store, vec![Write::Message(later)]).await;
     let backlog = |channel: &str, depth, oldest, next| Backlog {
         channel: channel.to_owned(),
@@ -1011,12 +1019,26 @@ pub(crate) async fn an_invite_ends_once_and_takes_its_mail_along(store: &impl St
     assert_eq!(store.invites(&all).await.unwrap(), [two.clone(), one.clone()], "there and nowhere else");
     let waits = ids(store, &due(MAIL, 100, 200)).await;
     assert_eq!(waits, ["mail of i-2"], "its mail does not leave any more");
-    let again = InviteWrite::End("i-1".into(), InviteState::Accepted, at(10));
+    let end = |id: &str, message: &str, second| InviteWrite::End {
+        id: id.into(),
+        message: message.into(),
+        state: InviteState::Accepted,
+        at: at(second),
+    };
+    let again = end("i-1", "mail of i-1", 10);
     commit(store, vec![Write::Invite(again), Write::Invite(InviteWrite::Open("i-1".into()))]).await;
-    assert_eq!(store.invites(&all).await.unwrap(), [two, one], "an end stands");
-    let accepted = InviteWrite::End("i-2".into(), InviteState::Accepted, at(11));
-    commit(store, vec![Write::Invite(accepted)]).await;
+    assert_eq!(store.invites(&all).await.unwrap(), [two.clone(), one.clone()], "an end stands");
+    commit(store, vec![Write::Invite(end("i-2", "another mail", 11))]).await;
+    assert_eq!(store.invites(&all).await.unwrap(), [two, one], "it was sent again since");
+    let counts = [("crm", InviteState::Held), ("crm", InviteState::Revoked)];
+    let mut counted = store.invite_counts().await.unwrap();
+    counted.sort();
+    assert_eq!(counted, counts.map(|(target, state)| (target.into(), state, 1)));
+    commit(store, vec![Write::Invite(end("i-2", "mail of i-2", 11))]).await;
     assert_eq!(ids(store, &due(MAIL, 100, 200)).await, ["mail of i-2"], "who came may be told all the same");
+    commit(store, vec![Write::Invite(InviteWrite::Forget(at(11)))]).await;
+    let left: Vec<_> = store.invites(&all).await.unwrap().into_iter().map(|invite| invite.id).collect();
+    assert_eq!(left, ["i-2".into()], "what ended long ago is forgotten");
 }
 
 pub(crate) async fn an_invite_is_found_by_its_token_user_target_and_state(store: &impl Store) {
@@ -1038,6 +1060,14 @@ pub(crate) async fn an_invite_is_found_by_its_token_user_target_and_state(store:
     // Sent again: the same invite with another token.
     let again = Invite { token: Some("fresh".to_owned()), resent: 1, made: at(50), ..sent };
     commit(store, vec![put_invite(again.clone())]).await;
+    // Whoever knew it as it was before, or after it ended, changes nothing.
+    let stale = Invite { token: Some("stale".to_owned()), ..again.clone() };
+    let ended = Invite { resent: 1, state: InviteState::Sent, ..far.clone() };
+    let end = InviteWrite::EndOf(far.space.clone(), far.record.clone(), InviteState::Revoked, at(60));
+    commit(store, vec![put_invite(stale), Write::Invite(end)]).await;
+    commit(store, vec![put_invite(ended)]).await;
+    assert_eq!(found(InviteFilter { state: Some(InviteState::Sent), ..InviteFilter::default() }).await, ["i-1"]);
+    assert_eq!(found(InviteFilter { state: Some(InviteState::Revoked), ..InviteFilter::default() }).await, ["i-3"]);
     assert_eq!(
         store.invites(&InviteFilter { token: again.token.clone(), ..InviteFilter::default() }).await.unwrap(),
         [again]

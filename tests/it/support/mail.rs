@@ -32,6 +32,8 @@ pub(crate) struct Inside {
     /// How long each attempt takes, before and after the message is taken.
     pub(crate) latency: (Duration, Duration),
     pub(crate) refuses_passwords: bool,
+    /// How long it may take, where that is not the usual time.
+    pub(crate) limit: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -78,6 +80,10 @@ impl MemoryMail {
 impl Notifier for MemoryMail {
     fn takes_passwords(&self) -> bool {
         !self.inside().refuses_passwords
+    }
+
+    fn limit(&self) -> Duration {
+        self.inside().limit.unwrap_or(Duration::from_mins(2))
     }
 
     async fn deliver(&self, message: &Posted) -> Result<(), NotifyError> {

@@ -6,6 +6,7 @@ use chrono::DateTime;
 use chrono::Utc;
 use rosterd::model::ids::InviteId;
 use rosterd::model::ids::MessageId;
+use rosterd::model::ids::TargetName;
 use rosterd::model::invite::Invite;
 use rosterd::model::invite::InviteFilter;
 use rosterd::model::invite::InviteState;
@@ -36,9 +37,10 @@ impl Outbox {
                     held.due = due;
                 }
             }
-            MessageWrite::Later { id, due, attempts, why } => {
+            MessageWrite::Later { id, due, attempts, since, why } => {
                 if let Some(posted) = self.find(&id).filter(|posted| posted.state == MessageState::Due) {
                     (posted.due, posted.attempts, posted.why) = (due, attempts, Some(why));
+                    posted.since = posted.since.or(Some(since));
                 }
             }
             MessageWrite::End { id, state, at, why } => self.end(&id, state, at, why),
@@ -60,13 +62,26 @@ impl Outbox {
 
     pub(crate) fn invite(&mut self, write: InviteWrite) {
         match write {
-            InviteWrite::Put(invite) => drop(self.invites.insert(invite.id.clone(), *invite)),
+            InviteWrite::Put(invite) => {
+                let renewed = |before: &Invite| {
+                    let may = matches!(before.state, InviteState::Sent | InviteState::Expired);
+                    may && before.resent + 1 == invite.resent
+                };
+                if self.invites.get(&invite.id).is_none_or(renewed) {
+                    self.invites.insert(invite.id.clone(), *invite);
+                }
+            }
             InviteWrite::Open(id) => {
                 if let Some(invite) = self.invites.get_mut(&id).filter(|invite| invite.state == InviteState::Held) {
                     invite.state = InviteState::Sent;
                 }
             }
-            InviteWrite::End(id, state, at) => self.end_invites(|invite| invite.id == id, state, at),
+            InviteWrite::End { id, message, state, at } => {
+                self.end_invites(|invite| invite.id == id && invite.message == message, state, at);
+            }
+            InviteWrite::Forget(before) => {
+                self.invites.retain(|_, invite| invite.ended.is_none_or(|ended| ended >= before));
+            }
             InviteWrite::EndOf(space, record, state, at) => {
                 self.end_invites(|invite| invite.space == space && invite.record == record, state, at);
             }
@@ -88,6 +103,9 @@ impl Outbox {
 
     pub(crate) fn messages(&self, filter: &MessageFilter) -> Vec<Posted> {
         let limit = if filter.limit == 0 { usize::MAX } else { filter.limit };
+        if let Some(id) = &filter.id {
+            return self.posted.iter().filter(|posted| posted.id == *id).cloned().collect();
+        }
         let Some((channel, by, far)) = &filter.due else {
             let mine = |posted: &&Posted| filter.record.is_none() || posted.record == filter.record;
             return self.posted.iter().rev().filter(mine).take(limit).cloned().collect();
@@ -112,6 +130,14 @@ impl Outbox {
             backlog.next = backlog.next.min(posted.due);
         }
         backlogs.into_values().collect()
+    }
+
+    pub(crate) fn invite_counts(&self) -> Vec<(TargetName, InviteState, u64)> {
+        let mut counts: BTreeMap<(TargetName, InviteState), u64> = BTreeMap::new();
+        for invite in self.invites.values() {
+            *counts.entry((invite.space.target.clone(), invite.state)).or_default() += 1;
+        }
+        counts.into_iter().map(|((target, state), count)| (target, state, count)).collect()
     }
 
     pub(crate) fn invites(&self, filter: &InviteFilter) -> Vec<Invite> {

@@ -32,6 +32,7 @@ use rosterd::model::ids::RecordId;
 use rosterd::model::ids::TargetName;
 use rosterd::model::invite::Invite;
 use rosterd::model::invite::InviteFilter;
+use rosterd::model::invite::InviteState;
 use rosterd::model::link::Link;
 use rosterd::model::link::Space;
 use rosterd::model::message::Backlog;
@@ -450,6 +451,12 @@ impl Store for MemoryStore {
         let inside = self.open();
         inside.readable()?;
         Ok(inside.outbox.invites(filter))
+    }
+
+    async fn invite_counts(&self) -> Result<Vec<(TargetName, InviteState, u64)>, StoreError> {
+        let inside = self.open();
+        inside.readable()?;
+        Ok(inside.outbox.invite_counts())
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
