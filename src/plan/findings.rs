@@ -76,8 +76,8 @@ pub fn findings<'u, U: Borrow<User>>(
     }
     for account in strangers {
         let Some(name) = account.user_name.as_deref() else { continue };
-        let local = local_part(name);
-        for subject in subjects.iter_mut().filter(|subject| subject.local() == Some(local.clone())) {
+        for at in by_key.get(&local_key(&local_part(name))).into_iter().flatten() {
+            let Some(subject) = subjects.get_mut(*at) else { continue };
             subject.near.insert(format!("account `{}`, which nobody declares", account.account));
         }
     }
@@ -119,7 +119,7 @@ impl<'u> Subject<'u> {
     fn keys(&self) -> BTreeSet<String> {
         let mut keys = BTreeSet::new();
         keys.extend(self.mail.as_ref().map(|mail| format!("mail {mail}")));
-        keys.extend(self.local().map(|local| format!("local {local}")));
+        keys.extend(self.local().map(|local| local_key(&local)));
         for name in &self.names {
             let words = name.split(' ');
             keys.extend(words.filter(|word| word.chars().count() > 2).map(|word| format!("word {word}")));
@@ -156,6 +156,11 @@ impl<'u> Subject<'u> {
         };
         checks.iter().filter_map(|check| Some(Finding { check: *check, words: found(check)? })).collect()
     }
+}
+
+/// The key of a name before the `@`.
+fn local_key(local: &str) -> String {
+    format!("local {local}")
 }
 
 fn listed(what: &str, others: &BTreeSet<String>) -> Option<String> {

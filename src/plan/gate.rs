@@ -194,6 +194,10 @@ pub fn without(mut change: Change, held: &BTreeSet<Subject>) -> Option<Change> {
     change.grant.retain(|entry| !held.contains(&Subject::Grant(word_of(entry))));
     let empty = change.grant.is_empty() && change.fields.is_empty() && change.revoke.is_empty();
     let account = gate_of(change.action).is_some();
+    if change.effect == Effect::Widens && !account && change.active != Some(true) && change.grant.is_empty() {
+        // What is left gives nothing: it waits behind no widening, and counts for no limit of it.
+        change.effect = Effect::Neutral;
+    }
     (account || !empty || change.active.is_some()).then_some(change)
 }
 

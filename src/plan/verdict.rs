@@ -48,6 +48,8 @@ pub struct Approver {
     pub person: String,
     /// Whether it is the holder of the local token of an installation that names no approvers.
     pub local: bool,
+    /// Whether the configuration names approvers, and no group of theirs among them.
+    pub outside: bool,
     /// Groups they are in, with where each of them has a say.
     pub groups: BTreeMap<String, Vec<Scope>>,
     /// Where their token is good.
@@ -423,15 +425,14 @@ fn has_right(
             Party::Person(_) => {}
         }
     }
-    if parties.is_empty() {
-        scopes.extend(approver.groups.values().flatten());
-        scopes.extend(approver.groups.is_empty().then_some(&everywhere));
-    }
-    if scopes.is_empty() && parties.is_empty() {
+    if parties.is_empty() && approver.outside {
         let words = format!("`{}` is in no group of approvers that the configuration names", approver.person);
         return Err(Refused::NoRight(words));
     }
-    if scopes.is_empty() {
+    if parties.is_empty() {
+        scopes.extend(approver.groups.values().flatten());
+        scopes.extend(approver.groups.is_empty().then_some(&everywhere));
+    } else if scopes.is_empty() {
         let asked: Vec<_> = parties.iter().map(|party| format!("`{party}`")).collect();
         let words = format!("`{}` is not whose turn it is; it is that of {}", approver.person, asked.join(", "));
         return Err(Refused::NoRight(words));

@@ -19,6 +19,7 @@ use crate::model::user::User;
 use crate::plan::gate;
 use crate::plan::gate::Ask;
 use crate::plan::gate::Gatekeeper;
+use crate::plan::order;
 use crate::plan::verdict;
 use crate::plan::verdict::Met;
 use crate::plan::verdict::Moment;
@@ -127,10 +128,13 @@ impl Scales<'_> {
     pub fn sift(&self, mut plan: Plan) -> (Plan, Vec<News>) {
         let mut news = Vec::new();
         let mut skips = Vec::new();
+        let mut moved = false;
         let mut changes = Vec::with_capacity(plan.changes.len());
         for change in std::mem::take(&mut plan.changes) {
-            let (record, account) = (change.record.clone(), change.account.clone());
+            let (record, account, effect) = (change.record.clone(), change.account.clone(), change.effect);
             let weighed = self.weigh(&plan.space, change);
+            // What is left of it may have another place among the others.
+            moved |= weighed.change.as_ref().is_some_and(|left| left.effect != effect);
             changes.extend(weighed.change);
             for (subject, before) in weighed.waits {
                 let fresh = weighed.news.iter().find_map(|news| match news {
@@ -148,6 +152,9 @@ impl Scales<'_> {
         if !skips.is_empty() {
             plan.skips.extend(skips);
             plan.skips.sort_by(|a, b| a.record.cmp(&b.record));
+        }
+        if moved {
+            plan.changes.sort_by(order::compare);
         }
         (plan, news)
     }

@@ -161,10 +161,7 @@ fn approver(api: &Api, caller: &Caller) -> Approver {
     let local = actor == "local" && api.approvers.is_none();
     // Who is in none of the groups that are named has no say where a level names nobody, either.
     let outside = api.approvers.is_some() && known.is_empty();
-    if outside {
-        known.insert(String::new(), Vec::new());
-    }
-    Approver { by: actor, person, local, groups: known, scope: labels }
+    Approver { by: actor, person, local, outside, groups: known, scope: labels }
 }
 
 fn item(said: Said) -> DecidedItem {

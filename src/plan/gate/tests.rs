@@ -1,6 +1,8 @@
 use super::*;
 use crate::model::account::Membership;
 use crate::model::approval::When;
+use crate::model::change::FieldChange;
+use crate::model::path::AttributePath;
 
 /// Where a test's documents say something.
 pub(in crate::plan) fn origin(what: &str) -> Origin {
@@ -50,6 +52,17 @@ pub(in crate::plan) fn change(action: Action, grants: &[&str]) -> Change {
         active,
         reason: String::new(),
         origins: vec![origin("User u-1")],
+    }
+}
+
+pub(in crate::plan) fn field() -> FieldChange {
+    FieldChange {
+        path: AttributePath::user_name(),
+        before: None,
+        after: Some("ada".into()),
+        personal: true,
+        sensitive: false,
+        origins: Vec::new(),
     }
 }
 
@@ -213,15 +226,7 @@ fn what_is_left_of_a_change_is_what_nobody_holds() {
     left(&change(Action::Update, &["a", "b"]), &["grant a"], Some(&["b"]));
     left(&change(Action::Update, &["a", "b"]), &["grant a", "grant b"], None);
     left(&change(Action::Update, &[]), &[], Some(&[]));
-    let field = crate::model::change::FieldChange {
-        path: crate::model::path::AttributePath::user_name(),
-        before: None,
-        after: Some("ada".into()),
-        personal: true,
-        sensitive: false,
-        origins: Vec::new(),
-    };
-    left(&Change { fields: vec![field], ..change(Action::Update, &["a"]) }, &["grant a"], Some(&[]));
+    left(&Change { fields: vec![field()], ..change(Action::Update, &["a"]) }, &["grant a"], Some(&[]));
     // A narrowing stays, whatever is held of its user (L5, L12).
     let taken = Change { revoke: vec![entitlement("c")], ..change(Action::Narrow, &[]) };
     left(&taken, &["grant a"], Some(&[]));
@@ -235,4 +240,19 @@ fn an_entitlement_that_left_the_catalogue_goes_by_what_it_is_in_the_target() {
     let word = r#"grant Role("a")"#;
     left(&given, &["grant a"], Some(&[r#"Role("a")"#]));
     left(&given, &[word], Some(&["a"]));
+}
+
+#[test]
+fn what_is_left_of_a_change_without_its_grants_gives_nothing_any_more() {
+    let held = BTreeSet::from([Subject::Grant("a".into())]);
+    let both = Change { fields: vec![field()], ..change(Action::Update, &["a"]) };
+    for (whole, effect) in [
+        (both.clone(), Effect::Neutral),
+        (Change { grant: vec![entitlement("a"), entitlement("b")], ..both.clone() }, Effect::Widens),
+        (Change { active: Some(true), ..both }, Effect::Widens),
+        (change(Action::Create, &["a"]), Effect::Widens),
+        (change(Action::Adopt, &["a"]), Effect::Widens),
+    ] {
+        assert_eq!(without(whole.clone(), &held).map(|left| left.effect), Some(effect), "{whole:?}");
+    }
 }

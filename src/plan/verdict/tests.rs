@@ -540,10 +540,12 @@ fn where_anybody_decides_that_is_whoever_has_a_right_for_the_user() {
     let no_groups = who("ann", &[]);
     said(&approval(), &waits, &no_groups, Word::Accept).unwrap();
     said(&approval(), &waits, &who("ann", &["desk"]), Word::Accept).unwrap();
-    let nowhere = Approver { groups: [("desk".to_owned(), Vec::new())].into(), ..no_groups };
-    let told = said(&approval(), &waits, &nowhere, Word::Accept);
+    let outside = Approver { outside: true, ..no_groups.clone() };
+    let told = said(&approval(), &waits, &outside, Word::Accept);
     assert!(no_right(&told).contains("in no group of approvers"), "{told:?}");
-    let south = Approver { groups: [("desk".to_owned(), vec![scope(&[("folder", "south")])])].into(), ..nowhere };
+    // Whom a level names decides there all the same.
+    said(&levels(&[level(&["person:ann"], 1)]), &waits, &outside, Word::Accept).unwrap();
+    let south = Approver { groups: [("desk".to_owned(), vec![scope(&[("folder", "south")])])].into(), ..no_groups };
     no_right(&said(&approval(), &waits, &south, Word::Accept));
 }
 

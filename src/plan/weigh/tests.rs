@@ -4,6 +4,7 @@ use crate::model::approval::Approval;
 use crate::model::approval::Gate;
 use crate::model::approval::GatedGrants;
 use crate::model::change::Action;
+use crate::model::change::Effect;
 use crate::model::plan::Coverage;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
@@ -11,6 +12,7 @@ use crate::model::target::Mode;
 use crate::plan::gate::tests::approval;
 use crate::plan::gate::tests::change;
 use crate::plan::gate::tests::entitlement;
+use crate::plan::gate::tests::field;
 use crate::plan::gate::tests::keeper;
 use crate::plan::gate::tests::user;
 use crate::plan::verdict::tests::at;
@@ -212,4 +214,14 @@ fn a_complete_plan_settles_whom_it_does_not_name_and_another_one_whom_it_names_i
         let settled = settled_by(&Plan { coverage, ..shown.clone() }, everybody.iter().collect());
         assert_eq!(settled.iter().map(RecordId::as_str).collect::<Vec<_>>(), expected);
     }
+}
+
+#[test]
+fn a_field_whose_grant_waits_goes_before_what_gives_something() {
+    let both = Change { effect: Effect::Widens, fields: vec![field()], ..change(Action::Update, &["a"]) };
+    let other = Change { record: "u-0".into(), ..change(Action::Create, &[]) };
+    let gated = gates(&[Gate::Grant]);
+    let (sifted, _) = scaled(&gated, &known([]), |scales| scales.sift(plan(vec![other.clone(), both.clone()])));
+    let alone = Change { effect: Effect::Neutral, grant: Vec::new(), ..both };
+    assert_eq!(sifted.changes, [alone, other]);
 }
