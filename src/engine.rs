@@ -7,6 +7,7 @@
 pub mod bounded;
 pub mod ends;
 pub mod explain;
+mod folders;
 pub mod guardrail;
 pub mod identity;
 pub mod intake;

@@ -198,21 +198,23 @@ impl Engine {
     /// # Errors
     /// Where the store does not answer.
     pub async fn folders(&self, within: &(dyn Fn(&TargetName) -> bool + Sync)) -> Result<Vec<Folder>, EngineError> {
+        let targets = self.targets();
+        let asked = |label: &str| targets.iter().any(|target| scope_label(target).is_some_and(|it| it == label));
+        lock(&self.shared.folders).keep_only(&asked);
         let mut all = Vec::new();
-        for target in self.targets().into_iter().filter(|target| within(&target.name)) {
-            all.extend(self.folders_of(&target).await?);
+        for target in targets.iter().filter(|target| within(&target.name)) {
+            all.extend(self.folders_of(target).await?);
         }
         Ok(all)
     }
 
     async fn folders_of(&self, target: &Target) -> Result<Vec<Folder>, EngineError> {
-        let label = target.approval.as_ref().and_then(|approval| approval.scope_label.as_ref());
-        let Some(label) = label else { return Ok(Vec::new()) };
+        let Some(label) = scope_label(target) else { return Ok(Vec::new()) };
         let (now, snapshot) = (self.shared.now(), self.snapshot().unwrap_or_default());
         let entry = |folder: String| (folder.clone(), idle(&target.name, folder));
         // Folders without a request are there to be found as well.
-        let named = snapshot.users.values().filter_map(|mut user| user.labels.remove(label));
-        let mut folders: BTreeMap<String, Folder> = named.map(entry).collect();
+        let named = lock(&self.shared.folders).of(&snapshot.users, label);
+        let mut folders: BTreeMap<String, Folder> = named.into_iter().map(entry).collect();
         for (_, request) in self.rows_of(target).await? {
             let user = snapshot.users.get(&request.record);
             let folder = user.and_then(|user| folders.get_mut(user.labels.get(label)?));
@@ -321,6 +323,11 @@ fn shown(
         turn: turn.iter().map(ToString::to_string).collect(),
         findings,
     }
+}
+
+/// The label by which requests of a target are found.
+fn scope_label(target: &Target) -> Option<&String> {
+    target.approval.as_ref()?.scope_label.as_ref()
 }
 
 fn idle(target: &TargetName, folder: String) -> Folder {

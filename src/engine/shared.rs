@@ -24,6 +24,7 @@ use crate::clock::kept::Kept;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::Sender;
+use crate::engine::folders::Folders;
 use crate::engine::left::Left;
 use crate::engine::outbox::Bell;
 use crate::engine::outbox::Post;
@@ -170,6 +171,8 @@ pub struct Shared {
     pub(crate) running: OnceLock<Running>,
     /// Accounts in places that no target works in.
     pub(crate) left: Left,
+    /// Folders of users, as the last view of them found them.
+    pub(crate) folders: Mutex<Folders>,
     /// The time by which windows slide.
     pub(crate) windows: Mutex<WindowClock>,
     /// Whether the targets act as the last load that was accepted wants them to, and the store knows.
@@ -222,6 +225,7 @@ impl Shared {
             turn: tokio::sync::Mutex::new(()),
             running: OnceLock::new(),
             left: Left::default(),
+            folders: Mutex::default(),
             windows,
             settled: AtomicBool::new(false),
             measure: Mutex::default(),

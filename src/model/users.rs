@@ -25,6 +25,8 @@ pub struct Users {
     by_id: OrdMap<RecordId, PackedUser>,
     /// Those who had another record id.
     renamed: OrdSet<RecordId>,
+    /// Record ids that users had, with those that they have.
+    former: OrdSet<(RecordId, RecordId)>,
     /// Those of whom some access begins or ends at a date.
     dated: OrdSet<RecordId>,
 }
@@ -111,6 +113,16 @@ impl Users {
         self.renamed.iter()
     }
 
+    /// Record ids that users had, each with one that they have; nobody is unpacked for it.
+    pub fn former(&self) -> impl Iterator<Item = (&RecordId, &RecordId)> {
+        self.former.iter().map(|(old, new)| (old, new))
+    }
+
+    /// Whether a user had this record id.
+    pub fn is_former(&self, record: &RecordId) -> bool {
+        self.former.range((record.clone(), RecordId::from(""))..).next().is_some_and(|(old, _)| old == record)
+    }
+
     /// Takes a user in; whether nobody was there under the same record id.
     pub fn insert(&mut self, user: &User) -> bool {
         self.put(PackedUser::of(user))
@@ -122,6 +134,7 @@ impl Users {
         let new = !self.remove(&record);
         if user.is_renamed() {
             self.renamed.insert(record.clone());
+            self.former.extend(user.user().formerly.into_iter().map(|old| (old, record.clone())));
         }
         if user.is_dated() {
             self.dated.insert(record.clone());
@@ -132,9 +145,14 @@ impl Users {
 
     /// Takes a user out; whether there was one.
     pub fn remove(&mut self, record: &RecordId) -> bool {
-        self.renamed.remove(record);
         self.dated.remove(record);
-        self.by_id.remove(record).is_some()
+        let user = self.by_id.remove(record);
+        if self.renamed.remove(record).is_some() {
+            for old in user.iter().flat_map(|user| user.user().formerly) {
+                self.former.remove(&(old, record.clone()));
+            }
+        }
+        user.is_some()
     }
 
     /// Whose document differs in `later`, in order of record id. Costs what differs where one was copied
@@ -249,6 +267,10 @@ mod tests {
             prop_assert_eq!(right.len(), plain_right.len());
             let renamed = plain_right.values().filter(|user| !user.formerly.is_empty());
             prop_assert!(right.renamed().eq(renamed.cloned()));
+            let former = plain_right.values().flat_map(|user| user.formerly.iter().map(|old| (old, &user.id)));
+            let former: std::collections::BTreeSet<_> = former.collect();
+            prop_assert!(right.former().eq(former.iter().copied()));
+            prop_assert!(former.iter().all(|(old, new)| right.is_former(old) && !right.is_former(new)));
             prop_assert!(right.dated().eq(plain_right.values().filter(|user| user.is_dated()).cloned()));
         }
     }

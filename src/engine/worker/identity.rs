@@ -79,7 +79,10 @@ impl Worker {
         let (Some(snapshot), Some(place)) = (self.snapshot.clone(), self.place.as_mut()) else { return };
         let now = self.shared.now();
         let mut marked = Vec::new();
-        for user in snapshot.users.renamed() {
+        let links = &place.links;
+        let waits = |(old, new): &(&RecordId, &RecordId)| links.contains_key(*old) && !links.contains_key(*new);
+        let moving: BTreeSet<_> = snapshot.users.former().filter(waits).map(|(_, new)| new.clone()).collect();
+        for user in moving.iter().filter_map(|record| snapshot.users.get(record)) {
             let record = &user.id;
             let old = user.formerly.iter().find(|old| {
                 place.links.contains_key(*old) && !snapshot.users.contains_key(old) && !place.links.contains_key(record)

@@ -32,6 +32,7 @@ use crate::engine::worker::door;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::full::Speaks;
 use crate::model::account::Account;
+use crate::model::account::Membership;
 use crate::model::change::Change;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
@@ -60,11 +61,45 @@ pub(super) struct Dirty {
     pub(super) due: Instant,
     /// Tries so far.
     pub(super) attempt: u32,
+    /// What the user keeps, worked out once: every turn asks for it. Forgotten where the answer changes.
+    pub(super) keeps: Option<Keeps>,
+}
+
+/// What a user keeps, as far as documents and people's words say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// These memberships of an account.
+    Only(BTreeSet<Membership>),
+    /// No access.
+    Nothing,
+    /// Whatever there is, until a conflict is settled.
+    All,
+}
+
+impl Keeps {
+    fn of(desired: Option<Desired>) -> Self {
+        match desired {
+            Some(Desired::Account(projection)) => {
+                Self::Only(projection.entitlements.into_values().map(|grant| grant.membership).collect())
+            }
+            Some(Desired::None(_)) | None => Self::Nothing,
+            Some(Desired::Conflict(_)) => Self::All,
+        }
+    }
+
+    /// Whether that takes something of what a link gave.
+    fn takes_of(&self, link: &Link) -> bool {
+        match self {
+            Self::Only(memberships) => !link.granted.is_subset(memberships),
+            Self::Nothing => true,
+            Self::All => false,
+        }
+    }
 }
 
 impl Dirty {
     pub(super) fn now(trigger: Trigger, since: DateTime<Utc>) -> Self {
-        Self { trigger, cycle: None, since, due: Instant::now(), attempt: 0 }
+        Self { trigger, cycle: None, since, due: Instant::now(), attempt: 0, keeps: None }
     }
 }
 
@@ -245,13 +280,30 @@ impl Worker {
     /// Whether this user may lose something: such users are looked at first.
     pub(super) fn may_narrow(&self, record: &RecordId) -> bool {
         let Some(link) = self.link_of(record) else { return false };
-        match self.table.desired(record) {
-            Some(Desired::Account(projection)) => {
-                let wanted: BTreeSet<_> = projection.entitlements.values().map(|grant| &grant.membership).collect();
-                link.granted.iter().any(|membership| !wanted.contains(membership))
+        match self.dirty.get(record).and_then(|dirty| dirty.keeps.as_ref()) {
+            Some(keeps) => {
+                debug_assert_eq!(*keeps, Keeps::of(self.table.desired(record)), "what was worked out still holds");
+                keeps.takes_of(link)
             }
-            Some(Desired::None(_)) | None => true,
-            Some(Desired::Conflict(_)) => false,
+            None => Keeps::of(self.table.desired(record)).takes_of(link),
+        }
+    }
+
+    /// Works out what users who must be looked at keep, once for each.
+    fn work_out_what_stays(&mut self) {
+        let open = self.dirty.iter().filter(|(record, dirty)| dirty.keeps.is_none() && self.link_of(record).is_some());
+        let found: Vec<_> = open.map(|(record, _)| (record.clone(), Keeps::of(self.table.desired(record)))).collect();
+        for (record, keeps) in found {
+            if let Some(dirty) = self.dirty.get_mut(&record) {
+                dirty.keeps = Some(keeps);
+            }
+        }
+    }
+
+    /// What a user keeps is another thing now.
+    pub(super) fn forget_what_stays(&mut self, record: &RecordId) {
+        if let Some(dirty) = self.dirty.get_mut(record) {
+            dirty.keeps = None;
         }
     }
 
@@ -280,6 +332,7 @@ impl Worker {
         if !self.may_look() {
             return;
         }
+        self.work_out_what_stays();
         let now = Instant::now();
         let due = self.dirty.iter().filter(|(record, dirty)| dirty.due <= now && self.may_be_looked_at(record));
         let (mut narrow, mut other) = (Vec::new(), Vec::new());
@@ -332,6 +385,7 @@ impl Worker {
                 self.await_look(&record, overtaken.dirty);
             }
             let Some(dirty) = self.dirty.remove(&record) else { continue };
+            let dirty = Dirty { keeps: None, ..dirty };
             let link = links.get(&record).cloned();
             let desired = self.table.desired(&record);
             self.looking.insert(record.clone(), Looking { lane, dirty });

@@ -150,7 +150,7 @@ impl Worker {
 
     fn look_again(&mut self, record: &RecordId, rest: &Entry, attempt: u32, due: Instant) {
         let cycle = Some(rest.cycle.clone());
-        let dirty = Dirty { trigger: Trigger::Retry, cycle, since: rest.since, due, attempt };
+        let dirty = Dirty { trigger: Trigger::Retry, cycle, since: rest.since, due, attempt, keeps: None };
         self.await_look(record, dirty);
     }
 
@@ -202,8 +202,10 @@ impl Worker {
         if new {
             self.note_identity(&owner, &account.id);
         }
-        let declared = |snapshot: &Arc<Snapshot>| snapshot.users.contains_key(&change.record);
-        if !self.snapshot.as_ref().is_some_and(declared) {
+        let former = |snapshot: &Arc<Snapshot>| {
+            !snapshot.users.contains_key(&change.record) && snapshot.users.is_former(&change.record)
+        };
+        if self.snapshot.as_ref().is_some_and(former) {
             self.move_renamed();
         }
     }

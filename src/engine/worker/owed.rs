@@ -218,10 +218,11 @@ impl Worker {
         let skipped: BTreeSet<_> =
             self.standing.skips.iter().filter(|skip| keeps_back(skip)).map(|skip| &skip.record).collect();
         let reason = |record: &RecordId| {
-            let conflict = matches!(self.table.desired(record), Some(Desired::Conflict(_)));
+            // Last of all: every user who is owed would be projected in every turn.
+            let conflict = || matches!(self.table.desired(record), Some(Desired::Conflict(_)));
             match general {
                 Some(reason) => reason,
-                None if conflict || skipped.contains(record) => OwedReason::Conflict,
+                None if skipped.contains(record) || conflict() => OwedReason::Conflict,
                 None if held.contains(record) => OwedReason::Hold,
                 None if self.standing.failures.contains_key(record) => OwedReason::Error,
                 None if self.handle.unaccepted && !self.is_under_way(record) => OwedReason::Hold,

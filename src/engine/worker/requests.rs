@@ -379,11 +379,9 @@ impl Worker {
             return;
         }
         let Some(snapshot) = self.snapshot.clone() else { return };
-        let renamed: BTreeMap<_, _> = snapshot
-            .users
-            .renamed()
-            .flat_map(|user| user.formerly.into_iter().map(move |old| (old, user.id.clone())))
-            .collect();
+        let asked = |(old, _): &(&RecordId, &RecordId)| self.requests.keys_of(old).next().is_some();
+        let renamed = snapshot.users.former().filter(asked).map(|(old, new)| (old.clone(), new.clone()));
+        let renamed: BTreeMap<_, _> = renamed.collect();
         let moving = self.requests.rows.keys().filter(|(_, record, _)| renamed.contains_key(record));
         for key in moving.cloned().collect::<Vec<_>>() {
             let (space, old, subject) = &key;

@@ -32,6 +32,7 @@ impl Worker {
     ) {
         self.review_requests(Some(&mut differ.keys()));
         for (record, arrived) in differ {
+            self.forget_what_stays(&record);
             let trigger = if arrived.is_some() { Trigger::Validity } else { trigger };
             self.mark_changed([record], trigger, arrived.unwrap_or(since));
         }
