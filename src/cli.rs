@@ -121,10 +121,10 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Holds(HoldsCommand::Release { digest, reason }) => {
             decide::release(global, digest, reason.as_deref()).await
         }
-        Command::Revoke { user, until, reason } => {
-            revoke::revoke(global, user, until.as_deref(), reason.as_deref()).await
+        Command::Revoke { users, until, reason, yes } => {
+            revoke::revoke(global, users, (until.as_deref(), reason.as_deref()), *yes).await
         }
-        Command::Restore { user, reason } => revoke::restore(global, user, reason.as_deref()).await,
+        Command::Restore { users, reason } => revoke::restore(global, users, reason.as_deref()).await,
         Command::Receipt { user: _, verify: Some(file) } => receipt::verify(global, file).await,
         Command::Receipt { user, verify: None } => receipt::make(global, user.as_deref().unwrap_or_default()).await,
         Command::Stop { widening, all: _, reason } => revoke::stop(global, *widening, reason).await,

@@ -139,10 +139,14 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// End a user's access in every target, whatever the manifests say
+    /// End the access of users in every target, whatever the manifests say
     Revoke {
-        /// Record id of the user (`metadata.name`)
-        user: String,
+        /// Record ids of the users (`metadata.name`)
+        #[arg(required = true, value_name = "USER")]
+        users: Vec<String>,
+        /// Without asking: somebody has decided
+        #[arg(long)]
+        yes: bool,
         /// When it ends by itself: a moment (`2027-03-31T18:00:00Z`) or a time from now (`14d`)
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
@@ -161,10 +165,11 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Take a revocation back
+    /// Take revocations back
     Restore {
-        /// Record id of the user
-        user: String,
+        /// Record ids of the users
+        #[arg(required = true, value_name = "USER")]
+        users: Vec<String>,
         /// Why, for the audit log
         #[arg(long)]
         reason: Option<String>,

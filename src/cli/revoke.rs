@@ -6,6 +6,7 @@ use chrono::DateTime;
 use chrono::Utc;
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::json;
 
 use crate::app;
 use crate::app::Purpose;
@@ -42,17 +43,83 @@ use crate::server::wire::SyncBody;
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 const ASKS: usize = 20;
 
-/// `revoke`
-pub async fn revoke(global: &Global, user: &str, until: Option<&str>, reason: Option<&str>) -> Result<Exit, Failure> {
+/// `revoke`: asks first, since nothing of it is in a plan that somebody has seen (S4.6).
+pub async fn revoke(
+    global: &Global,
+    users: &[String],
+    (until, reason): (Option<&str>, Option<&str>),
+    yes: bool,
+) -> Result<Exit, Failure> {
     let until = until.map(moment).transpose()?;
-    let session = session::open(global, None, Purpose::Act).await?;
+    consent(users, yes)?;
     let body = RevokeBody { until, reason: reason.map(str::to_owned) };
-    let result = revoke_in(&session, user, &body).await;
+    let session = session::open(global, None, Purpose::Act).await?;
+    let mut ends = Vec::new();
+    for user in users {
+        let result = revoke_in(&session, user, &body).await;
+        ends.push(result.map(|(decision, found)| revoked(decision, user, until, found)));
+    }
     session.close().await;
-    let (decision, found) = result?;
+    tell(global, users, ends)
+}
+
+/// Ending access is agreed to by a person, here or beforehand.
+fn consent(users: &[String], yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let named = users.iter().map(|user| format!("`{}`", plain(user))).collect::<Vec<_>>().join(", ");
+    if !output::can_ask() {
+        return Err(Failure::new(format!(
+            "this ends the access of {named} in every target, and nobody can be asked here"
+        ))
+        .hint("say `--yes`; `rosterd receipt USER` shows what a user has"));
+    }
+    if output::ask(&format!("This ends the access of {named} in every target. Revoke?")) {
+        return Ok(());
+    }
+    Err(Failure::new("nobody was revoked"))
+}
+
+/// What came of one user's part of a command.
+struct End {
+    decision: Value,
+    sentence: String,
+    exit: Exit,
+}
+
+/// Tells what came of each; one that failed holds nobody else up.
+fn tell(global: &Global, users: &[String], mut ends: Vec<Result<End, Failure>>) -> Result<Exit, Failure> {
+    if users.len() == 1
+        && let Some(end) = ends.pop()
+    {
+        let End { decision, sentence, exit } = end?;
+        return output::told(global.output, &decision, &sentence).map(|()| exit);
+    }
+    let (mut told, mut sentences, mut worst) = (Vec::new(), Vec::new(), Exit::Done);
+    for (user, end) in users.iter().zip(ends) {
+        let end = end.unwrap_or_else(|failure| {
+            let sentence = format!("`{user}`: {}", failure.message);
+            output::complain(&Failure { message: sentence, ..failure.clone() });
+            End { decision: json!({ "error": failure.message }), sentence: String::new(), exit: Exit::Error }
+        });
+        told.push(json!({ "user": user, "result": end.decision }));
+        sentences.extend(Some(end.sentence).filter(|sentence| !sentence.is_empty()));
+        worst = if worst == Exit::Error {
+            worst
+        } else if end.exit == Exit::Error {
+            end.exit
+        } else {
+            worst.max(end.exit)
+        };
+    }
+    output::told(global.output, &told, &sentences.join("\n")).map(|()| worst)
+}
+
+fn revoked(decision: Value, user: &str, until: Option<DateTime<Utc>>, found: Found) -> End {
     let stands =
         until.map_or_else(|| format!("until `rosterd restore {user}`"), |at| format!("until {}", words::moment(at)));
-    let (next, exit) = match found {
+    let (sentence, exit) = match found {
         Found::Out => {
             let next = format!("`{user}` has no access anywhere {stands}; `rosterd receipt {user}` proves it");
             (next, Exit::Done)
@@ -73,7 +140,7 @@ pub async fn revoke(global: &Global, user: &str, until: Option<&str>, reason: Op
             (next, Exit::Held)
         }
     };
-    output::told(global.output, &decision, &next).map(|()| exit)
+    End { decision, sentence, exit }
 }
 
 /// What was found after a revocation.
@@ -168,13 +235,18 @@ async fn act(session: &Session, user: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `restore`
-pub async fn restore(global: &Global, user: &str, reason: Option<&str>) -> Result<Exit, Failure> {
+/// `restore`: gives nothing by itself, so it asks nobody (S4.6).
+pub async fn restore(global: &Global, users: &[String], reason: Option<&str>) -> Result<Exit, Failure> {
     let session = session::open(global, None, Purpose::Act).await?;
-    let result = restore_in(&session, user, reason).await;
+    let mut ends = Vec::new();
+    for user in users {
+        let sentence =
+            format!("the documents decide about `{user}` again; what rosterd disabled comes back as they say");
+        let result = restore_in(&session, user, reason).await;
+        ends.push(result.map(|decision| End { decision, sentence, exit: Exit::Done }));
+    }
     session.close().await;
-    let next = format!("the documents decide about `{user}` again; what rosterd disabled comes back as they say");
-    output::told(global.output, &result?, &next).map(|()| Exit::Done)
+    tell(global, users, ends)
 }
 
 async fn restore_in(session: &Session, user: &str, reason: Option<&str>) -> Result<Value, Failure> {

@@ -20,7 +20,7 @@ fn who_is_revoked_in_a_place_that_no_document_names_is_not_said_to_be_out() {
     assert!(status.out.contains("put the document of `crm` back"), "{status:?}");
     assert!(place.run(&["owed"]).ends(DONE).out.contains("nothing is owed"), "nobody is to be out yet");
 
-    let said = place.run(&["revoke", "u1"]).ends(HELD);
+    let said = place.run(&["revoke", "--yes", "u1"]).ends(HELD);
     assert!(!said.out.contains("no access anywhere"), "{said:?}");
     assert!(
         said.out.contains("NOT confirmed out everywhere: `crm` shows") && said.out.contains("embedded/crm"),
@@ -39,7 +39,7 @@ fn who_is_revoked_in_a_place_that_no_document_names_is_not_said_to_be_out() {
     place.write("m/target.yaml", &TARGET.replace(grants, &format!("{grants}, {}", grants.replace("crm", "erp"))));
     place.write("m/erp.yaml", TARGET.replace("crm", "erp").split("---").next().unwrap());
     place.run(&["apply", "-f", "m", "--yes"]);
-    let back = place.run(&["revoke", "u1"]).ends(DONE);
+    let back = place.run(&["revoke", "--yes", "u1"]).ends(DONE);
     assert!(back.out.contains("has no access anywhere"), "the document is back: {back:?}");
     assert!(place.run(&["owed"]).ends(DONE).out.contains("nothing is owed"));
 }
@@ -53,7 +53,7 @@ fn who_is_revoked_beside_an_account_that_fits_and_is_not_rosterds_is_not_said_to
         drop(fs::remove_file(place.path(file)));
     }
     place.run(&["apply", "-f", "m"]);
-    let said = place.run(&["revoke", "u1"]).ends(HELD);
+    let said = place.run(&["revoke", "--yes", "u1"]).ends(HELD);
     assert!(said.out.contains("which fits the user and is not rosterd's"), "{said:?}");
     assert!(!said.out.contains("no access anywhere"), "{said:?}");
 }
@@ -63,17 +63,17 @@ fn a_revocation_is_not_cut_short_by_another() {
     let place = Place::new();
     place.company(&["u1", "u2"]);
     place.run(&["apply", "-f", "m"]).ends(DONE);
-    place.run(&["revoke", "u1"]).ends(DONE);
-    let refused = place.run(&["revoke", "u1", "--until", "14d"]).ends(ERROR);
+    place.run(&["revoke", "--yes", "u1"]).ends(DONE);
+    let refused = place.run(&["revoke", "--yes", "u1", "--until", "14d"]).ends(ERROR);
     assert!(refused.err.contains("without an end") && refused.err.contains("rosterd restore u1"), "{refused:?}");
-    place.run(&["revoke", "u2", "--until", "14d"]).ends(DONE);
-    place.run(&["revoke", "u2", "--until", "7d"]).ends(ERROR);
-    place.run(&["revoke", "u2", "--until", "21d"]).ends(DONE);
-    place.run(&["revoke", "u2"]).ends(DONE);
+    place.run(&["revoke", "--yes", "u2", "--until", "14d"]).ends(DONE);
+    place.run(&["revoke", "--yes", "u2", "--until", "7d"]).ends(ERROR);
+    place.run(&["revoke", "--yes", "u2", "--until", "21d"]).ends(DONE);
+    place.run(&["revoke", "--yes", "u2"]).ends(DONE);
     let status = place.run(&["status", "--output", "json"]).ends(DONE).json();
     for user in ["u1", "u2"] {
         assert!(status["revoked"][user]["until"].is_null(), "{status}");
     }
     place.run(&["restore", "u1"]).ends(DONE);
-    place.run(&["revoke", "u1", "--until", "14d"]).ends(DONE);
+    place.run(&["revoke", "--yes", "u1", "--until", "14d"]).ends(DONE);
 }

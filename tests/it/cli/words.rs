@@ -25,7 +25,7 @@ fn a_leaver_is_revoked_gets_a_signed_receipt_and_comes_back_by_a_restore() {
     place.run(&["apply", "-f", "m"]).ends(DONE);
     let has = place.run(&["receipt", "u1", "--output", "json"]).ends(DONE).json();
     assert_eq!(has["receipt"]["verdict"], "has-access");
-    let said = place.run(&["revoke", "u1", "--reason", "lost laptop"]).ends(DONE);
+    let said = place.run(&["revoke", "--yes", "u1", "--reason", "lost laptop"]).ends(DONE);
     assert!(said.out.contains("has no access anywhere until `rosterd restore u1`"), "{said:?}");
     assert_eq!(names(&place, "inactive"), ["u1"]);
     let status = place.run(&["status"]).ends(DONE);
@@ -59,8 +59,8 @@ fn a_leaver_is_revoked_gets_a_signed_receipt_and_comes_back_by_a_restore() {
     place.run(&["restore", "u1"]).ends(DONE);
     assert_eq!(names(&place, "active"), ["u1", "u2"]);
     place.run(&["restore", "u1"]).ends(ERROR);
-    place.run(&["revoke", "u9"]).ends(ERROR);
-    place.run(&["revoke", "u1", "--until", "yesterday"]).ends(ERROR).hints("14d");
+    place.run(&["revoke", "--yes", "u9"]).ends(ERROR);
+    place.run(&["revoke", "--yes", "u1", "--until", "yesterday"]).ends(ERROR).hints("14d");
     place.run(&["audit", "verify"]).ends(DONE);
 }
 
@@ -78,7 +78,7 @@ fn a_stop_holds_for_every_command_until_a_start() {
     assert!(status.out.starts_with("stopped:"), "{status:?}");
     assert!(place.run(&["status", "--output", "markdown"]).ends(DONE).out.starts_with("stopped:"));
     assert_eq!(place.run(&["status", "--output", "json"]).ends(DONE).json()["stopped"]["halts"], "all");
-    let owed = place.run(&["revoke", "u1"]).ends(HELD);
+    let owed = place.run(&["revoke", "--yes", "u1"]).ends(HELD);
     assert!(owed.out.contains("still owed in `crm` (stopped)"), "{owed:?}");
     let receipt = place.run(&["receipt", "u1"]).ends(HELD);
     assert!(receipt.out.contains("NOT confirmed"), "{receipt:?}");
@@ -95,7 +95,7 @@ fn a_stop_of_widening_lets_a_command_take_access_away() {
     place.run(&["apply", "-f", "m"]).ends(DONE);
     place.run(&["stop", "--widening", "--reason", "an audit"]).ends(DONE);
     place.company(&["u1", "u2"]);
-    place.run(&["revoke", "u1"]).ends(DONE);
+    place.run(&["revoke", "--yes", "u1"]).ends(DONE);
     let half = place.run(&["apply", "-f", "m", "--yes"]).ends(ERROR);
     assert!(half.out.contains("rosterd start") || half.err.contains("rosterd start"), "{half:?}");
     assert_eq!((names(&place, "active"), names(&place, "inactive")), (vec![], vec!["u1".to_owned()]));
@@ -119,7 +119,7 @@ fn a_file_beside_the_store_halts_a_daemon_and_a_command_takes_it_away() {
     run(&["start", "--reason", "checked"]).ends(DONE);
     assert!(!place.path("rosterd.db.stop").exists());
     until("the second account", || run(&["accounts", "crm", "--output", "json"]).out.contains("u2"));
-    run(&["revoke", "u2"]).ends(DONE);
+    run(&["revoke", "--yes", "u2"]).ends(DONE);
     let receipt = run(&["receipt", "u2", "--output", "json"]).ends(DONE).json();
     assert_eq!(receipt["receipt"]["verdict"], "out-everywhere");
     assert_eq!(daemon.stop(), 0);

@@ -30,7 +30,6 @@ pub(crate) struct Program {
 
 /// What a command answered.
 #[derive(Debug)]
-#[expect(dead_code, reason = "`err` is shown where a command does not do what it should")]
 pub(crate) struct Said {
     pub(crate) code: i32,
     pub(crate) out: String,

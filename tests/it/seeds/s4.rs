@@ -129,3 +129,44 @@ async fn s4_4_another_role_takes_the_old_one_away_before_it_gives_the_new_one() 
     stage.assert_settled(BILLING).await;
     stage.end().await;
 }
+
+#[test]
+fn s4_6_deactivating_asks_for_confirmation_also_in_bulk_and_reactivating_does_not() {
+    let program = Program::over(sample());
+    program.done(&["apply", "-f", "manifests"]);
+    let active = || {
+        let text = program.done(&["accounts", BILLING, "--state", "active", "--output", "json"]);
+        serde_json::from_str::<Vec<Value>>(&text).unwrap().len()
+    };
+    // By a word, of one and of many.
+    for users in [&["s4-003"][..], &["s4-003", "s4-004"]] {
+        let asked = program.run(&[&["revoke"], users].concat());
+        assert_eq!((asked.code, active()), (1, 4), "{asked:?}");
+        assert!(asked.err.contains("`s4-003`") && asked.err.contains("--yes"), "{asked:?}");
+    }
+    program.done(&["revoke", "s4-003", "s4-004", "--yes"]);
+    assert_eq!(active(), 2);
+    program.done(&["restore", "s4-003", "s4-004"]);
+    assert_eq!(active(), 4);
+    // One that fails holds nobody else up.
+    let some = program.run(&["revoke", "--yes", "s4-003", "nobody", "s4-004", "--output", "json"]);
+    let items: Vec<Value> = serde_json::from_str(&some.out).unwrap();
+    assert_eq!((some.code, items.len(), active()), (1, 3, 2), "{some:?}");
+    assert!(items[1]["result"]["error"].as_str().unwrap().contains("nobody"), "{some:?}");
+    program.done(&["restore", "s4-003", "s4-004"]);
+
+    // By the manifests.
+    let leave = [("  roles:", "  active: false\n  roles:")];
+    program.sample.edit_document("people.yaml", "name: s4-003", &leave);
+    program.sample.edit_document("people.yaml", "name: s4-004", &leave);
+    let asked = program.run(&["apply", "-f", "manifests"]);
+    assert_eq!((asked.code, active()), (1, 4), "{asked:?}");
+    assert!(asked.err.contains("takes access away (2 changes)"), "{asked:?}");
+    program.done(&["apply", "-f", "manifests", "--yes"]);
+    assert_eq!(active(), 2);
+    let back = [("  active: false\n", "")];
+    program.sample.edit_document("people.yaml", "name: s4-003", &back);
+    program.sample.edit_document("people.yaml", "name: s4-004", &back);
+    program.done(&["apply", "-f", "manifests"]);
+    assert_eq!(active(), 4);
+}
