@@ -115,13 +115,19 @@ pub enum Operation {
         /// Memberships to take away.
         remove: BTreeSet<Membership>,
     },
+    /// Takes the account out of the target. Of one that is not there any more, it is done already.
+    Delete {
+        /// The account as it was last read.
+        seen: Arc<Account>,
+    },
 }
 
 /// What a target answered to a write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
-    /// The account as the target shows it now (read back where its answer does not say).
-    pub account: Account,
+    /// The account as the target shows it now (read back where its answer does not say); `None`: it
+    /// shows none any more, which only a deletion brings about.
+    pub account: Option<Account>,
 }
 
 /// Why a call did not do what it should.

@@ -19,10 +19,12 @@ use crate::model::users::Users;
 
 mod account;
 mod approval;
+mod blockers;
 mod build;
 mod combine;
 mod combiner;
 mod decode;
+mod deletion;
 mod digests;
 mod document;
 mod endpoint;

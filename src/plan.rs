@@ -5,8 +5,10 @@
 //! ([`guard()`]), a second opinion ([`check`]) and rendering ([`render`]) are apart from it and
 //! from one another.
 
+pub mod blockers;
 pub mod canonical;
 pub mod check;
+pub mod deletion;
 pub mod diff;
 pub mod findings;
 pub mod gate;
@@ -19,6 +21,7 @@ pub mod order;
 pub mod partition;
 pub mod planner;
 pub mod render;
+pub mod silence;
 pub mod states;
 pub mod unlinked;
 pub mod verdict;

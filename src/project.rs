@@ -132,7 +132,9 @@ impl Projector {
         };
         let always = [AttributePath::user_name()];
         let mapped = self.attributes.keys().chain(&self.partition_paths).cloned();
-        always.into_iter().chain(mapped).chain(keys).chain(mark).collect()
+        let switches = policy.notifications.iter().cloned();
+        let blockers = policy.blockers.values().map(|blocker| blocker.at.clone());
+        always.into_iter().chain(mapped).chain(keys).chain(mark).chain(switches).chain(blockers).collect()
     }
 
     /// Whether the user may have an account, and with which entitlements: neither the mapping

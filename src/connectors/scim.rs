@@ -3,6 +3,7 @@
 //! What a target says of itself is asked and not believed; what products do differently is data
 //! (`profiles.yaml`); what a listing, a filter or a write proves is decided here by looking.
 
+mod delete;
 mod discovery;
 mod fault;
 mod groups;

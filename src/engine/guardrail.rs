@@ -132,6 +132,7 @@ impl Guardrail {
             owned_active: &|length| owned.get(&length).copied().unwrap_or(current),
             seats_taken: around.seats_taken,
             frozen: around.frozen,
+            unattended: target.account.deletion.is_some_and(|deletion| deletion.unattended),
             limits: &target.limits,
         };
         let mut plan = plan::guard(plan, &guards);

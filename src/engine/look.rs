@@ -91,6 +91,8 @@ pub struct View {
     pub shape: Arc<Shape>,
     /// How the target is reached.
     pub connector: Arc<dyn Connector>,
+    /// The moment of its plans, in the time by which windows slide.
+    pub now: DateTime<Utc>,
 }
 
 impl View {
@@ -176,6 +178,7 @@ impl View {
             own_account: self.own_account.as_ref(),
             records,
             unproven,
+            now: self.now,
         }
     }
 }
@@ -307,6 +310,7 @@ pub async fn view(
         known: Arc::new(known),
         shape: Arc::new(shape),
         connector: Arc::clone(&handle.connector),
+        now: shared.window_now(),
     })
 }
 
@@ -372,12 +376,13 @@ pub async fn plan(
 ) -> Result<Plan, EngineError> {
     let handle = shared.handle(target)?;
     let snapshot = snapshot.or_else(|| shared.snapshot()).ok_or_else(|| no_snapshot(shared))?;
-    let view = view(shared, &handle, &snapshot, desired(shared, &handle, &snapshot, now)).await?;
+    let mut view = view(shared, &handle, &snapshot, desired(shared, &handle, &snapshot, now)).await?;
+    // What is planned for later is judged by the waits, windows and freezes of then.
+    let ahead = now - shared.judged();
+    view.now = view.now.checked_add_signed(ahead).unwrap_or(view.now);
     let planned = view.observe(records.as_ref()).await.map_err(LookError::from)?;
     let guardrail = Guardrail::of(shared, &view.space, &view.links).await?;
     let plan = shown_at_gate(shared, &view.target, planned.plan, (&snapshot, &*view.desired)).await?;
-    // What is planned for later is judged by the windows and freezes of then.
-    let ahead = now - shared.judged();
     let dated = ends::dated(shared, (&snapshot, ahead), &view.causes, plan.changes.iter()).await?;
     let active = plan.accounts.iter().filter(|(state, _)| state.gives_access()).map(|(_, count)| count).sum::<u64>();
     let around = Around {

@@ -16,6 +16,9 @@ pub fn operation(change: &Change, seen: Option<&Arc<Account>>) -> Option<Operati
     if change.action == Action::Create {
         return Some(Operation::Create { values: set, memberships: change.granted() });
     }
+    if change.action == Action::Delete {
+        return Some(Operation::Delete { seen: Arc::clone(seen?) });
+    }
     let cleared = change.fields.iter().filter(|field| field.after.is_none());
     Some(Operation::Update {
         seen: Arc::clone(seen?),

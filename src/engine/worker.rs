@@ -11,6 +11,7 @@ mod batch;
 mod book;
 mod calls;
 mod cycles;
+mod deletion;
 mod door;
 mod echo;
 mod full;
@@ -70,6 +71,7 @@ use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
 use crate::engine::worker::calls::Paced;
 use crate::engine::worker::cycles::Cycle;
+use crate::engine::worker::deletion::Waits;
 use crate::engine::worker::door::Door;
 use crate::engine::worker::echo::Echoes;
 use crate::engine::worker::full::FullDone;
@@ -218,6 +220,8 @@ pub(super) struct Worker {
     requests: Book,
     /// What goes along with creations.
     welcomes: tell::Welcomes,
+    /// Accounts whose wait for their deletion is over.
+    waits: Waits,
 }
 
 /// Starts the worker of `handle`, after its predecessor has ended.
@@ -308,6 +312,7 @@ impl Worker {
             relist: Relist::default(),
             requests: Book::new(&target),
             welcomes: tell::Welcomes::default(),
+            waits: Waits::default(),
         };
         if running == Running::Daemon {
             worker.full_requests.push(FullRequest::of(Trigger::Startup));
@@ -474,6 +479,7 @@ impl Worker {
             hands: Arc::clone(&place.hands),
             known: Arc::new(self.known()?),
             connector: Arc::clone(&self.handle.connector),
+            now: self.shared.window_now(),
         })
     }
 

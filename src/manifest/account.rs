@@ -7,6 +7,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::manifest::blockers::BlockerEntry;
+use crate::manifest::blockers::blockers;
+use crate::manifest::deletion::DeletionEntry;
+use crate::manifest::deletion::deletion;
 use crate::manifest::located::Located;
 use crate::manifest::mapping;
 use crate::manifest::mapping::KeyEntry;
@@ -69,6 +73,17 @@ pub(crate) struct AccountEntry {
     foreign_disable: Option<ForeignDisableWord>,
     /// Somebody else deleted an account.
     foreign_delete: Option<ForeignDeleteWord>,
+    /// An account that was ended so long ago is deleted, by default once a person says so; a day at least.
+    delete_after: Option<Located<String>>,
+    /// `true`: without a person's word about each.
+    delete_unattended: Option<Located<bool>>,
+    /// Where the target shows what still hangs on somebody, by kind: looked at before an account is shut.
+    #[serde(default)]
+    blockers: BTreeMap<String, Located<BlockerEntry>>,
+    /// Switches of mails that the target sends (attributes that are true or false): off while the access
+    /// is ended, and on again with it.
+    #[serde(default)]
+    notifications: Vec<Located<PathText>>,
     /// `same`: somebody who comes back gets that account again; `ask`: a person says so first.
     regain: Option<Located<RegainWord>>,
 }
@@ -92,7 +107,7 @@ macro_rules! words {
 }
 
 words!(ExistingWord: Refuse, Ask, Adopt);
-words!(EndingWord: Disable, Strip, Suspend, List, Keep);
+words!(EndingWord: Disable, Strip, Suspend, Delete, List, Keep);
 words!(MembersWord: Additive, Exact);
 words!(ForeignDisableWord: Report, Reactivate);
 words!(ForeignDeleteWord: Report, Recreate);
@@ -130,6 +145,11 @@ pub(crate) fn convert(
     if let Some(max) = entry.cardinality.as_ref().map(|cardinality| &cardinality.max).filter(|max| max.value == 0) {
         report.add(max.place, "bad-limit", "`max` is at least 1").hint("write 1 or more");
     }
+    let (after, unattended) = (entry.delete_after.as_ref(), entry.delete_unattended.as_ref());
+    let endings = [ending(entry.on_out_of_scope), ending(entry.on_gone)];
+    let deletion = deletion(&DeletionEntry { after, unattended, endings }, report);
+    let notifications = switches(entry.notifications, report);
+    let blockers = blockers(entry.blockers, report);
     Some(AccountPolicy {
         match_keys,
         mark,
@@ -165,14 +185,51 @@ pub(crate) fn convert(
             None | Some(ForeignDeleteWord::Report) => ForeignDelete::Report,
             Some(ForeignDeleteWord::Recreate) => ForeignDelete::Recreate,
         },
+        deletion,
+        notifications,
+        blockers,
     })
 }
+
+/// Attributes that are switched off with the access; none that says who somebody is or what they may do.
+fn switches(paths: Vec<Located<PathText>>, report: &mut Report<'_>) -> BTreeSet<AttributePath> {
+    let mut switches = BTreeSet::new();
+    for Located { value: PathText(path), place } in paths {
+        let parts = path.parts();
+        let refused = |name: &&str| parts.schema.is_none() && parts.attribute.eq_ignore_ascii_case(name);
+        if NO_SWITCHES.iter().any(refused) {
+            report
+                .add(place, "wrong-value", format!("`{path}` switches no mails"))
+                .hint("name attributes that are true or false, or take it out");
+        } else if !switches.insert(path) {
+            report.add(place, "duplicate-key", "this switch stands here a second time").hint("take one of them out");
+        }
+    }
+    switches
+}
+
+/// Attributes of RFC 7643 section 4.1 that are something else than a switch of mails.
+const NO_SWITCHES: [&str; 12] = [
+    "userName",
+    "externalId",
+    "id",
+    "meta",
+    "schemas",
+    "active",
+    "groups",
+    "password",
+    "name",
+    "emails",
+    "roles",
+    "entitlements",
+];
 
 fn ending(word: Option<EndingWord>) -> Ending {
     match word {
         None | Some(EndingWord::Disable) => Ending::Disable,
         Some(EndingWord::Strip) => Ending::Strip,
         Some(EndingWord::Suspend) => Ending::Suspend,
+        Some(EndingWord::Delete) => Ending::Delete,
         Some(EndingWord::List) => Ending::List,
         Some(EndingWord::Keep) => Ending::Keep,
     }

@@ -7,17 +7,8 @@ pub(crate) fn field(name: &str) -> Option<&'static str> {
     Some(match name {
         "canary" => "take it out; until it exists, hold the target with `mode: observe`",
         "launch" | "followUps" | "administrators" => "take it out",
-        "blockers" => "take it out: accounts are ended without looking for what hangs on them",
-        "deleteAfter" | "deleteUnattended" => "take it out: this version never deletes an account",
+        "reassign" => "take it out: what hangs on a leaver is told, waited for, and reassigned by people",
         "accounts" => "take it out: a person has one account in a target",
-        _ => return None,
-    })
-}
-
-/// What to do about a value that a later version will have.
-pub(crate) fn value(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "delete" => "write `disable`, `suspend`, `strip`, `list` or `keep`",
         _ => return None,
     })
 }

@@ -103,10 +103,6 @@ impl de::Error for Wrong {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        if let Some(hint) = later::value(variant) {
-            return Self::new("unsupported-value", format!("this version of rosterd does not have `{variant}` yet"))
-                .hint(hint);
-        }
         Self::new("unknown-value", format!("unknown value `{variant}`"))
             .hint(suggest::one_of(variant, expected.iter().copied()))
     }

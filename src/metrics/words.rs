@@ -59,6 +59,8 @@ pub enum OwedReason {
     Quarantine,
     /// A person must settle a conflict first.
     Conflict,
+    /// The account stays open for what hangs on it, as `blockers` says.
+    Blocker,
     /// `rosterd stop --all` halts every call.
     Stopped,
     /// No target document leads to the place of the account: `rosterd_accounts_left_behind` counts it.
@@ -67,8 +69,16 @@ pub enum OwedReason {
 
 impl OwedReason {
     /// Every reason of a target that works, for metrics that show zero.
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Mode, Self::Hold, Self::Error, Self::Quarantine, Self::Conflict, Self::Stopped];
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Mode,
+        Self::Hold,
+        Self::Error,
+        Self::Quarantine,
+        Self::Conflict,
+        Self::Blocker,
+        Self::Stopped,
+    ];
 
     /// The word used as a label and in `status`.
     pub fn as_str(self) -> &'static str {
@@ -79,6 +89,7 @@ impl OwedReason {
             Self::Error => "error",
             Self::Quarantine => "quarantine",
             Self::Conflict => "conflict",
+            Self::Blocker => "blocker",
             Self::Stopped => "stopped",
             Self::LeftBehind => "left-behind",
         }

@@ -175,15 +175,23 @@ impl Change {
     }
 
     /// Whether a person revoked the user: that is outside every limit of a target, and has one of
-    /// its own.
+    /// its own. A word about access is none about the account: no deletion follows from it.
     pub fn is_revocation(&self) -> bool {
-        self.effect == Effect::Narrows && self.origins.iter().any(Origin::is_decision)
+        self.takes_access() && self.origins.iter().any(Origin::is_decision)
     }
 
     /// Whether access goes on until it is made. A deletion takes none: whatever still gives access
     /// is disabled before.
     pub fn takes_access(&self) -> bool {
         self.effect == Effect::Narrows && self.action != Action::Delete
+    }
+
+    /// Whether it does nothing but switch mails off of an account that is shut (`account.notifications`). It
+    /// follows from the removal and from no line of its own: limits have judged that.
+    pub fn is_silencing(&self) -> bool {
+        let plain = self.action == Action::Update && self.effect == Effect::Neutral && self.origins.is_empty();
+        let off = |field: &FieldChange| field.after == Some(serde_json::Value::Bool(false)) && field.origins.is_empty();
+        plain && self.grant.is_empty() && !self.fields.is_empty() && self.fields.iter().all(off)
     }
 
     /// Memberships taken away.

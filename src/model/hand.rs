@@ -1,4 +1,4 @@
-//! What is remembered of other hands at one account.
+//! What is remembered of one account beside its link: mostly of other hands.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +35,14 @@ pub struct Hand {
     pub missing: bool,
     /// A person gave the account back: acts once.
     pub regain: bool,
+    /// Since when the account was seen ended by rosterd and its user without access, in the time by
+    /// which windows slide: what `deleteAfter` counts from.
+    pub ended: Option<DateTime<Utc>>,
+    /// Since when the account of a user without access has been kept open for what hangs on it, in the
+    /// time by which windows slide.
+    pub blocked: Option<DateTime<Utc>>,
+    /// Switches of mails that rosterd turned off with the access, each with what it was.
+    pub silenced: BTreeMap<AttributePath, Value>,
 }
 
 impl Hand {

@@ -99,6 +99,8 @@ pub enum SkipReason {
     OtherHand(AccountState),
     /// The linked account was not found.
     Vanished,
+    /// The account stays open for what hangs on it; the text says for what, and until when.
+    Blocked(String),
     /// The account's name is protected.
     Protected,
     /// `onGone` or `onOutOfScope` leaves it as it is; the text says which.

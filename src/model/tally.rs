@@ -109,10 +109,11 @@ impl Thing {
 }
 
 /// Everything that a change adds to limits. `dated`: it follows from an end date that was known for
-/// a day. What a person revoked counts nowhere here.
+/// a day. What a person revoked, and mails that are switched off with
+/// an access, count nowhere here.
 pub fn counted(change: &Change, dated: bool) -> BTreeSet<(Counter, Thing)> {
     let mut counted = BTreeSet::new();
-    if change.is_revocation() {
+    if change.is_revocation() || change.is_silencing() {
         return counted;
     }
     match change.effect {

@@ -190,6 +190,15 @@ pub struct AccountPolicy {
     pub foreign_disable: ForeignDisable,
     /// Somebody else deleted an account.
     pub foreign_delete: ForeignDelete,
+    /// What becomes of accounts that rosterd ended, after a while; `None`: they stay.
+    #[serde(default)]
+    pub deletion: Option<Deletion>,
+    /// Switches of mails that the target sends: off while the access is ended, and on again with it.
+    #[serde(default)]
+    pub notifications: BTreeSet<AttributePath>,
+    /// Where the target shows what still hangs on somebody, by kind.
+    #[serde(default)]
+    pub blockers: BTreeMap<String, Blocker>,
 }
 
 impl AccountPolicy {
@@ -376,6 +385,24 @@ pub enum Ending {
     List,
     /// Left as it is.
     Keep,
+}
+
+/// One kind of `account.blockers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocker {
+    /// The attribute of the account that lists it.
+    pub at: AttributePath,
+    /// How long an account stays open for it; `None`: it is told, and the account is shut.
+    pub wait: Option<Duration>,
+}
+
+/// `account.deleteAfter` and `account.deleteUnattended`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// How long an account has been ended, and its user without access, before it may be deleted.
+    pub after: Duration,
+    /// Whether that happens without a person's word about each.
+    pub unattended: bool,
 }
 
 /// `account.cardinality` (S5.6).

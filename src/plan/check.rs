@@ -24,7 +24,9 @@ use crate::plan::planner::Planned;
 
 mod access;
 mod content;
+mod deletion;
 mod identity;
+mod silence;
 
 /// One law: its name, and everything that breaks it.
 struct Law<F> {
@@ -76,6 +78,7 @@ const OF_CHANGES: &[Law<OfChanges>] = &[
     Law { name: "only-desired-is-granted", broken: access::only_desired_is_granted },
     Law { name: "only-ours-is-reactivated", broken: access::only_ours_is_reactivated },
     Law { name: "protected-is-untouched", broken: access::protected_is_untouched },
+    Law { name: "deletion-waits", broken: deletion::deletion_waits },
     Law { name: "nothing-of-anothers", broken: identity::nothing_of_anothers },
     Law { name: "no-rename-is-guessed", broken: identity::no_rename_is_guessed },
     Law { name: "regain-is-asked-for", broken: identity::regain_is_asked_for },

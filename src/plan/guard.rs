@@ -61,6 +61,8 @@ pub struct Guards<'a> {
     pub seats_taken: u64,
     /// When the freeze of this moment ends.
     pub frozen: Option<DateTime<Utc>>,
+    /// Whether deletions that are due need no person (`deleteUnattended`); limits count them all the same.
+    pub unattended: bool,
     /// The limits.
     pub limits: &'a Limits,
 }
@@ -130,7 +132,7 @@ fn frozen(plan: &mut Plan, guards: &Guards<'_>) {
     }
 }
 
-/// Each deletion needs a person, by itself.
+/// Each deletion needs a person, by itself, where the target's document does not say otherwise.
 fn deletions(plan: &mut Plan, guards: &Guards<'_>) {
     let (deletions, rest): (Vec<_>, Vec<_>) =
         std::mem::take(&mut plan.changes).into_iter().partition(|change| change.action == Action::Delete);
@@ -138,7 +140,7 @@ fn deletions(plan: &mut Plan, guards: &Guards<'_>) {
     for change in deletions {
         let changes = vec![change];
         let digest = canonical::digest(&plan.space, &changes);
-        if guards.is_released(&plan.space, &changes) {
+        if guards.unattended || guards.is_released(&plan.space, &changes) {
             plan.changes.extend(changes);
             continue;
         }
@@ -259,7 +261,7 @@ const RULES: &[Rule] = &[
         counters: &[Counter::Update],
         verb: "updated",
         windows: |limits| &limits.update,
-        concerns: |change| change.effect == Effect::Neutral,
+        concerns: |change| change.effect == Effect::Neutral && !change.is_silencing(),
     },
 ];
 

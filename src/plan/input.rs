@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
+use chrono::Utc;
+
 use crate::correlate::keys::Canonicalize;
 use crate::correlate::keys::Comparison;
 use crate::correlate::names;
@@ -46,6 +49,9 @@ pub struct PlanInput<'a> {
     pub records: Option<&'a BTreeSet<RecordId>>,
     /// Keyed plans: users whose look-ups did not prove that nothing else is there.
     pub unproven: &'a BTreeSet<RecordId>,
+    /// The moment of the plan, in the time by which windows slide; it stands still while the clock is
+    /// doubted (L16).
+    pub now: DateTime<Utc>,
 }
 
 impl<'a> PlanInput<'a> {
@@ -69,6 +75,9 @@ impl<'a> PlanInput<'a> {
             missing_since: None,
             missing: false,
             regain: false,
+            ended: None,
+            silenced: BTreeMap::new(),
+            blocked: None,
         };
         self.hands.get(account).unwrap_or(&NOBODY)
     }

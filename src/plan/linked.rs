@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
+use chrono::SecondsFormat;
+use chrono::Utc;
+
 use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::account::Membership;
@@ -24,10 +28,13 @@ use crate::model::projection::Projection;
 use crate::model::target::Ending;
 use crate::model::target::Members;
 use crate::model::target::Regain;
+use crate::plan::blockers;
+use crate::plan::deletion;
 use crate::plan::diff;
 use crate::plan::diff::Differences;
 use crate::plan::identity;
 use crate::plan::input::PlanInput;
+use crate::plan::silence;
 use crate::plan::states;
 use crate::plan::states::Course;
 
@@ -48,7 +55,7 @@ pub fn decide(input: &PlanInput<'_>, link: &Link, account: &Account, desired: Op
     }
     match desired {
         Some(Desired::Account(projection)) => case.entitled(projection),
-        Some(Desired::None(no)) => case.ended(no),
+        Some(Desired::None(no)) => case.ended(no, desired),
         Some(Desired::Conflict(conflict)) => case.skip(SkipReason::Conflict(conflict.clone())),
         None => case.gone(input.known.successor(&link.record)),
     }
@@ -80,7 +87,7 @@ pub fn is_due(input: &PlanInput<'_>, link: &Link) -> bool {
 /// What stays of a decision about a user who is gone while `successor` may be the same person: the
 /// narrowing that somebody meant, and a conflict that names both.
 pub fn without_inference(mut decided: Decided, link: &Link, successor: &RecordId) -> Decided {
-    decided.changes.retain(|change| change.cause == Some(Cause::Explicit));
+    decided.changes.retain(|change| change.cause == Some(Cause::Explicit) && change.action != Action::Delete);
     let reason = SkipReason::Conflict(identity::undeclared(&link.record, successor, &link.account));
     decided.skips = vec![Skip { record: link.record.clone(), account: Some(link.account.clone()), reason }];
     decided
@@ -175,6 +182,7 @@ impl Case<'_> {
             let reported = std::mem::take(&mut found.reported);
             decided.skips.push(self.skipped(SkipReason::Drift(reported)));
         }
+        found.fields.extend(silence::on(self.input, projection, self.account));
         found
     }
 
@@ -187,7 +195,7 @@ impl Case<'_> {
     /// The user is no longer declared. Where another user seems to be the same person, nothing is
     /// inferred from it: what a person's own word took away still goes.
     fn gone(&self, successor: Option<&RecordId>) -> Decided {
-        let decided = self.ended(&gone(self.input));
+        let decided = self.ended(&gone(self.input), None);
         match successor {
             Some(successor) => without_inference(decided, self.link, successor),
             None => decided,
@@ -198,13 +206,33 @@ impl Case<'_> {
         self.skipped(SkipReason::Conflict(conflict))
     }
 
-    fn ended(&self, no: &NoAccess) -> Decided {
+    /// `desired` is what led to `no`; `None`: the user is no longer declared.
+    fn ended(&self, no: &NoAccess, desired: Option<&Desired>) -> Decided {
         let why = no.reason.as_str();
         let open = states::is_open(self.link, self.account.state);
         let deleted = self.account.state == AccountState::DeletedRecoverable;
+        let waits = self.input.target.account.deletion.is_some();
         let mut changes = Vec::new();
+        let shuts = matches!(no.ending, Ending::Disable | Ending::Suspend | Ending::Delete);
+        if let Some(until) = blockers::waits(self.input, self.account, no).filter(|_| shuts && open) {
+            return self.blocked(no, until);
+        }
         match no.ending {
-            Ending::Disable | Ending::Suspend => changes.extend(open.then(|| self.end(Action::Disable, no))),
+            Ending::Disable | Ending::Suspend => {
+                changes.extend(open.then(|| self.end(Action::Disable, no)));
+                match deletion::due(self.input, self.link, self.account, desired) {
+                    Some(due) if due <= self.input.now => changes.push(self.deleted(no, due)),
+                    due => {
+                        changes.extend(self.silenced().filter(|_| !open));
+                        if let Some(due) = due.filter(|_| changes.is_empty()) {
+                            return self.skip(SkipReason::NotEntitled(deletion_waits(why, due)));
+                        }
+                    }
+                }
+            }
+            Ending::Delete if waits => {
+                return self.ended(&NoAccess { ending: Ending::Disable, ..no.clone() }, desired);
+            }
             Ending::Delete => {
                 // Access ends at once; what cannot be undone waits for a person.
                 changes.extend(open.then(|| self.end(Action::Disable, no)));
@@ -230,13 +258,37 @@ impl Case<'_> {
         Decided { changes, skips: Vec::new() }
     }
 
+    /// What can be taken without shutting the account goes at once; the rest waits.
+    fn blocked(&self, no: &NoAccess, until: DateTime<Utc>) -> Decided {
+        let hanging = blockers::told(self.input, self.account).unwrap_or_default();
+        let what = format!("{}; {hanging}, and it is shut on {} at the latest", no.reason.as_str(), day(until));
+        Decided { changes: self.stripped(no), skips: vec![self.skipped(SkipReason::Blocked(what))] }
+    }
+
     fn end(&self, action: Action, no: &NoAccess) -> Change {
+        let hanging = blockers::told(self.input, self.account).filter(|_| action == Action::Disable);
+        let reason =
+            hanging.map_or_else(|| no.reason.as_str().to_owned(), |what| format!("{}; {what}", no.reason.as_str()));
         Change {
             cause: Some(self.cause(None).unwrap_or_else(|| no.reason.default_cause())),
             active: (action == Action::Disable).then_some(false),
             origins: no.origins.clone(),
-            ..self.change(action, Effect::Narrows, no.reason.as_str())
+            ..self.change(action, Effect::Narrows, &reason)
         }
+    }
+
+    /// Mails that nobody reads any more. A change of its own, of an account that is shut: access ends
+    /// whatever becomes of it, and where a limit keeps it the mails stay.
+    fn silenced(&self) -> Option<Change> {
+        let fields = silence::off(self.input, self.link, self.account);
+        let reason = "the account is ended, and its mails with it";
+        (!fields.is_empty()).then(|| Change { fields, ..self.change(Action::Update, Effect::Neutral, reason) })
+    }
+
+    fn deleted(&self, no: &NoAccess, due: DateTime<Utc>) -> Change {
+        let change = self.end(Action::Delete, no);
+        let reason = format!("{}, and the account's `deleteAfter` was over on {}", change.reason, day(due));
+        Change { reason, ..change }
     }
 
     fn stripped(&self, no: &NoAccess) -> Vec<Change> {
@@ -302,6 +354,14 @@ impl Case<'_> {
     fn skipped(&self, reason: SkipReason) -> Skip {
         Skip { record: self.link.record.clone(), account: Some(self.account.id.clone()), reason }
     }
+}
+
+fn deletion_waits(why: &str, due: DateTime<Utc>) -> String {
+    format!("{why}; the account may be deleted from {} on", day(due))
+}
+
+fn day(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The user name that a projection asks for; empty where it asks for none.

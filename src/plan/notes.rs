@@ -11,7 +11,10 @@ use crate::model::projection::Desired;
 use crate::model::projection::Projected;
 use crate::model::projection::Projection;
 use crate::model::target::Drift;
+use crate::plan::blockers;
+use crate::plan::deletion;
 use crate::plan::input::PlanInput;
+use crate::plan::silence;
 
 /// What is to be remembered of one account from now on.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,8 +42,11 @@ pub fn note(input: &PlanInput<'_>, link: &Link, account: &Account, desired: Opti
     if open {
         hand = Hand { ended_over: None, deleted_by_us: false, regain: false, ..hand };
     }
+    hand.ended = deletion::counts(input, link, account, desired).then(|| hand.ended.unwrap_or(input.now));
+    hand.blocked = blockers::since(input, link, account, desired);
     if let Some(Desired::Account(projection)) = desired {
         agree(input, projection, account, &mut hand);
+        hand.silenced = silence::left(projection, known, account);
         hand.given_up.retain(|path, value| {
             let projected = projection.values.get(path);
             projected.is_some_and(|projected| declared(projected) == *value && !holds(input, path, projected, account))

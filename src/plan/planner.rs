@@ -10,6 +10,7 @@ use crate::correlate::matches::Index;
 use crate::correlate::matches::Matches;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
+use crate::model::change::Action;
 use crate::model::history::SeenAccount;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
@@ -349,6 +350,8 @@ impl<'a> Planner<'a> {
             let Some(link) = self.input.links.get(*record) else { continue };
             let outcome = decided.entry((*record).clone()).or_default();
             outcome.skips.retain(|skip| skip.reason != SkipReason::InSync);
+            // Which of them is the user's is for a person to say, before one of them is gone for good.
+            outcome.changes.retain(|change| change.action != Action::Delete);
             let reason = SkipReason::Conflict(identity::twins(record, &link.account, others));
             outcome.skips.push(Skip { record: (*record).clone(), account: Some(link.account.clone()), reason });
         }

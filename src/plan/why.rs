@@ -9,6 +9,7 @@ use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::model::request::RequestState;
 use crate::model::request::Subject;
+use crate::plan::blockers;
 
 /// A reason in words, with what a person can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,7 @@ pub fn why_not(about: About<'_>, reason: &SkipReason) -> Why {
                  made anew"
             ),
         ),
+        SkipReason::Blocked(what) => hinted(what.clone(), blockers::hint(record)),
         SkipReason::Protected => plain("the account's name is protected and is never written".to_owned()),
         SkipReason::Drift(paths) => {
             let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();

@@ -30,6 +30,7 @@ on_every_kind! {
     life::who_leaves_is_disabled_and_comes_back_to_the_same_account
     life::another_user_name_is_an_update_of_the_same_account
     life::an_account_that_somebody_else_disabled_stays_so
+    life::who_is_out_is_deleted_once_a_person_says_so_and_comes_back_as_somebody_new
     adoption::first_contact_writes_nothing_until_a_person_says_so_for_that_digest
     adoption::unmanaged_accounts_are_reported_and_not_touched
     adoption::an_account_that_a_trusted_key_proves_is_adopted

@@ -3,7 +3,9 @@
 use serde_json::Value;
 use serde_json::json;
 
+use crate::world::DONE;
 use crate::world::ENTERPRISE;
+use crate::world::HELD;
 use crate::world::Kind;
 use crate::world::Person;
 use crate::world::World;
@@ -132,5 +134,37 @@ pub(crate) async fn an_account_that_somebody_else_disabled_stays_so(kind: Kind) 
     assert_eq!(world.apply().await, json!({}));
     is_but_for(&world, &before, &[("/active", json!(false))]).await;
     assert_eq!(world.skip_of("u-ada").await, json!({ "other-hand": "disabled" }));
+    world.is_settled().await;
+}
+
+pub(crate) async fn who_is_out_is_deleted_once_a_person_says_so_and_comes_back_as_somebody_new(kind: Kind) {
+    let Some(world) = World::of(kind).await else { return };
+    world.target(|spec| spec["account"]["onOutOfScope"] = json!("delete"));
+    let (ada, bea) = (Person::named("ada"), Person::named("bea"));
+    world.user(&ada);
+    world.user(&bea);
+    assert_eq!(world.apply().await, json!({ "create": 2 }));
+    let first = id(&world.account(&ada.email).await);
+    world.user(&Person { roles: vec![], ..ada.clone() });
+    assert_eq!(world.applied(HELD).await["cycle"]["done"], json!({ "disable": 1 }));
+    assert_eq!(world.account(&ada.email).await["active"], json!(false));
+    assert_eq!(world.applied(HELD).await["cycle"]["done"], json!({}), "nothing is deleted unasked");
+    let (_, plan) = world.plan().await;
+    let hold = &plan["holds"][0];
+    assert_eq!((&hold["limit"], &hold["changes"][0]["action"]), (&json!("delete"), &json!("delete")), "{plan:#}");
+    world.forget_requests().await;
+    world.rosterd(&["holds", "release", hold["digest"].as_str().expect("a digest")]).await.ends(DONE);
+    let left = world.apply().await;
+    assert!(left == json!({ "delete": 1 }) || left == json!({}), "{left}");
+    let (status, _) = world.server.call("GET", &format!("/Users/{first}"), None).await;
+    assert_eq!((status, world.accounts().await.len()), (404, 1));
+    if let Some(writes) = world.writes().await {
+        let methods: Vec<_> = writes.iter().map(|request| request["method"].clone()).collect();
+        assert_eq!(methods, [json!("DELETE")], "{writes:?}");
+    }
+    world.is_settled().await;
+    world.user(&ada);
+    assert_eq!(world.apply().await, json!({ "create": 1 }));
+    assert_ne!(id(&world.account(&ada.email).await), first);
     world.is_settled().await;
 }

@@ -105,7 +105,7 @@ fn update(seen: &Account) -> Operation {
 
 async fn apply(target: &dyn Connector, operations: &[Operation]) -> Vec<Result<Account, ConnectorError>> {
     let outcomes = target.apply(&shape(), operations).await;
-    outcomes.into_iter().map(|outcome| outcome.map(|Applied { account }| account)).collect()
+    outcomes.into_iter().map(|outcome| outcome.map(|Applied { account }| account.unwrap())).collect()
 }
 
 async fn created(target: &dyn Connector, name: &str) -> Account {

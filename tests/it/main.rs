@@ -8,6 +8,8 @@ mod architecture;
 #[cfg(test)]
 mod attack;
 #[cfg(test)]
+mod blockers;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod cli;
@@ -17,6 +19,8 @@ mod clock;
 mod conformance;
 #[cfg(test)]
 mod coupled;
+#[cfg(test)]
+mod deletion;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
@@ -63,6 +67,8 @@ mod requests;
 mod revoke;
 #[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod silence;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

@@ -255,7 +255,12 @@ pub(crate) fn of(seed: u64, family: Family) -> Case {
         6..9 => random.between(8, 25),
         _ => random.between(20, 60),
     };
-    let places: Vec<_> = (0..targets).map(|number| place(&mut random, number, people)).collect();
+    let mut places: Vec<_> = (0..targets).map(|number| place(&mut random, number, people)).collect();
+    // Chances of their own, so that what a seed stands for besides stays what it was.
+    let mut waits = Random::new(!seed);
+    for place in &mut places {
+        place.policy.delete_after = waits.pick(&[None, None, Some(60), Some(3_600), Some(86_400)]);
+    }
     let declared = declared(&mut random, targets, people);
     let steps = match family {
         Family::Mixed => mixed(&mut random, targets),
@@ -276,6 +281,7 @@ fn place(random: &mut Random, number: usize, people: u64) -> Place {
         concurrency: random.pick(&[1, 2, 4, 8]),
         rate: random.pick(&[None, None, None, Some(5.0), Some(20.0)]),
         every: random.pick(&[None, Some(Duration::from_hours(1)), Some(Duration::from_mins(10))]),
+        delete_after: None,
     };
     let mut strangers = Vec::new();
     if random.chance(30) {

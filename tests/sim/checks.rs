@@ -61,5 +61,7 @@ checks! {
     bites::l16_an_end_that_only_a_stepped_clock_brings_is_seen;
     bites::l17_an_account_enabled_against_another_hand_is_seen;
     bites::l17_an_account_made_again_against_another_hand_is_seen;
+    bites::l16_a_deletion_before_its_wait_is_seen;
+    bites::l17_a_deletion_of_what_another_hand_ended_is_seen;
     bites::l18_access_by_documents_of_yesterday_is_seen;
 }

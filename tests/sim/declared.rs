@@ -14,6 +14,7 @@ use rosterd::model::account::Membership;
 use rosterd::model::role::Grant;
 use rosterd::model::role::Role;
 use rosterd::model::role::TargetRef;
+use rosterd::model::target::Deletion;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Entitlement;
 use rosterd::model::target::Existing;
@@ -85,6 +86,8 @@ pub(crate) struct Policy {
     pub(crate) concurrency: usize,
     pub(crate) rate: Option<f64>,
     pub(crate) every: Option<Duration>,
+    /// Seconds after which an account that was ended is deleted, by nobody's word.
+    pub(crate) delete_after: Option<u64>,
 }
 
 /// Everything that is written down at one moment.
@@ -158,6 +161,8 @@ impl Policy {
         target.account.on_gone = self.on_gone;
         target.account.on_out_of_scope = self.on_out_of_scope;
         target.account.updates = self.updates;
+        target.account.deletion =
+            self.delete_after.map(|seconds| Deletion { after: Duration::from_secs(seconds), unattended: true });
         target.account.protected = vec!["svc-*".to_owned()];
         target.schedule = self.every.map(Schedule::Every);
         target.limits.concurrency = self.concurrency;

@@ -6,6 +6,7 @@
 
 pub(crate) mod access;
 mod calls;
+mod deletion;
 pub(crate) mod facts;
 mod limits;
 mod prompt;
@@ -36,13 +37,14 @@ pub(crate) const GRACE: u64 = 250;
 type Judge = fn(&Facts, &Entry) -> Option<Violation>;
 
 /// Every judge of single entries.
-const JUDGES: [Judge; 11] = [
+const JUDGES: [Judge; 12] = [
     calls::each_call_has_one_intent_and_one_audit_event,
     calls::only_our_own_accounts_are_written,
     calls::nobody_gets_a_second_account,
     calls::what_another_hand_ended_stays_ended,
     calls::only_mapped_attributes_are_written_and_only_where_they_differ,
     calls::an_intent_belongs_to_its_place,
+    deletion::nobody_is_deleted_before_the_wait_is_over,
     access::a_call_follows_from_the_newest_documents,
     access::what_a_person_decided_stands,
     access::a_load_is_accepted_only_whole_and_only_if_it_does_not_shrink,

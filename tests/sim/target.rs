@@ -122,7 +122,7 @@ impl Held {
         slow.unwrap_or(self.latency)
     }
 
-    fn act(&mut self, now: u64, operation: &Operation) -> Result<(Option<Account>, Account), ErrorClass> {
+    fn act(&mut self, now: u64, operation: &Operation) -> Result<(Option<Account>, Option<Account>), ErrorClass> {
         match operation {
             Operation::Create { values, memberships } => {
                 let name = text(values, &AttributePath::user_name()).to_lowercase();
@@ -130,7 +130,7 @@ impl Held {
                     return Err(ErrorClass::Exists);
                 }
                 let id = self.insert(now, values.clone(), memberships.clone());
-                Ok((None, self.get(&id).cloned().unwrap()))
+                Ok((None, Some(self.get(&id).cloned().unwrap())))
             }
             Operation::Update { seen, set, clear, active, add, remove } => {
                 let before = self.get(&seen.id).cloned().ok_or(ErrorClass::NotFound)?;
@@ -145,7 +145,12 @@ impl Held {
                     None => {}
                 }
                 self.put(now, seen.id.clone(), Some(account.clone()));
-                Ok((Some(before), account))
+                Ok((Some(before), Some(account)))
+            }
+            Operation::Delete { seen } => {
+                let before = self.get(&seen.id).cloned();
+                self.put(now, seen.id.clone(), None);
+                Ok((before, None))
             }
         }
     }
@@ -317,7 +322,11 @@ impl Door {
             Operation::Create { .. } => Err(error(ErrorClass::Uncertain, None)),
             Operation::Update { seen, .. } => {
                 let account = self.world.open().targets[self.target].get(&seen.id).cloned();
-                account.map(|account| Applied { account }).ok_or_else(|| error(ErrorClass::NotFound, None))
+                let shown = account.map(|account| Applied { account: Some(account) });
+                shown.ok_or_else(|| error(ErrorClass::NotFound, None))
+            }
+            Operation::Delete { seen } => {
+                Ok(Applied { account: self.world.open().targets[self.target].get(&seen.id).cloned() })
             }
         }
     }

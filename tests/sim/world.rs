@@ -78,7 +78,7 @@ pub(crate) enum Event {
     /// A write arrived at a target.
     Call { call: u64, target: usize, operation: Arc<Operation> },
     /// It acted: the account before and after.
-    Acted { call: u64, target: usize, before: Option<Account>, after: Account },
+    Acted { call: u64, target: usize, before: Option<Account>, after: Option<Account> },
     /// It was answered; `None`: done.
     Answered { call: u64, error: Option<ErrorClass> },
     /// A read began at `began` and ended now.
@@ -120,7 +120,8 @@ impl fmt::Display for Event {
                 write!(f, "commit{how}: {}", words.join("; "))
             }
             Self::Call { call, target, operation } => write!(f, "t{target} call {call}: {}", sent(operation)),
-            Self::Acted { call, target, after, .. } => {
+            Self::Acted { call, target, after: None, .. } => write!(f, "t{target} call {call} acted: it is gone"),
+            Self::Acted { call, target, after: Some(after), .. } => {
                 write!(f, "t{target} call {call} acted: {} is {}", after.id, after.state.as_str())
             }
             Self::Answered { call, error } => {
@@ -188,6 +189,7 @@ pub(crate) fn sent(operation: &Operation) -> String {
                 list("remove", remove, remove.is_empty())
             )
         }
+        Operation::Delete { seen } => format!("delete {}", seen.id),
     }
 }
 

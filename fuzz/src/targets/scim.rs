@@ -160,6 +160,7 @@ async fn asked(connector: Arc<dyn Connector>) {
     let memberships = [Membership::Group("g1".to_owned()), Membership::Role("admin".to_owned())];
     let values = BTreeMap::from([(name.clone(), json!("ada"))]);
     let mut operations = vec![Operation::Create { values: values.clone(), memberships: memberships.clone().into() }];
+    let deletion = first.clone().map(|seen| Operation::Delete { seen: Arc::new(seen) });
     operations.extend(first.map(|seen| Operation::Update {
         seen: Arc::new(seen),
         set: values,
@@ -168,6 +169,7 @@ async fn asked(connector: Arc<dyn Connector>) {
         add: [].into(),
         remove: memberships.into(),
     }));
+    operations.extend(deletion);
     for outcome in connector.apply(&shape, &operations).await {
         outcome.ok();
     }

@@ -51,9 +51,7 @@ impl Directory {
     pub async fn delete(&self, target: &TargetName, id: &AccountId) -> Result<(), ConnectorError> {
         let id = id.clone();
         let job = async move |db: &mut SqliteConnection, space: i64| {
-            let sql = "DELETE FROM user WHERE namespace = $1 AND id = $2";
-            let done = sqlx::query(sql).bind(space).bind(id.as_str()).execute(db).await?;
-            if done.rows_affected() == 0 { Err(nobody(&id)) } else { Ok(()) }
+            if rows::delete_user(db, space, id.as_str()).await? { Ok(()) } else { Err(nobody(&id)) }
         };
         self.by_hand(target, job).await
     }

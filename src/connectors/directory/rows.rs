@@ -105,6 +105,13 @@ pub(super) async fn put_user(db: &mut SqliteConnection, space: i64, resource: &V
     }
 }
 
+/// Takes a user out, with memberships and password. Whether there was one.
+pub(super) async fn delete_user(db: &mut SqliteConnection, space: i64, id: &str) -> Result<bool, Fault> {
+    let sql = "DELETE FROM user WHERE namespace = $1 AND id = $2";
+    let done = sqlx::query(sql).bind(space).bind(id).execute(db).await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Makes `user` a member; a team that is not there is made, since nobody else makes any here.
 pub(super) async fn join(db: &mut SqliteConnection, space: i64, team: &str, user: &str) -> Result<(), Fault> {
     let meta = json!({ "resourceType": "Group" });

@@ -39,9 +39,14 @@ pub(super) async fn apply(
         let id = match operation {
             Operation::Create { values, memberships } => create(&mut tx, space, &values, &memberships, now).await,
             update @ Operation::Update { .. } => change(&mut tx, space, update, now).await,
+            Operation::Delete { seen } => {
+                rows::delete_user(&mut tx, space, seen.id.as_str()).await?;
+                outcomes.push(Ok(Applied { account: None }));
+                continue;
+            }
         };
         outcomes.push(match id {
-            Ok(id) => Ok(Applied { account: rows::account(&read_back(&mut tx, space, &id).await?, shape)? }),
+            Ok(id) => Ok(Applied { account: Some(rows::account(&read_back(&mut tx, space, &id).await?, shape)?) }),
             Err(Fault::Answer(error)) => Err(error),
             Err(broken) => return Err(broken),
         });

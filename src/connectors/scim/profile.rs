@@ -19,7 +19,7 @@ const TABLE: &str = include_str!("profiles.yaml");
 const GENERIC: &str = "generic";
 
 /// Every key of a profile, each of which a target's settings may override.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "pageSize",
     "update",
     "opsPerPatch",
@@ -31,6 +31,7 @@ const KEYS: [&str; 19] = [
     "inactive",
     "etag",
     "clear",
+    "delete",
     "userNameCase",
     "mediaType",
     "required",
@@ -56,6 +57,7 @@ pub struct Profile {
     pub inactive: Inactive,
     pub etag: EtagUse,
     pub clear: Clear,
+    pub delete: Delete,
     pub user_name_case: UserNameCase,
     pub media_type: MediaType,
     pub required: Vec<AttributePath>,
@@ -115,6 +117,10 @@ words!(
 words!(
     /// `clear`
     Clear { Remove, Empty, Null }
+);
+words!(
+    /// `delete`
+    Delete { Removes, Disables }
 );
 words!(
     /// `userNameCase`
@@ -195,6 +201,7 @@ fn profile(node: &Node) -> Result<Profile, SettingsError> {
         inactive: need(&fields, "inactive")?,
         etag: need(&fields, "etag")?,
         clear: need(&fields, "clear")?,
+        delete: need(&fields, "delete")?,
         user_name_case: need(&fields, "userNameCase")?,
         media_type: need(&fields, "mediaType")?,
         required: need(&fields, "required")?,

@@ -45,8 +45,9 @@ impl Scim {
                     Edit { seen, set, clear, active: *active, add_roles: roles(add), remove_roles: roles(remove) };
                 self.update(shape, &edit, add, remove).await?
             }
+            Operation::Delete { seen } => return self.delete(shape, seen).await.map(|account| Applied { account }),
         };
-        Ok(Applied { account })
+        Ok(Applied { account: Some(account) })
     }
 
     async fn create(

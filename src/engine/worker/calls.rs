@@ -25,6 +25,7 @@ use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::away::Starting;
 use crate::engine::worker::cycles::Settled;
+use crate::engine::worker::deletion;
 use crate::engine::worker::limits;
 use crate::engine::worker::outcome;
 use crate::engine::worker::tell;
@@ -187,6 +188,7 @@ impl Worker {
             self.mark([record.clone()], trigger, entry.since);
             return None;
         };
+        self.remember_switches(&change);
         let at = self.shared.now();
         let limit = chrono::Duration::from_std(self.call_limit()).unwrap_or(chrono::Duration::MAX);
         let counting = self.counting(&change);
@@ -254,10 +256,12 @@ impl Worker {
         for (operation, intent, rest) in starting {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
             let password = tell::sent_password(&operation, secret.as_ref());
+            let visible = connector.capabilities().visible_within;
             self.calls.spawn(async move {
                 let begun = Instant::now();
                 let write = call(&*connector, &shape, operation, limit);
                 let result = contained(ErrorClass::Uncertain, write).await;
+                let result = deletion::judged(&intent.change, result, visible);
                 let result = result.map_err(|error| tell::without_password(error, password.as_ref()));
                 CallDone { record: intent.change.record.clone(), intent, rest, begun, result }
             });

@@ -289,6 +289,7 @@ fn conflict_words(target: &TargetName, skip: &Skip) -> Option<String> {
         | SkipReason::Proposal { .. }
         | SkipReason::Vanished
         | SkipReason::OtherHand(_)
+        | SkipReason::Blocked(_)
         | SkipReason::Protected => Some(why_not(About::skip(target, skip, true), &skip.reason).line()),
         SkipReason::InSync
         | SkipReason::NotEntitled(_)

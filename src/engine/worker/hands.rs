@@ -20,8 +20,10 @@ use crate::model::path::AttributePath;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
+use crate::model::projection::Desired;
 use crate::model::target::ForeignDelete;
 use crate::plan::notes::Note;
+use crate::plan::silence;
 use crate::store::Write;
 
 /// Read-backs of one written value that contradict it before the attribute is the target's own.
@@ -114,6 +116,18 @@ impl Worker {
             }
             None => hand.deleted_by_us |= change.action == Action::Delete,
         }
+        self.put_hand(account, hand);
+    }
+
+    /// What a call is about to switch off with an access that ended goes into the commit of its intent,
+    /// so that it is known when the user comes back.
+    pub(super) fn remember_switches(&mut self, change: &Change) {
+        let switched: BTreeMap<_, _> =
+            silence::switched_off(&self.handle.target, change).map(|(path, was)| (path.clone(), was.clone())).collect();
+        let back = matches!(self.table.desired(&change.record), Some(Desired::Account(_)));
+        let Some(account) = change.account.as_ref().filter(|_| !switched.is_empty() && !back) else { return };
+        let Some(mut hand) = self.place.as_ref().map(|place| place.hand(account)) else { return };
+        hand.silenced.extend(switched);
         self.put_hand(account, hand);
     }
 

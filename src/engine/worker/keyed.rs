@@ -157,6 +157,7 @@ impl Worker {
         for record in records {
             let cycle = self.queue.remove(&record).map(|entry| entry.cycle);
             self.touched.insert(record.clone());
+            self.end_wait_of(&record);
             if self.surely_narrows(&record) {
                 // Owed from now on, not from when the target lets somebody look.
                 self.owed.owe(&record, since);

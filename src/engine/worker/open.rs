@@ -66,6 +66,9 @@ impl Worker {
         self.settle_late(record, looked, begun);
         let Some(intent) = self.open.get(record).cloned() else { return true };
         let over = self.proves_from.get(record).is_none_or(|proves| *proves <= begun);
+        if let Some(resolved) = self.deletion_resolved(record, dirty, (looked, over)) {
+            return resolved;
+        }
         let made = match intent.change.action {
             Action::Create if self.link_of(record).is_some() => {
                 self.linked_meanwhile(record, intent, (looked, begun));

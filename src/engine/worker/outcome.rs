@@ -50,7 +50,8 @@ impl Worker {
         self.in_flight.remove(&record);
         self.touched.insert(record.clone());
         match result {
-            Ok(applied) => self.confirmed(&record, &intent, rest, applied),
+            Ok(Applied { account: Some(account) }) => self.confirmed(&record, &intent, rest, account),
+            Ok(Applied { account: None }) => self.deleted(&record, &intent, &rest),
             Err(error) => {
                 if error.class == ErrorClass::Uncertain {
                     // Counted from the call itself: its commit may have taken a while, and the wall
@@ -63,28 +64,28 @@ impl Worker {
         }
     }
 
-    fn confirmed(&mut self, record: &RecordId, intent: &Intent, rest: Entry, applied: Applied) {
+    fn confirmed(&mut self, record: &RecordId, intent: &Intent, rest: Entry, account: Account) {
         self.standing.failures.remove(record);
         self.forget_confirmed(record);
-        self.recount(rest.seen.as_deref().map(|before| before.state), applied.account.state);
-        self.note_call(&intent.change, rest.seen.as_deref(), &applied.account.id);
-        self.remember_done(intent, &applied.account);
+        self.recount(rest.seen.as_deref().map(|before| before.state), account.state);
+        self.note_call(&intent.change, rest.seen.as_deref(), &account.id);
+        self.remember_done(intent, &account);
         let cycle = rest.cycle.clone();
         self.settle(&cycle, record, Settled::Done(intent.change.action));
         if intent.change.action == Action::Create {
             self.metrics.provisioned((self.shared.now() - rest.since).to_std().unwrap_or_default());
         }
-        if self.moved_on(record, &applied.account.id) {
+        if self.moved_on(record, &account.id) {
             self.settle(&cycle, record, Settled::Through);
             return;
         }
         if self.dirty.contains_key(record) {
             // Something changed while the call was under way. What it took away is gone all the same.
-            self.proven_done(record, intent, &applied.account);
+            self.proven_done(record, intent, &account);
             self.look_again(record, &rest, 0, Instant::now());
             return;
         }
-        let account = Arc::new(applied.account);
+        let account = Arc::new(account);
         if !rest.changes.is_empty() {
             let due = Instant::now();
             self.queue.put(record.clone(), Entry { seen: Some(account), attempt: 0, due, ..rest });
@@ -119,6 +120,7 @@ impl Worker {
             left = self.still_to_do(record, account);
         }
         if !left.iter().any(Change::takes_access)
+            && !self.is_blocked(record)
             && let Some(since) = self.owed.pay(record)
             && intent.change.effect == Effect::Narrows
         {
@@ -213,6 +215,9 @@ impl Worker {
     /// Whether an account shows that a change was made.
     pub(super) fn shows(&self, change: &Change, account: &Account) -> bool {
         let connector = &self.handle.connector;
+        if change.action == Action::Delete {
+            return account.state == AccountState::DeletedRecoverable;
+        }
         // What the target locked or its people suspended is not ended by that: it may open again.
         let state = change.active.is_none_or(|active| match account.state {
             AccountState::Active => active,
@@ -262,7 +267,8 @@ impl Worker {
         self.standing.failures.insert(record.clone(), error.message.clone());
         self.metrics.retry(error.class.as_str());
         rest.attempt += 1;
-        let narrowing = intent.change.effect == Effect::Narrows;
+        // What takes no access, like a deletion, is not owed: it waits for the next cycle like anything else.
+        let narrowing = intent.change.takes_access();
         let delay = retry::delay(rest.attempt, error.retry_after, narrowing, door::seed(record.as_str()));
         let later = Instant::now() + delay;
         if self.repeats(record, &intent) {
@@ -407,7 +413,7 @@ pub(super) fn intent_event(intent: &Intent) -> AuditEvent {
     event(intent, "intent", intent.at, details)
 }
 
-fn outcome_event(intent: &Intent, outcome: &OutcomeResult, at: chrono::DateTime<chrono::Utc>) -> AuditEvent {
+pub(super) fn outcome_event(intent: &Intent, outcome: &OutcomeResult, at: chrono::DateTime<chrono::Utc>) -> AuditEvent {
     let (word, why) = match outcome {
         OutcomeResult::Done => ("done", None),
         OutcomeResult::Refused(why) => ("refused", Some(why)),

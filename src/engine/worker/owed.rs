@@ -222,6 +222,7 @@ impl Worker {
             let conflict = || matches!(self.table.desired(record), Some(Desired::Conflict(_)));
             match general {
                 Some(reason) => reason,
+                None if self.is_blocked(record) => OwedReason::Blocker,
                 None if skipped.contains(record) || conflict() => OwedReason::Conflict,
                 None if held.contains(record) => OwedReason::Hold,
                 None if self.standing.failures.contains_key(record) => OwedReason::Error,
@@ -277,6 +278,7 @@ impl Worker {
         let narrows = |change: &Change| change.takes_access();
         if narrows(&intent.change)
             && !self.still_to_do(record, account).iter().any(narrows)
+            && !self.is_blocked(record)
             && let Some(since) = self.owed.pay(record)
         {
             self.metrics.revoked((self.shared.now() - since).to_std().unwrap_or_default());
@@ -333,7 +335,7 @@ fn role_ended(user: &User, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 /// Whether a person must settle something before anything is taken away.
 fn keeps_back(skip: &Skip) -> bool {
-    matches!(skip.reason, SkipReason::Conflict(_) | SkipReason::Protected)
+    matches!(skip.reason, SkipReason::Conflict(_) | SkipReason::Protected | SkipReason::Blocked(_))
 }
 
 #[cfg(test)]

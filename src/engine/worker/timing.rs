@@ -66,6 +66,8 @@ impl Worker {
         self.freeze(now);
         self.look_at_late();
         self.pass_time_of_requests();
+        self.mind_waits();
+        self.mind_blocked();
         let turned = self.table.next_turn().is_some_and(|at| at <= judged);
         if let Some(snapshot) = self.snapshot.clone().filter(|_| turned) {
             let revoked = Arc::clone(&self.shared.said.load().revoked);

@@ -18,13 +18,19 @@ use crate::plan::check::Facts;
 use crate::plan::check::all;
 use crate::plan::check::each;
 use crate::plan::check::name;
+use crate::plan::check::silence;
 use crate::plan::input::PlanInput;
 use crate::plan::planner::Planned;
 
 pub(super) fn widening_needs_entitlement(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
     each(changes, |change| {
         let entitled = matches!(facts.desired.get(&change.record), Some(Desired::Account(_)));
-        (change.effect != Effect::Narrows && !entitled).then_some("gives or writes something to a user without access")
+        let silences = change.effect == Effect::Neutral && silence::is_all(change, facts);
+        if change.is_silencing() && !silences {
+            return Some("passes limits as mails that are switched off, and is something else");
+        }
+        (change.effect != Effect::Narrows && !entitled && !silences)
+            .then_some("gives or writes something to a user without access")
     })
 }
 
@@ -65,9 +71,16 @@ pub(super) fn narrowing_needs_loss(changes: &[&Change], facts: &Facts<'_>) -> Ve
             Some(Desired::None(no)) => no.ending,
             None => facts.target.account.on_gone,
         };
+        // What is granted goes at once where shutting the account may wait for what hangs on it.
+        let may_wait = facts.target.account.blockers.values().any(|blocker| blocker.wait.is_some());
         let right = match ending {
-            Ending::Disable | Ending::Suspend => change.action == Action::Disable,
-            Ending::Delete => matches!(change.action, Action::Disable | Action::Delete),
+            Ending::Disable | Ending::Suspend | Ending::Delete if may_wait && change.action == Action::Narrow => true,
+            Ending::Disable | Ending::Suspend if facts.target.account.deletion.is_none() => {
+                change.action == Action::Disable
+            }
+            Ending::Disable | Ending::Suspend | Ending::Delete => {
+                matches!(change.action, Action::Disable | Action::Delete)
+            }
             Ending::Strip => change.action == Action::Narrow,
             Ending::List | Ending::Keep => false,
         };

@@ -14,6 +14,7 @@ use crate::model::target::Own;
 use crate::plan::check::Facts;
 use crate::plan::check::each;
 use crate::plan::check::name;
+use crate::plan::check::silence;
 
 pub(super) fn effect_matches_content(changes: &[&Change], _: &Facts<'_>) -> Vec<String> {
     each(changes, |change| {
@@ -63,7 +64,7 @@ pub(super) fn cause_exactly_when_narrowing(changes: &[&Change], facts: &Facts<'_
 
 pub(super) fn only_projected_values(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
     let mut broken = Vec::new();
-    for (change, field) in fields(changes) {
+    for (change, field) in fields(changes).filter(|(change, field)| !silence::is_switch(change, field, facts)) {
         match projected(facts, &change.record, &field.path) {
             None => broken.push(format!("{} writes `{}`, which is not mapped", name(change), field.path)),
             Some((_, projected)) if projected.value != field.after => {
@@ -79,7 +80,8 @@ pub(super) fn only_projected_values(changes: &[&Change], facts: &Facts<'_>) -> V
 }
 
 pub(super) fn ownership_of_values(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
-    let later = fields(changes).filter(|(change, _)| change.action != Action::Create);
+    let later = fields(changes)
+        .filter(|(change, field)| change.action != Action::Create && !silence::is_switch(change, field, facts));
     let mut broken = Vec::new();
     for (change, field) in later {
         let Some((projection, projected)) = projected(facts, &change.record, &field.path) else { continue };

@@ -156,6 +156,7 @@ fn skipped(plan: &Plan) -> BTreeMap<&'static str, u64> {
             SkipReason::LookUpFirst => "to look up",
             SkipReason::OtherHand(_) => "left to another hand",
             SkipReason::Vanished => "vanished",
+            SkipReason::Blocked(_) => "waiting for what hangs on them",
             SkipReason::Protected => "protected",
             SkipReason::Kept(_) => "kept",
             SkipReason::Drift(_) => "drifted",

@@ -210,7 +210,7 @@ pub(crate) async fn canonical_values_are_those_that_are_read_back(subject: Subje
     let mut values = person("ada");
     values.insert(path("roles"), roles.clone());
     let operation = rosterd::connector::Operation::Create { values: values.clone(), memberships: BTreeSet::new() };
-    let made = subject.connector.apply(&wide, &[operation]).await.remove(0).unwrap().account;
+    let made = subject.connector.apply(&wide, &[operation]).await.remove(0).unwrap().account.unwrap();
     for (at, value) in &values {
         assert_eq!(made.values.get(at), Some(&subject.connector.canonicalize(at, value)), "{at}");
     }

@@ -123,7 +123,7 @@ impl Subject {
     pub(crate) async fn apply(&self, operation: Operation) -> Result<Account, ConnectorError> {
         let mut outcomes = self.connector.apply(&shape(), &[operation]).await;
         assert_eq!(outcomes.len(), 1, "one outcome for one operation");
-        outcomes.remove(0).map(|applied| applied.account)
+        outcomes.remove(0).map(|applied| applied.account.expect("what was written is shown"))
     }
 
     /// The account as a fresh look shows it.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
+use chrono::Utc;
 use rosterd::correlate::history::History;
 use rosterd::correlate::history::IdentityKey;
 use rosterd::model::account::Account;
@@ -37,6 +38,7 @@ use rosterd::model::tally::Counter;
 use rosterd::model::tally::Tally;
 use rosterd::model::tally::Thing;
 use rosterd::model::target::AccountPolicy;
+use rosterd::model::target::Deletion;
 use rosterd::model::target::Drift;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Entitlement;
@@ -115,6 +117,9 @@ pub(super) struct TargetCase {
     pub(super) members: Members,
     pub(super) foreign_disable: ForeignDisable,
     pub(super) foreign_delete: ForeignDelete,
+    /// Days.
+    pub(super) delete_after: Option<u64>,
+    pub(super) notifications: BTreeSet<AttributePath>,
     pub(super) drift: BTreeMap<AttributePath, Drift>,
     pub(super) exceptions: Vec<String>,
 }
@@ -143,6 +148,8 @@ impl Default for TargetCase {
             members: Members::Additive,
             foreign_disable: ForeignDisable::Report,
             foreign_delete: ForeignDelete::Report,
+            delete_after: None,
+            notifications: BTreeSet::new(),
             drift: BTreeMap::new(),
             exceptions: Vec::new(),
         }
@@ -220,6 +227,8 @@ pub(super) struct HandCase {
     pub(super) ended_over: Option<AccountState>,
     pub(super) deleted_by_us: bool,
     pub(super) regain: bool,
+    pub(super) ended: Option<DateTime<Utc>>,
+    pub(super) silenced: BTreeMap<AttributePath, Value>,
 }
 
 impl HandCase {
@@ -230,6 +239,8 @@ impl HandCase {
             ended_over: self.ended_over,
             deleted_by_us: self.deleted_by_us,
             regain: self.regain,
+            ended: self.ended,
+            silenced: self.silenced.clone(),
             ..Hand::default()
         }
     }
@@ -460,6 +471,11 @@ impl TargetCase {
             members: self.members,
             foreign_disable: self.foreign_disable,
             foreign_delete: self.foreign_delete,
+            notifications: self.notifications.clone(),
+            blockers: BTreeMap::new(),
+            deletion: self
+                .delete_after
+                .map(|days| Deletion { after: Duration::from_hours(days * 24), unattended: false }),
         }
     }
 }
@@ -522,6 +538,11 @@ pub(super) struct World {
     pub(super) guard: Option<GuardCase>,
 }
 
+/// When plans are made.
+pub(super) fn now() -> DateTime<Utc> {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
 /// The target gives time zones back in lower case.
 pub(super) fn canonicalize(path: &AttributePath, value: &Value) -> Value {
     match value.as_str() {
@@ -544,6 +565,7 @@ impl World {
             own_account: self.own_account.as_ref(),
             records: self.records.as_ref(),
             unproven: &self.unproven,
+            now: now(),
         }
     }
 
@@ -579,6 +601,7 @@ impl World {
             owned_active: &|_| case.owned_active,
             seats_taken: 0,
             frozen: None,
+            unattended: false,
             limits: &self.target.limits,
         };
         Planned { plan: rosterd::plan::guard(planned.plan, &guards), ..planned }

@@ -61,6 +61,7 @@ pub(super) struct Given {
     pub(super) dated: BTreeSet<RecordId>,
     pub(super) seats_taken: u64,
     pub(super) frozen: Option<DateTime<Utc>>,
+    pub(super) unattended: bool,
     pub(super) first_contact: bool,
     pub(super) enforced: BTreeSet<Digest>,
     pub(super) limits: Limits,
@@ -76,6 +77,7 @@ impl Given {
             dated: BTreeSet::new(),
             seats_taken: 0,
             frozen: None,
+            unattended: false,
             first_contact: false,
             enforced: BTreeSet::new(),
             limits: Limits::default(),
@@ -102,6 +104,7 @@ impl Given {
             owned_active: &|_| self.owned,
             seats_taken: self.seats_taken,
             frozen: self.frozen,
+            unattended: self.unattended,
             limits: &self.limits,
         };
         guard(plan, &guards)

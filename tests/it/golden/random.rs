@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use proptest::collection::btree_set;
 use proptest::collection::vec;
 use proptest::option;
@@ -13,6 +15,7 @@ use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
 use rosterd::model::change::Action;
 use rosterd::model::change::Cause;
+use rosterd::model::hand::Hand;
 use rosterd::model::link::Link;
 use rosterd::model::link::LinkedBy;
 use rosterd::model::origin::Origin;
@@ -25,12 +28,14 @@ use rosterd::model::projection::NoAccessReason;
 use rosterd::model::projection::Projected;
 use rosterd::model::projection::ProjectedGrant;
 use rosterd::model::projection::Projection;
+use rosterd::model::target::Deletion;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Existing;
 use rosterd::model::target::Own;
 
 use crate::golden::case::Case;
 use crate::golden::case::World;
+use crate::golden::case::now;
 use crate::golden::case::origin;
 use crate::golden::properties;
 use crate::golden::truth;
@@ -40,6 +45,7 @@ target:
   protected: ['root*']
   entitlements: { e0: { group: g0 }, e1: { group: g1, privileged: true }, e2: { group: g1 }, e3: { role: r } }
 ";
+const DAY: Duration = Duration::from_hours(24);
 const NAMES: [&str; 5] = ["ada", "ADA", "bob", "root-1", "cy"];
 const USERS: [&str; 5] = ["u-0", "u-1", "u-2", "u-3", "u-9"];
 const ACCOUNTS: [&str; 5] = ["a-0", "a-1", "a-2", "a-3", "a-4"];
@@ -142,6 +148,7 @@ prop_compose! {
         (on_gone, updates, fold, trust_names) in (ending(), prop::bool::weighted(0.8), any::<bool>(), any::<bool>()),
         coverage in select(vec![Coverage::Complete, Coverage::Complete, Coverage::Partial("cut".to_owned()), Coverage::Keyed]),
         (asked, unproven) in (btree_set(select(USERS.to_vec()), 1..5), btree_set(select(USERS.to_vec()), 0..2)),
+        (waits, ended) in (any::<bool>(), vec(option::of(-1_i64..2), ACCOUNTS.len())),
     ) -> World {
         let mut world = Case::from_text(TARGET, "[]").world();
         let policy = &mut world.target.account;
@@ -149,6 +156,12 @@ prop_compose! {
         policy.on_gone = on_gone;
         policy.updates = updates;
         policy.fold_user_name = fold;
+        policy.deletion = waits.then_some(Deletion { after: DAY, unattended: false });
+        for (id, late) in ACCOUNTS.iter().zip(ended) {
+            // A second to go, just over, or over for a second.
+            let ended = late.map(|late| now() - DAY - TimeDelta::seconds(late));
+            world.hands.insert((*id).into(), Hand { ended, ..Hand::default() });
+        }
         if trust_names {
             policy.trusted_keys = policy.match_keys.clone();
         }

@@ -14,12 +14,16 @@ use rosterd::model::link::Link;
 use rosterd::model::plan::Coverage;
 use rosterd::model::projection::Desired;
 use rosterd::model::projection::Projection;
+use rosterd::model::target::Deletion;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Existing;
 use rosterd::model::target::Own;
 
 use crate::golden::case::World;
 use crate::golden::case::canonicalize;
+use crate::golden::case::now;
+
+const DELETION: (Action, Effect) = (Action::Delete, Effect::Narrows);
 
 type Expected = BTreeSet<(RecordId, Action, Effect)>;
 
@@ -51,17 +55,35 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
     let withheld = matches!(account.state, AccountState::Locked | AccountState::Suspended);
     let ends = open || (withheld && !link.disabled_by_us);
     let there = account.state != AccountState::DeletedRecoverable;
-    let ended = |ending: Ending| match ending {
+    // Another account with the user's mark, which is nobody's: which one is theirs is not guessed.
+    let twin = world.accounts.iter().any(|other| {
+        other.external_id() == Some(link.record.as_str()) && world.links.values().all(|link| link.account != other.id)
+    });
+    let ended_since = world.hands.get(&link.account).and_then(|hand| hand.ended);
+    let over = |wait: Deletion| ended_since.is_some_and(|ended| ended + wait.after <= now());
+    let shut = link.disabled_by_us && !open;
+    let waited = |wait: Deletion| if shut && there && !twin && over(wait) { vec![DELETION] } else { Vec::new() };
+    let at_once = |ending: Ending| match ending {
         Ending::Disable | Ending::Suspend if ends => vec![(Action::Disable, Effect::Narrows)],
         Ending::Strip if there && !held.is_empty() => vec![(Action::Narrow, Effect::Narrows)],
-        Ending::Delete if ends => vec![(Action::Disable, Effect::Narrows), (Action::Delete, Effect::Narrows)],
-        Ending::Delete if there => vec![(Action::Delete, Effect::Narrows)],
+        Ending::Delete if ends && twin => vec![(Action::Disable, Effect::Narrows)],
+        Ending::Delete if ends => vec![(Action::Disable, Effect::Narrows), DELETION],
+        Ending::Delete if there && !twin => vec![DELETION],
         Ending::Disable | Ending::Suspend | Ending::Delete | Ending::Strip | Ending::List | Ending::Keep => Vec::new(),
+    };
+    let ended = |ending: Ending| match (ending, world.target.account.deletion) {
+        (Ending::Disable | Ending::Suspend | Ending::Delete, Some(wait)) if !ends => waited(wait),
+        (Ending::Delete, Some(_)) => vec![(Action::Disable, Effect::Narrows)],
+        (ending, _) => at_once(ending),
     };
     let projection = match world.desired.get(&link.record) {
         // Somebody else fits the account of a user who is gone: nothing is inferred from that.
         None if displaces(world, account) && !meant(world, link) => return Vec::new(),
-        None => return ended(world.target.account.on_gone),
+        None => {
+            let mut done = ended(world.target.account.on_gone);
+            done.retain(|change| *change != DELETION || !displaces(world, account));
+            return done;
+        }
         Some(Desired::None(no)) => return ended(no.ending),
         Some(Desired::Conflict(_)) => return Vec::new(),
         Some(Desired::Account(projection)) => projection,

@@ -170,3 +170,41 @@ fn s4_6_deactivating_asks_for_confirmation_also_in_bulk_and_reactivating_does_no
     program.done(&["apply", "-f", "manifests"]);
     assert_eq!(active(), 4);
 }
+
+#[tokio::test]
+async fn s4_5_a_leaver_with_pending_reviews_loses_the_role_at_once_and_the_account_when_they_are_done() {
+    let stage = Stage::idle(sample()).await;
+    stage.engine.start(rosterd::engine::Running::Once).await.unwrap();
+    stage.sync(BILLING).await;
+    let option = |name: &str| format!("{OPTIONS}:{name}");
+    let (reviews, digest) = (option("pendingReviews"), option("weeklyDigest"));
+    stage.by_hand(BILLING, "s4-003", &[(&reviews, json!(["R-17"])), (&digest, json!(true))]).await;
+    stage.sample.edit_document("people.yaml", "name: s4-003", &[("  roles:", "  active: false\n  roles:")]);
+    stage.engine.reload().await.unwrap();
+    stage.sync(BILLING).await;
+    let waiting = stage.account(BILLING, "s4-003").await;
+    assert_eq!((&waiting["active"], &waiting["roles"]), (&json!(true), &Value::Null), "{waiting:#}");
+    let told = &stage.status(BILLING).conflicts[&"s4-003".into()];
+    assert!(told.contains("1 of `pendingReviews`"), "{told}");
+
+    stage.by_hand(BILLING, "s4-003", &[(&reviews, json!([]))]).await;
+    let report = stage.sync(BILLING).await;
+    assert_eq!(report.cycle.done["disable"], 1, "{:?}", report.cycle);
+    let shut = stage.account(BILLING, "s4-003").await;
+    assert_eq!(shut["active"], false);
+    for name in ["notifyOnArrival", "notifyOnApproval", "notifyOnPayment", "weeklyDigest"] {
+        assert_eq!(shut[OPTIONS][name], false, "{name}: {shut:#}");
+    }
+    stage.assert_settled(BILLING).await;
+
+    stage.sample.edit_document("people.yaml", "name: s4-003", &[("  active: false\n", "")]);
+    stage.engine.reload().await.unwrap();
+    stage.sync(BILLING).await;
+    let back = stage.account(BILLING, "s4-003").await;
+    assert_eq!((&back["id"], &back["active"]), (&shut["id"], &json!(true)));
+    for name in ["notifyOnArrival", "notifyOnApproval", "notifyOnPayment", "weeklyDigest"] {
+        assert_eq!(back[OPTIONS][name], true, "{name}: {back:#}");
+    }
+    stage.assert_settled(BILLING).await;
+    stage.end().await;
+}

@@ -722,6 +722,9 @@ pub(crate) async fn what_other_hands_did_is_remembered_by_account_until_it_is_bl
         missing_since: Some(at(3)),
         missing: true,
         regain: true,
+        ended: Some(at(40)),
+        blocked: Some(at(41)),
+        silenced: BTreeMap::from([(AttributePath::user_name(), serde_json::Value::Bool(true))]),
     };
     let other = Hand { regain: true, ..Hand::default() };
     let first = Write::Hand(space(), "a-1".into(), other.clone());

@@ -149,6 +149,9 @@ pub(crate) fn target(name: &str) -> Target {
             members: Members::Additive,
             foreign_disable: ForeignDisable::Report,
             foreign_delete: ForeignDelete::Report,
+            deletion: None,
+            notifications: BTreeSet::new(),
+            blockers: BTreeMap::new(),
         },
         schedule: None,
         limits: Limits {

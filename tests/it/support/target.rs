@@ -97,6 +97,8 @@ pub(crate) struct Inside {
     pub(crate) echoed: BTreeSet<AttributePath>,
     /// Two attributes of which a write of the one makes the other from it.
     pub(crate) coupled: Option<[AttributePath; 2]>,
+    /// What is deleted may be had back.
+    pub(crate) keeps_deleted: bool,
     /// Memberships are answered and left as they are.
     pub(crate) deaf_to_groups: bool,
     /// What the target says of how late it shows a write.
@@ -196,6 +198,7 @@ impl MemoryTarget {
                 Some(true) => format!("enable {}", seen.id),
                 None => format!("update {}", seen.id),
             },
+            Operation::Delete { seen } => format!("delete {}", seen.id),
         };
         self.enter(what).await?;
         let mut inside = self.inside();
@@ -206,7 +209,7 @@ impl MemoryTarget {
         if let Some((name, class)) = &inside.bad_user
             && match operation {
                 Operation::Create { values, .. } => text(values, &AttributePath::user_name()) == *name,
-                Operation::Update { seen, .. } => seen.user_name() == Some(name.as_str()),
+                Operation::Update { seen, .. } | Operation::Delete { seen } => seen.user_name() == Some(name.as_str()),
             }
         {
             return Err(Self::error(*class, "the target does not like this user"));
@@ -269,7 +272,17 @@ impl Inside {
                     self.passwords.insert(name, (password.as_str().unwrap().to_owned(), must));
                 }
                 let id = self.insert(values, memberships.clone(), AccountState::Active);
-                Ok(Applied { account: self.accounts[&id].clone() })
+                Ok(Applied { account: Some(self.accounts[&id].clone()) })
+            }
+            Operation::Delete { seen } if self.keeps_deleted => {
+                let missing = || MemoryTarget::error(ErrorClass::NotFound, "no such account (404)");
+                let account = self.accounts.get_mut(&seen.id).ok_or_else(missing)?;
+                account.state = AccountState::DeletedRecoverable;
+                Ok(Applied { account: Some(account.clone()) })
+            }
+            Operation::Delete { seen } => {
+                self.accounts.remove(&seen.id);
+                Ok(Applied { account: None })
             }
             Operation::Update { set, .. } if set.keys().any(|path| self.refused.contains(path)) => {
                 Err(MemoryTarget::error(ErrorClass::Refused, "the target does not take this attribute (400)"))
@@ -303,7 +316,7 @@ impl Inside {
                 }
                 let answer = account.clone();
                 account.values.extend(kept);
-                Ok(Applied { account: answer })
+                Ok(Applied { account: Some(answer) })
             }
         }
     }
@@ -311,14 +324,16 @@ impl Inside {
     fn pretend(&self, operation: &Operation) -> Result<Applied, ConnectorError> {
         match operation {
             Operation::Create { .. } => Err(MemoryTarget::error(ErrorClass::Uncertain, "an empty answer")),
-            Operation::Update { seen, .. } => Ok(Applied { account: self.accounts[&seen.id].clone() }),
+            Operation::Update { seen, .. } | Operation::Delete { seen } => {
+                Ok(Applied { account: Some(self.accounts[&seen.id].clone()) })
+            }
         }
     }
 }
 
 fn half(operation: &Operation) -> Operation {
     let mut half = operation.clone();
-    let (Operation::Update { add, .. } | Operation::Create { memberships: add, .. }) = &mut half;
+    let (Operation::Update { add, .. } | Operation::Create { memberships: add, .. }) = &mut half else { return half };
     let first = add.pop_first();
     *add = first.into_iter().collect();
     half

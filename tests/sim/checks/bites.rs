@@ -331,3 +331,19 @@ pub(crate) fn l18_access_by_documents_of_yesterday_is_seen() {
     forge.make(&forge.change(Action::Reactivate, ADA, Some(&ada)), Some(&ada));
     forge.expect("L18");
 }
+
+pub(crate) fn l16_a_deletion_before_its_wait_is_seen() {
+    let mut forge = Forge::after(1, [(Step::Off(0), 60_000)]);
+    let ada = forge.account(ADA);
+    assert_eq!(ada.state, AccountState::Disabled);
+    forge.make(&forge.change(Action::Delete, ADA, Some(&ada)), Some(&ada));
+    forge.expect("L16");
+}
+
+pub(crate) fn l17_a_deletion_of_what_another_hand_ended_is_seen() {
+    let mut forge = Forge::calm();
+    let ada = Account { state: AccountState::Disabled, ..forge.account(ADA) };
+    forge.add(Event::Hand { target: 0, account: ada.id.clone(), what: "disables", after: Some(ada.clone()) });
+    forge.make(&forge.change(Action::Delete, ADA, Some(&ada)), Some(&ada));
+    forge.expect("L17");
+}

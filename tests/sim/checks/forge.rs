@@ -61,6 +61,7 @@ fn case(targets: usize) -> Case {
         concurrency: 4,
         rate: None,
         every: None,
+        delete_after: Some(7_200),
     };
     let place = |number| Place {
         policy: policy(number),
@@ -215,6 +216,7 @@ impl Forge {
             change.fields.iter().filter_map(|field| Some((field.path.clone(), field.after.clone()?))).collect();
         let operation = match seen {
             None => Operation::Create { values: set, memberships: change.granted() },
+            Some(seen) if change.action == Action::Delete => Operation::Delete { seen: Arc::new(seen.clone()) },
             Some(seen) => Operation::Update {
                 seen: Arc::new(seen.clone()),
                 set,

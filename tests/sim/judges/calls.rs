@@ -1,5 +1,7 @@
 //! What each write must be: recorded, ours, the only one, and no more than is mapped.
 
+use std::collections::BTreeSet;
+
 use rosterd::connector::ErrorClass;
 use rosterd::connector::Operation;
 use rosterd::model::account::AccountState;
@@ -43,7 +45,12 @@ pub(crate) fn each_call_has_one_intent_and_one_audit_event(facts: &Facts, entry:
 /// L10: what is written is linked, made by us, or taken over by a rule that allows it.
 pub(crate) fn only_our_own_accounts_are_written(facts: &Facts, entry: &Entry) -> Option<Violation> {
     let (target, operation, change) = call_of(facts, entry)?;
-    let Operation::Update { seen, remove, .. } = operation else { return None };
+    let nothing = BTreeSet::new();
+    let (seen, remove) = match operation {
+        Operation::Update { seen, remove, .. } => (seen, remove),
+        Operation::Delete { seen } => (seen, &nothing),
+        Operation::Create { .. } => return None,
+    };
     let fact = facts.accounts.get(&(target, seen.id.clone()))?;
     let name = fact.account.as_ref().and_then(|account| account.user_name()).unwrap_or_default();
     if name.starts_with("svc-") {
@@ -138,7 +145,7 @@ pub(crate) fn what_another_hand_ended_stays_ended(facts: &Facts, entry: &Entry) 
             }
             None
         }
-        Operation::Update { .. } => None,
+        Operation::Update { .. } | Operation::Delete { .. } => None,
     }
 }
 
@@ -149,7 +156,7 @@ pub(crate) fn only_mapped_attributes_are_written_and_only_where_they_differ(
     facts: &Facts,
     entry: &Entry,
 ) -> Option<Violation> {
-    if let Event::Acted { before: Some(before), after, .. } = &entry.event {
+    if let Event::Acted { before: Some(before), after: Some(after), .. } = &entry.event {
         let rest = |account: &rosterd::model::account::Account| {
             let mut values = account.values.clone();
             values.retain(|path, _| !MAPPED.contains(&path.as_str()));

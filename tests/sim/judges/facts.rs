@@ -41,6 +41,8 @@ pub(crate) struct Fact {
     pub(crate) account: Option<Account>,
     /// Whether another hand ended it, and nobody gave it back since.
     pub(crate) ended_by_hand: bool,
+    /// Since when a call of ours has held it shut.
+    pub(crate) shut: Option<u64>,
     /// Memberships that calls of ours gave.
     pub(crate) granted: BTreeSet<Membership>,
     /// Whether another hand did anything to it.
@@ -249,7 +251,7 @@ impl Facts {
                 }
             }
             Event::Call { call, target, operation } => {
-                if let Operation::Update { seen, active: Some(false), .. } = &**operation
+                if let Operation::Update { seen, active: Some(false), .. } | Operation::Delete { seen } = &**operation
                     && let Some(fact) = self.accounts.get_mut(&(*target, seen.id.clone()))
                 {
                     // Sent in ignorance of the other hand: whose doing the end is nobody can tell.
@@ -261,7 +263,9 @@ impl Facts {
                     self.calls.insert(*call, called);
                 }
             }
-            Event::Acted { call, target, before, after } => self.acted(*call, *target, before.as_ref(), after),
+            Event::Acted { call, target, before, after } => {
+                self.acted((*call, *target), before.as_ref(), after.as_ref(), entry.at);
+            }
             Event::Answered { call, error } => {
                 if let Some(called) = self.calls.get_mut(call) {
                     called.answer = Some(error.map_or(Ok(()), Err));
@@ -372,10 +376,17 @@ impl Facts {
         }
     }
 
-    fn acted(&mut self, call: u64, target: usize, before: Option<&Account>, after: &Account) {
+    fn acted(&mut self, (call, target): (u64, usize), before: Option<&Account>, after: Option<&Account>, at: u64) {
         let Some(called) = self.calls.get_mut(&call) else { return };
         called.acted = true;
         let change = self.intents[called.intent].intent.change.clone();
+        let Some(after) = after else {
+            let gone = before.and_then(|before| self.accounts.get_mut(&(target, before.id.clone())));
+            if let Some(fact) = gone {
+                (fact.account, fact.ended_by_hand) = (None, false);
+            }
+            return;
+        };
         let fact = self.accounts.entry((target, after.id.clone())).or_insert_with(|| Fact::of(after.clone()));
         fact.account = Some(after.clone());
         fact.granted.extend(change.granted());
@@ -386,6 +397,11 @@ impl Facts {
         if change.active.is_some() || before.is_none() {
             fact.ended_by_hand = false;
         }
+        match change.active {
+            Some(true) => fact.shut = None,
+            Some(false) => fact.shut = fact.shut.or(Some(at)),
+            None => {}
+        }
     }
 
     fn hand(&mut self, target: usize, account: &AccountId, what: &'static str, after: Option<&Account>) {
@@ -394,7 +410,7 @@ impl Facts {
             recorded.target == target
                 && recorded.outcome.is_none()
                 && recorded.intent.change.account.as_ref() == Some(account)
-                && recorded.intent.change.active == Some(false)
+                && (recorded.intent.change.active == Some(false) || recorded.intent.change.action == Action::Delete)
         });
         let linked = self.links.iter().any(|((at, _), linked)| *at == target && linked == account);
         let key = (target, account.clone());
@@ -409,7 +425,7 @@ impl Facts {
         match what {
             "disables" => fact.ended_by_hand = !unclear,
             // An account that the engine does not know of yet was never there for it.
-            "deletes" => fact.ended_by_hand = linked,
+            "deletes" => fact.ended_by_hand = linked && !unclear,
             _ => {}
         }
     }
@@ -473,6 +489,7 @@ impl Fact {
             taken_over: false,
             account: Some(account),
             ended_by_hand: false,
+            shut: None,
             granted: BTreeSet::new(),
             touched: false,
         }
@@ -490,6 +507,7 @@ fn says(change: &Change, operation: &Operation) -> bool {
         Operation::Create { values, memberships } => {
             change.action == Action::Create && fields(values) && change.granted() == *memberships
         }
+        Operation::Delete { seen } => change.action == Action::Delete && change.account.as_ref() == Some(&seen.id),
         Operation::Update { seen, set, clear: _, active, add, remove } => {
             change.account.as_ref() == Some(&seen.id)
                 && change.active == *active

@@ -24,9 +24,12 @@ use crate::world::Event;
 fn things(change: &Change) -> BTreeSet<(Option<AccountId>, Option<Membership>)> {
     let of = |entitlement| (change.account.clone(), entitlement);
     match change.action {
-        Action::Disable | Action::Delete => BTreeSet::from([of(None)]),
+        Action::Disable => BTreeSet::from([of(None)]),
         Action::Narrow => change.revoked().into_iter().map(|entitlement| of(Some(entitlement))).collect(),
-        Action::Create | Action::Adopt | Action::Update | Action::Reactivate | Action::Restore => BTreeSet::new(),
+        // A deletion has a limit of its own: what gave access was taken before.
+        Action::Create | Action::Adopt | Action::Update | Action::Reactivate | Action::Restore | Action::Delete => {
+            BTreeSet::new()
+        }
     }
 }
 
@@ -47,7 +50,7 @@ pub(crate) fn no_window_holds_more_than_its_limit(facts: &Facts, entry: &Entry) 
         let target = crate::judges::facts::target_number(intent.space.target.as_str());
         // One operator who revokes one user is outside.
         let revoked = |change: &Change| crate::judges::access::perhaps_revoked(facts, change.record.as_str());
-        if released(facts, &intent.change) || revoked(&intent.change) {
+        if intent.change.action == Action::Delete || released(facts, &intent.change) || revoked(&intent.change) {
             continue;
         }
         let window = u64::try_from(DAY.as_millis()).unwrap();

@@ -7,6 +7,8 @@ use rosterd::engine::status::Status;
 use rosterd::engine::status::TargetStatus;
 use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
+use rosterd::model::change::Action;
+use rosterd::model::change::Change;
 use rosterd::model::decision::DecisionKind;
 use rosterd::model::plan::Plan;
 use rosterd::model::target::Ending;
@@ -67,9 +69,11 @@ fn waits_for_a_person(target: &TargetStatus, owed: &Owed) -> bool {
 
 /// L3: a plan from a fresh observation is empty.
 pub(crate) fn a_fresh_plan_is_empty(target: usize, plan: &Plan) -> Option<Violation> {
+    // Whose wait is over is found within a minute, and that may be this one.
+    let due = |change: &&Change| change.action != Action::Delete;
     let changes: Vec<_> =
-        plan.changes.iter().map(|change| format!("{} {}", change.action.as_str(), change.record)).collect();
-    if changes.is_empty() && plan.holds.is_empty() {
+        plan.changes.iter().filter(due).map(|change| format!("{} {}", change.action.as_str(), change.record)).collect();
+    if changes.is_empty() && !plan.holds.iter().flat_map(|hold| &hold.changes).any(|change| due(&change)) {
         return None;
     }
     broken("L3", format!("everything is done in t{target} and a fresh plan wants {}", changes.join(", ")))

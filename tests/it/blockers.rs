@@ -1,0 +1,191 @@
+//! What still hangs on somebody whose access ended: told, and waited for no longer than a day (S4.5).
+
+use std::time::Duration;
+
+use rosterd::manifest::Documents;
+use rosterd::metrics::OwedReason;
+use rosterd::model::account::AccountState;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
+use rosterd::model::target::Blocker;
+use rosterd::model::target::Ending;
+use rosterd::model::target::Target;
+use rosterd::model::user::User;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::make::documents;
+use crate::support::make::held;
+use crate::support::make::path;
+use crate::support::make::target;
+use crate::support::make::user;
+use crate::support::rig::Rig;
+use crate::support::target::Fault;
+
+const REVIEWS: &str = "urn:example:User:pendingReviews";
+const MATTERS: &str = "urn:example:User:matters";
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Reviews are waited for, matters are told.
+fn app() -> Target {
+    let mut app = target("app");
+    let blocker = |at: &str, wait| Blocker { at: path(at), wait };
+    app.account.blockers.insert("pendingReviews".to_owned(), blocker(REVIEWS, Some(DAY)));
+    app.account.blockers.insert("matters".to_owned(), blocker(MATTERS, None));
+    app
+}
+
+fn admin(active: bool) -> User {
+    User { roles: vec![held("admin")], active, ..user("u") }
+}
+
+fn there(app: &Target) -> Documents {
+    documents([admin(true), user("v")], [app.clone()])
+}
+
+fn left(app: &Target) -> Documents {
+    documents([admin(false), user("v")], [app.clone()])
+}
+
+/// `u` is in with an entitlement, and this hangs on the account.
+async fn busy(app: &Target, at: &str, what: Value) -> Rig {
+    let rig = Rig::started(there(app)).await;
+    hang(&rig, at, what);
+    rig
+}
+
+fn hang(rig: &Rig, at: &str, what: Value) {
+    let id = rig.target("app").by_name("u@acme.example").unwrap().id;
+    rig.target("app").inside().accounts.get_mut(&id).unwrap().values.insert(path(at), what);
+}
+
+fn state(rig: &Rig) -> (AccountState, usize) {
+    let account = rig.target("app").by_name("u@acme.example").unwrap();
+    (account.state, account.memberships.len())
+}
+
+const OPEN: (AccountState, usize) = (AccountState::Active, 0);
+const SHUT: (AccountState, usize) = (AccountState::Disabled, 0);
+
+#[tokio::test(start_paused = true)]
+async fn s4_5_an_account_waits_a_day_at_most_for_what_hangs_on_it_and_loses_what_can_be_taken_at_once() {
+    let app = app();
+    let rig = busy(&app, REVIEWS, json!(["R-1", { "value": "R-2" }])).await;
+    assert_eq!(state(&rig), (AccountState::Active, 1));
+    rig.declare(left(&app)).await;
+    assert_eq!(state(&rig), OPEN, "what rosterd granted goes at once");
+    let status = rig.status("app");
+    assert_eq!((status.owed.len(), status.owed[0].reason), (1, OwedReason::Blocker));
+    let told = &status.conflicts[&"u".into()];
+    assert!(!told.contains("R-1"), "what it is called may name people: {told}");
+    for word in ["2 of `pendingReviews`", "2026-11-23T12", "rosterd revoke u"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let since = status.owed[0].since;
+    rig.pass(DAY - 2 * MINUTE).await;
+    rig.sync("app").await.unwrap();
+    let rig = rig.restarted(left(&app)).await;
+    assert_eq!(state(&rig), OPEN);
+    assert_eq!(rig.status("app").owed[0].since, since, "it is owed since the access ended");
+    rig.pass(4 * MINUTE).await;
+    assert_eq!(state(&rig), SHUT, "and no longer than the rule says");
+    assert_eq!(rig.status("app").owed.len(), 0);
+    rig.assert_settled("app").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s4_5_an_account_is_shut_as_soon_as_nothing_hangs_on_it_any_more() {
+    let app = app();
+    let rig = busy(&app, REVIEWS, json!(["R-1"])).await;
+    rig.declare(left(&app)).await;
+    rig.pass(HOUR).await;
+    assert_eq!(state(&rig), OPEN);
+    hang(&rig, REVIEWS, json!([]));
+    rig.pass(2 * MINUTE).await;
+    assert_eq!(state(&rig), SHUT);
+    // Another time is another wait.
+    rig.declare(there(&app)).await;
+    hang(&rig, REVIEWS, json!(["R-9"]));
+    rig.declare(left(&app)).await;
+    rig.pass(DAY - HOUR).await;
+    assert_eq!(state(&rig), OPEN);
+    rig.pass(2 * HOUR).await;
+    assert_eq!(state(&rig), SHUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s4_5_what_is_only_told_keeps_no_account_open() {
+    let app = app();
+    for what in [json!(["M-1", "M-2", "M-3", "M-4"]), json!("M-1"), json!(7)] {
+        let rig = busy(&app, MATTERS, what).await;
+        rig.declare(left(&app)).await;
+        assert_eq!(state(&rig).0, AccountState::Disabled);
+        let intents = rig.store.open().intents.clone();
+        let told = intents.iter().any(|intent| intent.change.reason.contains("`matters`"));
+        assert!(told, "it stands in the history");
+    }
+    for nothing in [json!([]), json!(""), json!(false), Value::Null] {
+        let rig = busy(&app, REVIEWS, nothing).await;
+        rig.declare(left(&app)).await;
+        assert_eq!(state(&rig).0, AccountState::Disabled);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_word_waits_for_nothing_that_hangs_there() {
+    let app = app();
+    for first in [there, left] {
+        let rig = busy(&app, REVIEWS, json!(["R-1"])).await;
+        rig.declare(first(&app)).await;
+        assert_eq!(state(&rig).0, AccountState::Active);
+        let revoke = Decision { record: Some("u".into()), ..Decision::new(DecisionKind::Revoke, "ops", rig.now()) };
+        rig.engine.decide(revoke).await.unwrap();
+        rig.rest().await;
+        assert_eq!(state(&rig).0, AccountState::Disabled);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_while_something_is_waited_for_has_lost_only_what_was_taken() {
+    let app = app();
+    let rig = busy(&app, REVIEWS, json!(["R-1"])).await;
+    rig.declare(left(&app)).await;
+    rig.pass(HOUR).await;
+    rig.declare(there(&app)).await;
+    assert_eq!(state(&rig), (AccountState::Active, 1));
+    assert_eq!(rig.status("app").owed.len(), 0);
+    rig.pass(2 * DAY).await;
+    assert_eq!(state(&rig), (AccountState::Active, 1));
+    assert_eq!(rig.target("app").count("disable"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_makes_nothing_wait_twice() {
+    let app = app();
+    let rig = busy(&app, REVIEWS, json!(["R-1"])).await;
+    rig.target("app").inside().faults.push_back(Fault::LoseReply);
+    rig.declare(left(&app)).await;
+    rig.pass(DAY + 5 * MINUTE).await;
+    assert_eq!(state(&rig), SHUT);
+    assert_eq!(rig.target("app").count("disable"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_of_somebody_who_is_gone_waits_too_and_one_that_is_kept_is_not_touched() {
+    let mut app = app();
+    let gone = |app: &Target| documents([user("v")], [app.clone()]);
+    let rig = busy(&app, REVIEWS, json!(["R-1"])).await;
+    rig.declare(gone(&app)).await;
+    rig.pass(HOUR).await;
+    assert_eq!(state(&rig), OPEN);
+    rig.pass(DAY).await;
+    assert_eq!(state(&rig), SHUT);
+    app.account.on_gone = Ending::Keep;
+    let rig = busy(&app, REVIEWS, json!(["R-1"])).await;
+    rig.declare(gone(&app)).await;
+    rig.pass(2 * DAY).await;
+    assert_eq!(state(&rig), (AccountState::Active, 1));
+    assert_eq!(rig.status("app").owed.len(), 0);
+}
