@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::user::User;
 use crate::model::users::Users;
 
 /// How many users have each value of a label, by label.
@@ -21,19 +22,16 @@ impl Folders {
     /// The values that a label has for these users, in order.
     pub(crate) fn of(&mut self, users: &Users, label: &str) -> Vec<String> {
         let named = self.by_label.entry(label.to_owned()).or_default();
+        let value = |user: Option<User>| user.and_then(|mut user| user.labels.remove(label));
         for edit in named.users.edits(users) {
-            if let Some(value) = edit.before().and_then(|mut user| user.labels.remove(label))
-                && let Some(count) = named.counts.get_mut(&value)
-            {
+            if let Some(count) = value(edit.before()).and_then(|value| named.counts.get_mut(&value)) {
                 *count -= 1;
-                if *count == 0 {
-                    named.counts.remove(&value);
-                }
             }
-            if let Some(value) = edit.after().and_then(|mut user| user.labels.remove(label)) {
+            if let Some(value) = value(edit.after()) {
                 *named.counts.entry(value).or_default() += 1;
             }
         }
+        named.counts.retain(|_, count| *count > 0);
         named.users = users.clone();
         named.counts.keys().cloned().collect()
     }
@@ -48,7 +46,6 @@ impl Folders {
 mod tests {
     use super::*;
     use crate::model::ids::RecordId;
-    use crate::model::user::User;
 
     fn user(id: &str, folder: Option<&str>) -> User {
         let labels = folder.map(|folder| ("folder".to_owned(), folder.to_owned()));
