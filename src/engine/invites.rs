@@ -392,13 +392,16 @@ pub(crate) async fn redeem(shared: &Shared, target: &TargetName, token: &str, by
         let open = invite.space.target == *target && invite.state == InviteState::Sent;
         open && matches!(standing(shared, invite, now), Standing::Good)
     });
-    let Some(invite) = good else {
+    let stale = || {
         let words = "this link is not good (any more); `rosterd invites list` shows why, `rosterd invites resend` sends another";
-        return Err(EngineError::Stale(words.to_owned()));
+        EngineError::Stale(words.to_owned())
     };
+    let invite = good.ok_or_else(stale)?;
     let writes = over(&invite, InviteState::Accepted, by, now).into();
     shared.store.commit(writes, shared.store.fence()).await?;
-    Ok(Invite { state: InviteState::Accepted, ended: Some(now), ..invite })
+    // Access may have ended since it was read: then that end stands, and lets nobody in.
+    let kept = shared.store.invites(&filter).await?.pop();
+    kept.filter(|kept| kept.state == InviteState::Accepted).ok_or_else(stale)
 }
 
 fn event(invite: &Invite, state: InviteState, by: &str, at: DateTime<Utc>) -> AuditEvent {
