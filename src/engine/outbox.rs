@@ -41,6 +41,8 @@ use crate::store::Write;
 
 /// Who stops waits for an answer that is under way for so long.
 const GRACE: Duration = Duration::from_secs(10);
+/// The same for a command that ends: each of them would send anew what a slow server took from the one before.
+const GRACE_OF_COMMANDS: Duration = Duration::from_mins(1);
 /// For so long a message is tried: as long as mail servers do (RFC 5321 section 4.5.4.1). It counts from the
 /// first try, by the time by which windows slide: an outage of ours and a clock that is set wear nothing out.
 pub(crate) const GIVE_UP: TimeDelta = TimeDelta::days(5);
@@ -64,7 +66,7 @@ const LONGEST_ASKED: Duration = Duration::from_hours(24);
 const NOT_YET: TimeDelta = TimeDelta::minutes(5);
 /// The same before the first load.
 const NOT_LOADED: TimeDelta = TimeDelta::seconds(5);
-/// How long a command that ends hands over what is left; the rest waits for the next one.
+/// How long a command that ends begins to hand over what is left; the rest waits for the next one.
 const LAST: Duration = Duration::from_secs(20);
 
 /// How people and programs are told.
@@ -109,6 +111,7 @@ pub(crate) fn start(shared: &Arc<Shared>, running: Running) {
             unrecorded: Vec::new(),
             shut: 0,
             shut_until: None,
+            last: None,
         };
         shared.tasks.spawn(courier.run(running));
     }
@@ -127,6 +130,8 @@ struct Courier {
     /// Times in a row that nothing could be handed over at all.
     shut: u32,
     shut_until: Option<Instant>,
+    /// From when on a command that ends begins nothing else.
+    last: Option<Instant>,
 }
 
 impl Courier {
@@ -146,7 +151,7 @@ impl Courier {
         }
         if running == Running::Once {
             // A command ends when its work is done, and its mails are part of that.
-            drop(tokio::time::timeout(LAST, self.pass()).await);
+            drop(tokio::time::timeout(LAST + GRACE_OF_COMMANDS, self.pass()).await);
         }
         drop(self.record().await);
     }
@@ -187,6 +192,9 @@ impl Courier {
     /// One after another, each recorded before the next. `false`: no more of them can be handed over now.
     async fn hand_all_over(&mut self, messages: Vec<Posted>) -> Result<bool, StoreError> {
         for message in messages {
+            if self.shut_until.is_some() || self.ends() {
+                return Ok(false);
+            }
             // The batch was read a while ago: what was voided since does not leave.
             match invites::leave(&self.shared, &message.id).await? {
                 Leave::Now(message, invite) => self.hand_over(&message, invite.as_deref()).await,
@@ -194,11 +202,15 @@ impl Courier {
                 Leave::Never => {}
             }
             self.record().await?;
-            if self.shut_until.is_some() || (self.shared.cancel.is_cancelled() && !self.is_once()) {
-                return Ok(false);
-            }
         }
         Ok(true)
+    }
+
+    /// Whether nothing else is begun: at once where a daemon stops, and soon where a command ends.
+    fn ends(&mut self) -> bool {
+        let now = Instant::now();
+        let once = self.is_once();
+        self.shared.cancel.is_cancelled() && (!once || *self.last.get_or_insert(now + LAST) <= now)
     }
 
     fn is_once(&self) -> bool {
@@ -225,9 +237,10 @@ impl Courier {
     }
 
     async fn hand_over(&mut self, message: &Posted, invite: Option<&Invite>) {
+        let grace = if self.is_once() { GRACE_OF_COMMANDS } else { GRACE };
         let stopping = async {
             self.shared.cancel.cancelled().await;
-            tokio::time::sleep(GRACE).await;
+            tokio::time::sleep(grace).await;
         };
         let later = |words: &str| Err(NotifyError::new(NotifyClass::Later, words));
         let limit = self.notifier.limit();

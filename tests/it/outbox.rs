@@ -744,3 +744,18 @@ async fn an_invite_by_which_nobody_comes_ends_when_its_mail_is_taken() {
     let metrics = place.rig.metrics.encode();
     assert!(metrics.contains(r#"rosterd_invites{state="told",target="app"} 1"#), "{metrics}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_command_waits_for_the_word_of_a_slow_mail_server_and_begins_no_other_mail_for_long() {
+    let place = Place::new(declared(Credential::Sso, (0..9).map(|number| user(&format!("u-{number}")))));
+    place.mail.inside().latency = (Duration::ZERO, Duration::from_secs(12));
+    place.rig.engine.start(Running::Once).await.unwrap();
+    place.rig.sync("app").await.unwrap();
+    let began = tokio::time::Instant::now();
+    place.rig.engine.stop().await;
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+    let taken = place.mail.mails().len();
+    let recorded = place.posted().iter().filter(|posted| posted.state == MessageState::Accepted).count();
+    assert_eq!((taken, recorded), (3, 3), "none that was taken is sent by the next command, too");
+    assert!(place.posted().iter().all(|posted| posted.attempts == 0));
+}
