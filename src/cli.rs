@@ -22,6 +22,7 @@ pub mod revoke;
 pub mod run;
 pub mod saved;
 pub mod session;
+mod sign;
 pub mod status;
 pub mod store;
 pub mod tokens;

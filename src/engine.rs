@@ -5,6 +5,7 @@
 //! carries a key, never the news: a worker reads the newest snapshot again before each call.
 
 pub mod bounded;
+mod digests;
 pub mod ends;
 pub mod explain;
 mod folders;
@@ -29,6 +30,7 @@ pub mod said;
 pub mod shared;
 pub mod status;
 pub mod time;
+mod turns;
 mod unclaimed;
 pub mod undo;
 mod welcome;
@@ -185,6 +187,7 @@ impl Engine {
         outbox::start(&self.shared, running);
         if running == Running::Daemon && self.shared.post.get().is_some() {
             self.shared.tasks.spawn(invites::watch(Arc::clone(&self.shared)));
+            self.shared.tasks.spawn(digests::watch(Arc::clone(&self.shared)));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! always a value that somebody passed in.
 
 pub mod account;
+pub mod addressee;
 pub mod approval;
 pub mod audit;
 pub mod change;

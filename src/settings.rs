@@ -1,5 +1,7 @@
 //! The operator's configuration, and the only reader of the environment.
 
+pub mod addressees;
+pub mod decisions;
 pub mod file;
 pub mod notices;
 
@@ -12,15 +14,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::manifest::Problem;
+use crate::manifest::decision::DecisionKey;
 use crate::manifest::locate;
 use crate::manifest::locate::Located;
 use crate::manifest::report::Report;
+use crate::model::addressee::Addressee;
+use crate::model::addressee::LabelScope;
 use crate::schedule::parse_duration;
 use crate::secrets::vault::BoundSecret;
 use crate::secrets::vault::SecretSource;
 use crate::secrets::vault::Vault;
 use crate::settings::file::File;
-use crate::settings::file::OneOrMore;
 use crate::settings::file::Secret;
 use crate::settings::file::TargetsFrom;
 use crate::settings::notices::MailSettings;
@@ -67,14 +71,15 @@ pub struct Settings {
     /// Groups of approvers, and for which users each has a say, by the values of their labels; `None`:
     /// no approvers are named, and the holder of the local token decides.
     pub approvers: Option<BTreeMap<String, Vec<LabelScope>>>,
+    /// Who is told of turns of these groups.
+    pub addressees: Vec<Addressee>,
+    /// Whose signed decisions are taken, by person.
+    pub decision_keys: BTreeMap<String, DecisionKey>,
     /// How mails leave; `None`: none does.
     pub mail: Option<MailSettings>,
     /// Programs that are told, by name.
     pub webhooks: BTreeMap<String, WebhookSettings>,
 }
-
-/// Values of labels: users that have one of them for each label.
-pub type LabelScope = BTreeMap<String, BTreeSet<String>>;
 
 /// Whether operator documents may stand among the manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +107,8 @@ impl Default for Settings {
             max_shrink: MAX_SHRINK,
             rescan: RESCAN,
             approvers: None,
+            addressees: Vec::new(),
+            decision_keys: BTreeMap::new(),
             mail: Some(MailSettings::File(PathBuf::from(MAILS))),
             webhooks: BTreeMap::new(),
         }
@@ -155,6 +162,12 @@ fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
         Some((name, bound))
     });
     let secrets = secrets.collect();
+    let teams: Option<BTreeSet<String>> = file.teams.map(|teams| teams.into_iter().collect());
+    let known = (mail.is_some(), teams.as_ref());
+    let (approvers, addressees) = match file.approvers {
+        Some(entries) => approvers(entries, known, report),
+        None => (None, Vec::new()),
+    };
     Settings {
         listen: file.listen.and_then(|text| listen(&text, report)).unwrap_or(LISTEN),
         store: folder.join(store),
@@ -162,39 +175,50 @@ fn settle(file: File, folder: &Path, report: &mut Report<'_>) -> Settings {
         manifests: manifests(&file.manifests, folder, report),
         include: file.include.iter().map(|path| folder.join(&path.value)).collect(),
         secrets,
-        teams: file.teams.map(|teams| teams.into_iter().collect()),
+        teams,
         keys,
         operator_documents,
         max_shrink: file.max_shrink.and_then(|percent| max_shrink(&percent, report)).unwrap_or(MAX_SHRINK),
         rescan: file.rescan.and_then(|text| rescan(&text, report)).unwrap_or(RESCAN),
-        approvers: file.approvers.map(|entries| approvers(entries, report)),
+        decision_keys: file
+            .decisions_from
+            .map(|written| decisions::keys(written, approvers.as_ref(), report))
+            .unwrap_or_default(),
+        approvers,
+        addressees,
         mail,
         webhooks,
     }
 }
 
 /// Groups by name. Whoever is in one is said by tokens, never by manifests.
-fn approvers(entries: Vec<Located<file::Approvers>>, report: &mut Report<'_>) -> BTreeMap<String, Vec<LabelScope>> {
-    let mut groups: BTreeMap<String, Vec<LabelScope>> = BTreeMap::new();
-    for Located { value: file::Approvers { group, label }, place } in entries {
+fn approvers(
+    entries: Vec<Located<file::Approvers>>,
+    (can_mail, teams): (bool, Option<&BTreeSet<String>>),
+    report: &mut Report<'_>,
+) -> (Option<BTreeMap<String, Vec<LabelScope>>>, Vec<Addressee>) {
+    let (mut groups, mut told): (BTreeMap<String, Vec<LabelScope>>, _) = (BTreeMap::new(), Vec::new());
+    for Located { value: file::Approvers { group, label, tell }, place } in entries {
         if group.value.trim().is_empty() {
             report
                 .add(group.place, "blank-value", "a group of approvers has a name")
                 .hint("write `group: credit-emea`");
         }
-        let values = |values: OneOrMore| match values {
-            OneOrMore::One(value) => BTreeSet::from([value]),
-            OneOrMore::More(values) => values.into_iter().collect(),
-        };
-        let scope: LabelScope = label.into_iter().map(|(label, wanted)| (label, values(wanted))).collect();
+        let scope: LabelScope = label.into_iter().map(|(label, wanted)| (label, wanted.into_set())).collect();
         if scope.values().any(BTreeSet::is_empty) {
             report
                 .add(place, "wrong-value", "this group decides about nobody: a label has no value")
                 .hint("name values, or leave the label out: then it is for all");
         }
+        if let Some(first) = tell.first().filter(|_| !can_mail) {
+            report
+                .add(first.place, "missing-field", "nobody can be told: the configuration says not how mails leave")
+                .hint("add `mail: { smtp: { host: mail.example }, from: \"Name <name@host>\" }`");
+        }
+        told.extend(addressees::addressees((&group.value, &scope), tell, teams, report));
         groups.entry(group.value).or_default().push(scope);
     }
-    groups
+    (Some(groups), told)
 }
 
 /// The name of the secret with the URL of the database.
@@ -315,6 +339,7 @@ fn unreadable(name: &str, why: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::addressee::Whom;
     use crate::notifiers::smtp::Security;
 
     fn settings(text: &str) -> Result<Settings, Vec<Problem>> {
@@ -367,6 +392,56 @@ mod tests {
         assert_eq!(approvers["all"], [LabelScope::new()]);
         assert_eq!(settings("listen: 127.0.0.1:0\n").unwrap().approvers, None);
         check("approvers: [ { group: credit, label: { folder: [] } } ]\n", "wrong-value", 1, "leave the label out");
+    }
+
+    #[test]
+    fn signed_decisions_are_taken_from_keys_that_the_operator_names_and_from_nobody_else() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICy4/CnH7S+bmnXuir4IKRwAReYtwsq33EgkQPgDYr3t alice";
+        for nobody in ["listen: 127.0.0.1:0\n", "decisionsFrom: none\n"] {
+            assert_eq!(settings(nobody).unwrap().decision_keys, BTreeMap::new());
+        }
+        let read = |approvers: &str| {
+            let text = format!(
+                "{approvers}decisionsFrom:\n  keys:\n    alice: \"{key}\"\n    bob: {{ key: \"{key}\", groups: [desk, far], label: {{ folder: a }} }}\n"
+            );
+            settings(&text).unwrap().decision_keys
+        };
+        let everywhere = vec![LabelScope::new()];
+        let unnamed = read("");
+        assert_eq!(unnamed["alice"].groups, BTreeMap::new(), "an approver, as anybody with that right is");
+        assert_eq!(unnamed["bob"].groups.len(), 2);
+        assert_eq!(unnamed["bob"].scope["folder"], BTreeSet::from(["a".to_owned()]));
+        let named = read("approvers: [ { group: desk } ]\n");
+        assert!(named["alice"].outside && !named["bob"].outside && !unnamed["alice"].outside, "in none of the groups");
+        assert_eq!(named["bob"].groups, BTreeMap::from([("desk".to_owned(), everywhere)]));
+        check("decisionsFrom: { keys: { alice: \"ssh-rsa AAAA\" } }\n", "wrong-value", 1, "ssh-keygen -t ed25519");
+        check("decisionsFrom: { keys: {} }\n", "blank-value", 1, "none");
+    }
+
+    #[test]
+    fn whom_turns_are_told_to_are_people_with_an_address_and_teams_that_there_are() {
+        let told = |tell: &str| {
+            format!(
+                "mail: {{ file: m }}\nteams: [desk]\napprovers: [ {{ group: g, label: {{ folder: a }}, tell: [ {tell} ] }} ]\n"
+            )
+        };
+        let read = settings(&told(
+            "{ person: rose, mail: r@a.example, locale: fr }, { team: desk, digest: { cron: \"0 8 * * MON\", timeZone: Europe/Paris } }",
+        ));
+        let addressees = read.unwrap().addressees;
+        let scope = LabelScope::from([("folder".to_owned(), BTreeSet::from(["a".to_owned()]))]);
+        assert!(addressees.iter().all(|to| to.group == "g" && to.scope == scope));
+        let (subject, mail, locale) = ("rose".to_owned(), "r@a.example".to_owned(), Some("fr".to_owned()));
+        assert_eq!(addressees[0].whom, Whom::Person { subject, mail, locale });
+        assert_eq!((&addressees[1].whom, addressees[1].digest.is_some()), (&Whom::Team("desk".to_owned()), true));
+        check(&told("{ person: rose, mail: nobody }"), "wrong-value", 3, "rose@acme.example");
+        check(&told("{ person: rose }"), "wrong-value", 3, "mail: name@host");
+        check(&told("{ person: rose, mail: r@a.example, team: desk }"), "wrong-value", 3, "team: NAME");
+        check(&told("{ team: dask }"), "unknown-team", 3, "`desk`");
+        check(&told("{ team: desk, digest: { cron: \"0 0 31 2 *\" } }"), "bad-schedule", 3, "MON-FRI");
+        check(&told("{ team: desk, digest: { every: 0s } }"), "bad-schedule", 3, "");
+        check(&told("{ team: desk, digest: {} }"), "wrong-value", 3, "every: 24h");
+        check("approvers: [ { group: g, tell: [ { team: desk } ] } ]\n", "missing-field", 1, "mail:");
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn parts(data: &[u8]) -> Vec<&[u8]> {
 }
 
 fn rules() -> Rules {
-    Rules { operator_documents_allowed: Allowed::Loopback, teams: None }
+    Rules { operator_documents_allowed: Allowed::Loopback, teams: None, ..Rules::default() }
 }
 
 /// Files of a folder: read, put together in both orders, complained about, projected.

@@ -29,7 +29,7 @@ pub(crate) fn of(settings: &Settings, vault: &Vault, clock: &Arc<dyn Clock>) -> 
         channels.insert(name.clone(), Arc::new(by_webhook(name, webhook, vault, clock)?));
         events.insert(name.clone(), webhook.events.clone());
     }
-    Ok(Post { channels, events })
+    Ok(Post { channels, events, addressees: settings.addressees.clone() })
 }
 
 fn by_mail(mail: &MailSettings, vault: &Vault) -> Result<Arc<dyn Notifier>, AppError> {

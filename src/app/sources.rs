@@ -29,6 +29,7 @@ pub fn of(settings: &Settings) -> Result<Arc<dyn Source>, AppError> {
             OperatorDocumentsIn::TryOut => Allowed::Loopback,
         },
         teams: settings.teams.clone(),
+        decision_keys: settings.decision_keys.clone(),
     };
     let watching = Watching { rescan: settings.rescan, ..Watching::default() };
     let operator = OperatorDocuments::new(included(settings)?);

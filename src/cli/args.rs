@@ -259,7 +259,7 @@ pub enum Command {
     Healthcheck,
     /// The JSON Schema of documents
     Schema {
-        /// `User`, `Role`, `Target`, `TargetDefaults`, `Exception`, `Template`; all of them where none is given
+        /// `User`, `Role`, `Target`, `TargetDefaults`, `Exception`, `Template`, `Decision`; all of them where none is given
         kind: Option<String>,
     },
     /// A completion script for a shell
@@ -425,6 +425,8 @@ pub enum RequestsCommand {
     Refuse(DecideArguments),
     /// Let what was refused, or expired, be decided anew
     Reopen(DecideArguments),
+    /// Write a signed `Decision` document about one request, for those who decide by files
+    Sign(SignArguments),
 }
 
 /// Which requests.
@@ -440,6 +442,34 @@ pub enum RequestList {
     Refused,
     /// Those about which nobody decided in time
     Expired,
+}
+
+/// `requests sign`
+#[derive(Clone, Debug, Args)]
+pub struct SignArguments {
+    /// The request, as `requests list` names it
+    pub request: String,
+    /// What is said
+    #[arg(long, value_enum)]
+    pub decision: SignedWord,
+    /// Who says it, as `decisionsFrom.keys` names them
+    #[arg(long)]
+    pub by: String,
+    /// Why; a refusal demands it
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// The key that `ssh-keygen` signs by: a file, or the public one of a key that an agent holds
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
+
+/// What a signed decision says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SignedWord {
+    /// It may be done
+    Accept,
+    /// It may not
+    Refuse,
 }
 
 /// `requests accept`, `refuse` and `reopen`

@@ -20,6 +20,7 @@ use crate::cli::output::plain;
 use crate::cli::output::styled;
 use crate::cli::session;
 use crate::cli::session::Session;
+use crate::cli::sign;
 use crate::cli::words;
 use crate::cli::words::put;
 use crate::engine::requests::Shown;
@@ -38,7 +39,7 @@ const AT_ONCE: usize = 1000;
 /// Lists requests, or decides about them.
 pub async fn run(global: &Global, command: &RequestsCommand) -> Result<Exit, Failure> {
     let (purpose, word) = match command {
-        RequestsCommand::List { .. } => (Purpose::Look, None),
+        RequestsCommand::List { .. } | RequestsCommand::Sign(_) => (Purpose::Look, None),
         RequestsCommand::Accept(arguments) => (Purpose::Act, Some((Word::Accept, arguments))),
         RequestsCommand::Refuse(arguments) => (Purpose::Act, Some((Word::Refuse, arguments))),
         RequestsCommand::Reopen(arguments) => (Purpose::Act, Some((Word::Reopen, arguments))),
@@ -50,6 +51,7 @@ pub async fn run(global: &Global, command: &RequestsCommand) -> Result<Exit, Fai
             let wanted = Wanted { target: target.as_deref(), label: label.as_deref(), user: user.as_deref() };
             list(&session, global, &wanted, *state).await
         }
+        (None, RequestsCommand::Sign(arguments)) => sign::sign(&session, arguments).await,
         (None, _) => Ok(Exit::Done),
     };
     session.close().await;
@@ -57,13 +59,18 @@ pub async fn run(global: &Global, command: &RequestsCommand) -> Result<Exit, Fai
 }
 
 /// Which requests are asked for.
-struct Wanted<'a> {
+#[derive(Default)]
+pub(crate) struct Wanted<'a> {
     target: Option<&'a str>,
     label: Option<&'a str>,
     user: Option<&'a str>,
 }
 
-async fn fetch(session: &Session, wanted: &Wanted<'_>, states: &[RequestState]) -> Result<Vec<Shown>, Failure> {
+pub(crate) async fn fetch(
+    session: &Session,
+    wanted: &Wanted<'_>,
+    states: &[RequestState],
+) -> Result<Vec<Shown>, Failure> {
     if let Some(label) = wanted.label {
         words::label(label)?;
     }

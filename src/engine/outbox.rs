@@ -21,11 +21,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::engine::bounded::caught;
+use crate::engine::digests;
 use crate::engine::invites;
 use crate::engine::invites::Leave;
 use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
 use crate::engine::unclaimed;
+use crate::model::addressee::Addressee;
 use crate::model::audit::AuditEvent;
 use crate::model::invite::Invite;
 use crate::model::message::MessageFilter;
@@ -76,6 +78,8 @@ pub struct Post {
     pub channels: BTreeMap<String, Arc<dyn Notifier>>,
     /// Which events each webhook is told: `account.created`.
     pub events: BTreeMap<String, BTreeSet<String>>,
+    /// Who is told of turns.
+    pub addressees: Vec<Addressee>,
 }
 
 /// Wakes whoever hands messages over.
@@ -197,7 +201,12 @@ impl Courier {
             }
             // The batch was read a while ago: what was voided since does not leave.
             match invites::leave(&self.shared, &message.id).await? {
-                Leave::Now(message, invite) => self.hand_over(&message, invite.as_deref()).await,
+                Leave::Now(message, invite) => {
+                    self.unrecorded = digests::over(&self.shared, &message).await?;
+                    if self.unrecorded.is_empty() {
+                        self.hand_over(&message, invite.as_deref()).await;
+                    }
+                }
                 Leave::NotYet(message, invite, why) => self.put_off(&message, &invite, why),
                 Leave::Never => {}
             }

@@ -19,6 +19,7 @@ use crate::engine::shared::lock;
 use crate::engine::worker::Message;
 use crate::model::approval::AcceptRule;
 use crate::model::approval::Approval;
+use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
 use crate::model::ids::TargetName;
@@ -114,6 +115,8 @@ pub struct Shown {
     pub turn: BTreeSet<String>,
     /// What is worth a look before deciding.
     pub findings: Vec<Finding>,
+    /// What a signed decision about it is bound to.
+    pub digest: Digest,
 }
 
 /// One value of the label by which requests of a target are found: a client's folder.
@@ -250,10 +253,10 @@ impl Engine {
             let users: Vec<_> = asked.iter().filter_map(|(_, record)| snapshot.users.get(record)).collect();
             found = findings::findings(&approval, &users, snapshot.users.values(), &strangers);
         }
-        let show = |(_, request): (Space, Request)| {
+        let show = |(space, request): (Space, Request)| {
             let user = snapshot.users.get(&request.record);
             let findings = if waits(&request) { found.get(&request.record).cloned() } else { None };
-            shown(&target.name, &approval, request, user.as_ref(), findings.unwrap_or_default())
+            shown(&space, &approval, request, user.as_ref(), findings.unwrap_or_default())
         };
         Ok(rows.into_iter().map(show).collect())
     }
@@ -303,19 +306,14 @@ impl Engine {
     }
 }
 
-fn shown(
-    target: &TargetName,
-    approval: &Approval,
-    request: Request,
-    user: Option<&User>,
-    findings: Vec<Finding>,
-) -> Shown {
+fn shown(space: &Space, approval: &Approval, request: Request, user: Option<&User>, findings: Vec<Finding>) -> Shown {
     let level = verdict::level_of(approval, &request).filter(|_| request.state == RequestState::Pending);
     let turn = level.map(|level| verdict::turn(&request, level)).unwrap_or_default();
     let names = user.map(|user| [user.given_name.as_deref(), user.family_name.as_deref()]);
     let name = names.map(|names| names.into_iter().flatten().collect::<Vec<_>>().join(" "));
     Shown {
-        target: target.clone(),
+        target: space.target.clone(),
+        digest: verdict::shown(space, &request, user),
         request,
         name: name.filter(|name| !name.is_empty()),
         email: user.and_then(|user| user.email.clone()),

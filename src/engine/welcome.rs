@@ -175,7 +175,7 @@ struct Said<'a> {
 }
 
 fn mail(welcome: &Welcome, guest: &Guest<'_>, to: &str, said: &Said<'_>) -> Result<Mail, String> {
-    let template = in_language(welcome, guest.user.locale.as_deref())
+    let template = in_language(&welcome.templates, guest.user.locale.as_deref())
         .ok_or_else(|| format!("`welcome` of `{}` has no template", guest.target.name))?;
     let others = others(welcome, guest, said);
     let context = Context::welcome(guest.user, guest.target, &others);
@@ -220,29 +220,29 @@ fn others(welcome: &Welcome, guest: &Guest<'_>, said: &Said<'_>) -> BTreeMap<&'s
     others
 }
 
-/// The template of a user's language: the whole locale, then its language alone, then the first.
-fn in_language<'a>(welcome: &'a Welcome, locale: Option<&str>) -> Option<&'a MailTemplate> {
+/// The template of a reader's language: the whole locale, then its language alone, then the first.
+pub(crate) fn in_language<'a>(templates: &'a [MailTemplate], locale: Option<&str>) -> Option<&'a MailTemplate> {
     let same = |wanted: &str| {
         let fits = |template: &&MailTemplate| template.locale.eq_ignore_ascii_case(wanted);
-        welcome.templates.iter().find(fits)
+        templates.iter().find(fits)
     };
     let language = |locale: &str| locale.split(['-', '_']).next().unwrap_or_default().to_owned();
     let exact = locale.and_then(same);
     let near = || {
         let wanted = language(locale?);
         let fits = |template: &&MailTemplate| language(&template.locale).eq_ignore_ascii_case(&wanted);
-        same(&wanted).or_else(|| welcome.templates.iter().find(fits))
+        same(&wanted).or_else(|| templates.iter().find(fits))
     };
-    exact.or_else(near).or_else(|| welcome.templates.first())
+    exact.or_else(near).or_else(|| templates.first())
 }
 
 /// A header is one line: nothing that a name holds begins another.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// Text as it stands in HTML, in quotes or not.
-fn html_escaped(text: &str) -> String {
+pub(crate) fn html_escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -274,14 +274,8 @@ mod tests {
 
     #[test]
     fn a_user_is_written_to_in_their_language_or_else_in_the_first() {
-        let welcome = Welcome {
-            title: "Portal".to_owned(),
-            names: Vec::new(),
-            templates: ["en", "fr", "fr-CA"].map(template).to_vec(),
-            credential: Credential::None,
-            origin: template("en").origin,
-        };
-        let chosen = |locale| in_language(&welcome, locale).map(|template| template.locale.as_str());
+        let templates = ["en", "fr", "fr-CA"].map(template);
+        let chosen = |locale| in_language(&templates, locale).map(|template| template.locale.as_str());
         assert_eq!(chosen(Some("fr-CA")), Some("fr-CA"));
         assert_eq!(chosen(Some("fr-FR")), Some("fr"));
         assert_eq!(chosen(Some("FR")), Some("fr"));

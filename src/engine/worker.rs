@@ -30,8 +30,10 @@ mod recall;
 mod refusal;
 mod relist;
 mod requests;
+mod signed;
 mod tell;
 mod timing;
+mod turns;
 mod twins;
 mod unaccepted;
 mod undo;
@@ -66,6 +68,7 @@ use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::SyncReport;
+use crate::engine::turns::Teams;
 use crate::engine::worker::away::Away;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
@@ -222,6 +225,8 @@ pub(super) struct Worker {
     welcomes: tell::Welcomes,
     /// Accounts whose wait for their deletion is over.
     waits: Waits,
+    /// Members of the teams that are told of turns.
+    teams: Teams,
 }
 
 /// Starts the worker of `handle`, after its predecessor has ended.
@@ -313,6 +318,7 @@ impl Worker {
             requests: Book::new(&target),
             welcomes: tell::Welcomes::default(),
             waits: Waits::default(),
+            teams: Teams::default(),
         };
         if running == Running::Daemon {
             worker.full_requests.push(FullRequest::of(Trigger::Startup));
@@ -333,6 +339,7 @@ impl Worker {
             self.mind_halts();
             if !stopping {
                 self.on_time();
+                self.heed_signed().await;
                 self.knock();
                 self.start_full();
                 self.start_looks();
@@ -377,6 +384,7 @@ impl Worker {
             Message::Snapshot(changed) => {
                 self.read_again().await;
                 self.refresh(changed.as_ref());
+                self.requests.heeded = false;
             }
             Message::Sync(request, trigger, reply) => self.asked(request, trigger, reply),
             Message::Decided => self.decided().await,

@@ -21,6 +21,8 @@ enum Root {
     NewAccount,
     Credential,
     Invite,
+    Request,
+    Approver,
 }
 
 /// What one name under a root holds.
@@ -53,6 +55,18 @@ const PLACE: [(&str, Field); 4] =
     [("title", Field::Value), ("name", Field::Value), ("environment", Field::Value), ("labels", Field::Map)];
 const NEW_ACCOUNT: [(&str, Field); 1] = [("userName", Field::Value)];
 const CREDENTIAL: [(&str, Field); 2] = [("password", Field::Value), ("mustChange", Field::Value)];
+const REQUEST: [(&str, Field); 9] = [
+    ("id", Field::Value),
+    ("why", Field::Value),
+    ("action", Field::Value),
+    ("entitlements", Field::Value),
+    ("scope", Field::Value),
+    ("level", Field::Value),
+    ("since", Field::Value),
+    ("expires", Field::Value),
+    ("reminders", Field::Value),
+];
+const APPROVER: [(&str, Field); 1] = [("name", Field::Value)];
 const INVITE: [(&str, Field); 2] = [("link", Field::Value), ("expires", Field::Value)];
 
 impl Names {
@@ -69,6 +83,11 @@ impl Names {
     /// `user.*`, `target.*`, `account.userName`, `invite.*`: for the mail to the person of a new account.
     pub const fn welcome() -> Self {
         Self(&[Root::User, Root::Place, Root::NewAccount, Root::Invite, Root::Credential])
+    }
+
+    /// `user.*`, `target.*`, `request.*`, `approver.name`: for the mail to those whose turn it is to decide.
+    pub const fn request() -> Self {
+        Self(&[Root::User, Root::Place, Root::Request, Root::Approver])
     }
 
     /// `account.id`, `account.state` and any attribute path: for conditions about an account.
@@ -90,6 +109,8 @@ impl Names {
             Root::NewAccount => &NEW_ACCOUNT[..],
             Root::Credential => &CREDENTIAL[..],
             Root::Invite => &INVITE[..],
+            Root::Request => &REQUEST[..],
+            Root::Approver => &APPROVER[..],
             // A target has the attributes that it has.
             Root::Account if fields.is_empty() => return Err(bare("account", "account.userType")),
             Root::Account => return Ok(()),
@@ -119,6 +140,8 @@ impl Root {
             Self::Account | Self::NewAccount => "account",
             Self::Credential => "credential",
             Self::Invite => "invite",
+            Self::Request => "request",
+            Self::Approver => "approver",
         }
     }
 }
@@ -172,7 +195,15 @@ pub(crate) fn sample(reference: &str) -> Option<Json> {
         "target.title" => json!("Collections"),
         "credential.password" => json!("a password"),
         "invite.link" => json!("https://portal.example/activate?token=t"),
-        "invite.expires" => json!("2027-01-31 18:00 UTC"),
+        "invite.expires" | "request.since" | "request.expires" => json!("2027-01-31 18:00 UTC"),
+        "request.id" => json!("0c7f5b1e2a9d4863"),
+        "request.why" => json!("new"),
+        "request.action" => json!("create"),
+        "request.entitlements" => json!("portfolio-emea, admin"),
+        "request.level" => json!(1),
+        "request.reminders" => json!(0),
+        "approver.name" => json!("rose"),
+        "request.scope" => json!("acme"),
         _ if reference.starts_with("user.labels.") || reference.starts_with("target.labels.") => json!("acme"),
         _ => return None,
     };

@@ -14,6 +14,7 @@ use crate::manifest::located::Located;
 use crate::manifest::report::Report;
 use crate::manifest::suggest;
 use crate::manifest::text::Place;
+use crate::manifest::welcome::Names as TemplateNames;
 use crate::manifest::words;
 use crate::model::approval::AcceptRule;
 use crate::model::approval::Approval;
@@ -23,6 +24,7 @@ use crate::model::approval::Gate;
 use crate::model::approval::GatedGrants;
 use crate::model::approval::Level;
 use crate::model::approval::Party;
+use crate::model::approval::TurnMail;
 use crate::model::approval::When;
 use crate::model::ids::EntitlementName;
 use crate::model::origin::Origin;
@@ -64,6 +66,9 @@ pub(crate) struct ApprovalEntry {
     remind_every: Option<Located<String>>,
     /// How soon after its acceptance a change is to be made; `24h` by default.
     within: Option<Located<String>>,
+    /// Names of `Template` documents for the mail to those whose turn it is: one for each language. The first
+    /// is also for every other one. Left out, rosterd has words of its own.
+    template: Option<TemplateNames>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
@@ -148,7 +153,7 @@ struct EscalationEntry {
 pub(crate) fn convert(
     entry: Located<ApprovalEntry>,
     catalogue: &Catalogue,
-    target: &Origin,
+    (title, target): (Option<&str>, &Origin),
     report: &mut Report<'_>,
 ) -> Approval {
     let Located { value: entry, place } = entry;
@@ -158,6 +163,11 @@ pub(crate) fn convert(
     let grants = grants(entry.grants.as_ref(), catalogue, report);
     let at = |place: Place| Origin { line: place.line, ..target.clone() };
     let when = |when: Located<String>| When { origin: at(when.place), condition: when.value };
+    let mail = TurnMail {
+        title: title.unwrap_or_default().to_owned(),
+        names: entry.template.map(TemplateNames::into_names).unwrap_or_default(),
+        templates: Vec::new(),
+    };
     let levels = entry.levels.map_or_else(|| vec![Level::anybody()], |entries| levels(entries, report));
     let label = |label: Option<Located<String>>, report: &mut Report<'_>| {
         label.filter(|label| words::name(label, label.place, "a label", report)).map(|label| label.value)
@@ -175,6 +185,8 @@ pub(crate) fn convert(
         expires: entry.expires.and_then(|text| duration(&text, report)),
         remind_every: entry.remind_every.and_then(|text| duration(&text, report)),
         within: entry.within.and_then(|text| duration(&text, report)).unwrap_or(Approval::WITHIN),
+        mail,
+        signed: Vec::new(),
         origin: at(place),
     }
 }

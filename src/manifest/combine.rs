@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use crate::manifest::Documents;
 use crate::manifest::Problem;
+use crate::manifest::decision;
+use crate::manifest::decision::DecisionKey;
 use crate::manifest::digests::Digests;
+use crate::manifest::document::Kind;
 use crate::manifest::exception;
 use crate::manifest::file::FileDocuments;
 use crate::manifest::file::FoundRole;
@@ -45,6 +48,8 @@ pub struct Rules {
     pub operator_documents_allowed: Allowed,
     /// The words that `teams` of a user may use; `None` takes any.
     pub teams: Option<BTreeSet<String>>,
+    /// Whose signed decisions are taken; nobody's where it is empty.
+    pub decision_keys: BTreeMap<String, DecisionKey>,
 }
 
 /// The documents that only operators can change: the files that `include:` names.
@@ -87,6 +92,8 @@ pub fn combine(
     let beside = in_folder.iter().flat_map(|file| &file.operators);
     let documents: Vec<Placed<'_>> =
         included.chain(beside.map(|document| (document, rules.operator_documents_allowed))).collect();
+    let signed: Vec<&OperatorDocument> =
+        all().flat_map(|file| &file.operators).filter(|document| document.kind == Kind::Decision).collect();
     let mut targets = merge::targets(&documents, &mut problems);
     welcome::attach(&documents, &mut targets, &mut problems);
 
@@ -98,6 +105,7 @@ pub fn combine(
     references::of_roles(bundles, &targets, &broken, &mut crossed);
     let people = users.values().chain(files.iter().flat_map(|file| file.broken_users.iter().cloned()));
     exception::attach(&documents, &users, &mut targets, &broken, &mut problems);
+    decision::attach(&signed, &rules.decision_keys, &mut targets, &broken, &mut problems);
     references::of_users(people, &users, &found_roles, (rules, &broken), &mut crossed);
     let left_out = crossed.len().saturating_sub(MOST_PROBLEMS);
     crossed.sort();
@@ -144,7 +152,9 @@ fn too_many(files: &[Arc<FileDocuments>], problems: &mut Vec<Problem>) {
 /// Documents that stand where the other kind belongs.
 fn misplaced(files: &[Arc<FileDocuments>], operator: &OperatorDocuments, rules: &Rules, problems: &mut Vec<Problem>) {
     if rules.operator_documents_allowed == Allowed::No {
-        for document in files.iter().flat_map(|file| &file.operators) {
+        let operators = files.iter().flat_map(|file| &file.operators);
+        // A signed decision is believed for its signature, wherever it stands.
+        for document in operators.filter(|document| document.kind != Kind::Decision) {
             let mut report = Report::new(vec![&document.source]);
             let place = document.tree.get("kind").map_or(document.tree.place, |kind| kind.place);
             report

@@ -188,6 +188,7 @@ spec:
             let rules = Rules {
                 operator_documents_allowed: Allowed::Yes,
                 teams: Some(["red".to_owned()].into()),
+                ..Rules::default()
             };
             let mut combiner = Combiner::new(OperatorDocuments::default(), rules.clone());
             let mut files = BTreeMap::from([("base.yaml".to_owned(), Arc::new(parse_file("base.yaml", BASE.as_bytes())))]);

@@ -30,12 +30,14 @@ pub enum Kind {
     Exception,
     /// A mail in one language.
     Template,
+    /// A person's signed word about a request.
+    Decision,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::User, Self::Role, Self::Target, Self::TargetDefaults, Self::Exception, Self::Template];
+    pub const ALL: [Self; 7] =
+        [Self::User, Self::Role, Self::Target, Self::TargetDefaults, Self::Exception, Self::Template, Self::Decision];
 
     /// The word under `kind`.
     pub fn as_str(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Kind {
             Self::TargetDefaults => "TargetDefaults",
             Self::Exception => "Exception",
             Self::Template => "Template",
+            Self::Decision => "Decision",
         }
     }
 
@@ -54,9 +57,6 @@ impl Kind {
         matches!(self, Self::Target | Self::TargetDefaults | Self::Exception | Self::Template)
     }
 }
-
-/// Kinds that a later version will have.
-const LATER: [&str; 1] = ["Decision"];
 
 /// `metadata` of a document.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -104,20 +104,10 @@ pub(crate) fn kind(tree: &Tree<'_>, report: &mut Report<'_>) -> Option<Kind> {
     if let Some(kind) = Kind::ALL.into_iter().find(|known| known.as_str() == word) {
         return Some(kind);
     }
-    if LATER.contains(&word) {
-        report
-            .add(
-                kind.place,
-                "unsupported-kind",
-                format!("this version of rosterd does not have `{word}` documents yet"),
-            )
-            .hint("take the document out");
-    } else {
-        report.add(kind.place, "unknown-kind", format!("unknown kind `{word}`")).hint(
-            suggest::nearest(word, Kind::ALL.map(Kind::as_str))
-                .map_or_else(kinds, |near| format!("did you mean `{near}`?")),
-        );
-    }
+    report.add(kind.place, "unknown-kind", format!("unknown kind `{word}`")).hint(
+        suggest::nearest(word, Kind::ALL.map(Kind::as_str))
+            .map_or_else(kinds, |near| format!("did you mean `{near}`?")),
+    );
     None
 }
 

@@ -21,8 +21,8 @@ pub(crate) fn mapping(text: &Located<String>, report: &mut Report<'_>) -> bool {
 }
 
 /// The tags of a mail's line or text, if it is sound; if not, it is noted.
-pub(crate) fn mail(text: &Located<String>, report: &mut Report<'_>) -> BTreeSet<String> {
-    let compiled = Template::compile_text(text, &Names::welcome());
+pub(crate) fn mail(text: &Located<String>, names: &Names, report: &mut Report<'_>) -> BTreeSet<String> {
+    let compiled = Template::compile_text(text, names);
     let compiled = compiled.map_err(|error| note("bad-template", &error, text, report));
     compiled.map(|template| template.references().clone()).unwrap_or_default()
 }

@@ -64,7 +64,7 @@ pub(crate) struct FoundRole {
     pub(crate) source: SourceText<'static>,
 }
 
-/// A `Target`, `TargetDefaults`, `Exception` or `Template`, to be typed when all are known.
+/// A `Target`, `TargetDefaults`, `Exception`, `Template` or `Decision`, to be typed when all are known.
 #[derive(Clone, Debug)]
 pub(crate) struct OperatorDocument {
     pub(crate) kind: Kind,
@@ -226,13 +226,15 @@ fn read_document(tree: Tree<'_>, source: &SourceText<'_>, report: &mut Report<'_
                 source: source.clone().into_owned(),
             }));
         }
-        Kind::Target | Kind::TargetDefaults | Kind::Exception | Kind::Template if report.is_empty() => {
+        Kind::Target | Kind::TargetDefaults | Kind::Exception | Kind::Template | Kind::Decision
+            if report.is_empty() =>
+        {
             found.operators.push(OperatorDocument {
                 kind,
                 tree: tree.into_owned(0),
                 source: source.clone().into_owned(),
             });
         }
-        Kind::Target | Kind::TargetDefaults | Kind::Exception | Kind::Template => {}
+        Kind::Target | Kind::TargetDefaults | Kind::Exception | Kind::Template | Kind::Decision => {}
     }
 }

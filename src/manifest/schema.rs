@@ -3,6 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
+use crate::manifest::decision::DecisionDocument;
 use crate::manifest::document::API_VERSION;
 use crate::manifest::document::Kind;
 use crate::manifest::exception::ExceptionDocument;
@@ -21,6 +22,7 @@ pub fn schema(kind: Kind) -> Json {
         Kind::Target => generator.into_root_schema_for::<TargetDocument>(),
         Kind::Exception => generator.into_root_schema_for::<ExceptionDocument>(),
         Kind::Template => generator.into_root_schema_for::<TemplateDocument>(),
+        Kind::Decision => generator.into_root_schema_for::<DecisionDocument>(),
         Kind::TargetDefaults => generator.into_root_schema_for::<TargetDefaultsDocument>(),
     };
     let mut schema = Json::from(schema);

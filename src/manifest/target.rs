@@ -206,7 +206,8 @@ pub(crate) fn convert(
         expression::user_condition(when, report);
     }
     let entitlements = catalogue(spec.entitlements, report);
-    let approval = spec.approval.map(|entry| approval::convert(entry, &entitlements, &origin, report));
+    let title = spec.title.as_ref().map(|title| title.value.as_str());
+    let approval = spec.approval.map(|entry| approval::convert(entry, &entitlements, (title, &origin), report));
     if spec.account.is_none() && !spec_tree.has(&["account"]) {
         report
             .add(spec_tree.place, "missing-field", "the field `account` is missing: it says what accounts look like")

@@ -15,6 +15,7 @@ use serde::de;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::value::SeqAccessDeserializer;
 
+use crate::expr::Names as ExprNames;
 use crate::manifest::Problem;
 use crate::manifest::combine;
 use crate::manifest::decode::decode;
@@ -69,7 +70,13 @@ pub(crate) struct WelcomeEntry {
 /// One name, or several.
 #[derive(Debug, JsonSchema)]
 #[schemars(transparent)]
-struct Names(#[schemars(with = "OneOrMany")] Vec<Located<String>>);
+pub(crate) struct Names(#[schemars(with = "OneOrMany")] Vec<Located<String>>);
+
+impl Names {
+    pub(crate) fn into_names(self) -> Vec<String> {
+        self.0.into_iter().map(|name| name.value).collect()
+    }
+}
 
 #[derive(JsonSchema)]
 #[schemars(untagged)]
@@ -342,9 +349,9 @@ pub(crate) struct TemplateDocument {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TemplateSpec {
-    /// What it is for: `welcome`, the mail to the person of a new account.
+    /// What it is for: `welcome`, the mail to the person of a new account; `request`, the mail to those whose
+    /// turn it is to decide.
     #[serde(rename = "use")]
-    #[expect(dead_code, reason = "there is one use so far; any other word is refused by the type")]
     purpose: Purpose,
     /// Its language, or language and region: `fr`, `en-GB`.
     locale: Located<String>,
@@ -356,51 +363,97 @@ struct TemplateSpec {
     html: Option<Located<String>>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Purpose {
     Welcome,
+    Request,
+}
+
+impl Purpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Welcome => "welcome",
+            Self::Request => "request",
+        }
+    }
+
+    /// What its tags may name.
+    fn names(self) -> ExprNames {
+        match self {
+            Self::Welcome => ExprNames::welcome(),
+            Self::Request => ExprNames::request(),
+        }
+    }
 }
 
 /// A template, and which credentials its tags speak of.
 struct Found {
     template: MailTemplate,
+    purpose: Purpose,
     tags: BTreeSet<String>,
 }
+
+type Templates = BTreeMap<String, Option<Found>>;
 
 /// Gives each target the templates that it names, and tells what is wrong with them.
 pub(crate) fn attach(documents: &[Placed<'_>], targets: &mut Targets, problems: &mut Vec<Problem>) {
     let found = templates(documents, problems);
     for target in &mut targets.targets {
-        let Some(welcome) = &target.welcome else { continue };
-        let (mut chosen, before) = (Vec::new(), problems.len());
-        for name in &welcome.names {
-            match found.get(name.as_str()) {
-                Some(Some(found)) => {
-                    problems.extend(at_odds(welcome, target, found));
-                    chosen.push(found.template.clone());
-                }
-                // What is wrong with it is told already.
-                Some(None) => {}
-                None => {
-                    let near = suggest::nearest(name, found.keys().map(String::as_str));
-                    let hint = near.map(|near| format!("did you mean `{near}`?"));
-                    let hint = hint.unwrap_or_else(|| "add a `Template` document of that name".to_owned());
-                    let message = format!("there is no `Template` of the name `{name}`");
-                    problems.push(combine::at(&welcome.origin, "unknown-template", message, hint));
-                }
+        if let Some(welcome) = &target.welcome {
+            let before = problems.len();
+            let chosen = named(&found, &welcome.names, (Purpose::Welcome, &welcome.origin), problems);
+            problems.extend(chosen.iter().filter_map(|found| at_odds(welcome, target, found)));
+            let chosen = chosen.iter().map(|found| found.template.clone()).collect();
+            if problems.len() == before
+                && let Some(welcome) = &mut Arc::make_mut(target).welcome
+            {
+                welcome.templates = chosen;
             }
         }
-        if problems.len() == before
-            && let Some(welcome) = &mut Arc::make_mut(target).welcome
-        {
-            welcome.templates = chosen;
+        if let Some(approval) = target.approval.as_ref().filter(|approval| !approval.mail.names.is_empty()) {
+            let chosen = named(&found, &approval.mail.names, (Purpose::Request, &approval.origin), problems);
+            let chosen = chosen.iter().map(|found| found.template.clone()).collect();
+            if let Some(approval) = &mut Arc::make_mut(target).approval {
+                approval.mail.templates = chosen;
+            }
         }
     }
 }
 
-fn templates(documents: &[Placed<'_>], problems: &mut Vec<Problem>) -> BTreeMap<String, Option<Found>> {
-    let mut found: BTreeMap<String, Option<Found>> = BTreeMap::new();
+/// Those of these names that are there and for this; what is wrong with the others is told.
+fn named<'a>(
+    found: &'a Templates,
+    names: &[String],
+    (purpose, origin): (Purpose, &Origin),
+    problems: &mut Vec<Problem>,
+) -> Vec<&'a Found> {
+    let mut chosen = Vec::new();
+    for name in names {
+        match found.get(name.as_str()) {
+            Some(Some(found)) if found.purpose == purpose => chosen.push(found),
+            Some(Some(found)) => {
+                let (is, wanted) = (found.purpose.as_str(), purpose.as_str());
+                let message = format!("the `Template` `{name}` is for `{is}`, and this is a `{wanted}`");
+                let hint = format!("name a `Template` that says `use: {wanted}`");
+                problems.push(combine::at(origin, "unknown-template", message, hint));
+            }
+            // What is wrong with it is told already.
+            Some(None) => {}
+            None => {
+                let near = suggest::nearest(name, found.keys().map(String::as_str));
+                let hint = near.map(|near| format!("did you mean `{near}`?"));
+                let hint = hint.unwrap_or_else(|| "add a `Template` document of that name".to_owned());
+                let message = format!("there is no `Template` of the name `{name}`");
+                problems.push(combine::at(origin, "unknown-template", message, hint));
+            }
+        }
+    }
+    chosen
+}
+
+fn templates(documents: &[Placed<'_>], problems: &mut Vec<Problem>) -> Templates {
+    let mut found = Templates::new();
     let mut origins: BTreeMap<String, Vec<Origin>> = BTreeMap::new();
     for (document, _) in documents.iter().filter(|(document, _)| document.kind == Kind::Template) {
         let mut report = Report::new(vec![&document.source]);
@@ -424,17 +477,17 @@ fn templates(documents: &[Placed<'_>], problems: &mut Vec<Problem>) -> BTreeMap<
 fn read(document: &OperatorDocument, report: &mut Report<'_>) -> Option<Found> {
     let TemplateDocument { metadata, spec, .. } = decode(&document.tree, report)?;
     let name = role::name(&metadata, &document.tree, "a template", report)?;
-    let TemplateSpec { purpose: _, locale, subject, text, html } = spec;
+    let TemplateSpec { purpose, locale, subject, text, html } = spec;
     words::line(&subject.value, subject.place, "a subject", report);
     if !is_language(&locale.value) {
         report
             .add(locale.place, "bad-locale", format!("`{}` is not a language", locale.value))
             .hint("write it like `fr` or `en-GB`");
     }
-    let mut tags = expression::mail(&text, report);
+    let mut tags = expression::mail(&text, &purpose.names(), report);
     let mut elsewhere = false;
     for line in [Some(&subject), html.as_ref()].into_iter().flatten() {
-        let found = expression::mail(line, report);
+        let found = expression::mail(line, &purpose.names(), report);
         if found.contains(PASSWORD) {
             elsewhere = true;
             report
@@ -461,7 +514,7 @@ fn read(document: &OperatorDocument, report: &mut Report<'_>) -> Option<Found> {
         html: html.map(|html| html.value),
         origin,
     };
-    Some(Found { template, tags })
+    Some(Found { template, purpose, tags })
 }
 
 /// `fr`, `en-GB`: letters of a language, and of a region where there is one.
@@ -477,7 +530,7 @@ fn is_language(text: &str) -> bool {
 
 /// What of a template does not fit what lets people into this target.
 fn at_odds(welcome: &Welcome, target: &Target, found: &Found) -> Option<Problem> {
-    let Found { template, tags } = found;
+    let Found { template, tags, .. } = found;
     let generated = matches!(welcome.credential, Credential::Generated { .. });
     let link = matches!(welcome.credential, Credential::Link { .. });
     let (name, here) = (&template.name, &target.name);

@@ -1,5 +1,6 @@
 //! Which changes of a target wait for a person's word, and whose: `spec.approval`.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -7,8 +8,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::addressee::LabelScope;
+use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
+use crate::model::ids::RequestId;
 use crate::model::origin::Origin;
+use crate::model::request::Word;
+use crate::model::target::MailTemplate;
 
 /// `spec.approval` of a target, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +45,12 @@ pub struct Approval {
     pub remind_every: Option<Duration>,
     /// How soon after its acceptance a change is to be made; what takes longer is counted as late.
     pub within: Duration,
+    /// How those whose turn it is are written to.
+    #[serde(default)]
+    pub mail: TurnMail,
+    /// Signed words about its requests.
+    #[serde(default)]
+    pub signed: Vec<Signed>,
     /// Where the block stands.
     pub origin: Origin,
 }
@@ -64,9 +76,50 @@ impl Approval {
             expires: None,
             remind_every: None,
             within: Self::WITHIN,
+            mail: TurnMail::default(),
+            signed: Vec::new(),
             origin: Origin { file: "".into(), line: 0, what: "".into() },
         }
     }
+}
+
+/// A `Decision` document whose signature is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// `metadata.name`
+    pub name: String,
+    /// Who, as in the audit log, with what was signed: one document is good once.
+    pub by: String,
+    /// The person behind it.
+    pub person: String,
+    /// Groups they are in, with where each of them has a say.
+    pub groups: BTreeMap<String, Vec<LabelScope>>,
+    /// Whether the configuration names approvers, and no group of theirs among them.
+    pub outside: bool,
+    /// About which users they decide.
+    pub scope: LabelScope,
+    /// About which request.
+    pub request: RequestId,
+    /// What was shown.
+    pub digest: Digest,
+    /// What is said.
+    pub word: Word,
+    /// Why.
+    pub reason: Option<String>,
+    /// Where the document stands.
+    pub origin: Origin,
+}
+
+/// The mail to those whose turn it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnMail {
+    /// What people call the target; empty: its name.
+    pub title: String,
+    /// Names of `Template` documents, the first of which is for every language that no other is for; empty:
+    /// rosterd's own words.
+    pub names: Vec<String>,
+    /// Those documents, in the same order.
+    pub templates: Vec<MailTemplate>,
 }
 
 /// One entry of `gates`.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::model::change::Action;
 use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
+use crate::model::ids::MessageId;
 use crate::model::ids::RecordId;
 use crate::model::ids::RequestId;
 use crate::model::origin::Origin;
@@ -92,6 +93,9 @@ pub struct Request {
     pub marks: BTreeMap<String, Digest>,
     /// When what was accepted was confirmed by the target.
     pub done: Option<DateTime<Utc>>,
+    /// Messages that told those whose turn it is and are void once it is theirs no longer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub told: BTreeSet<MessageId>,
 }
 
 impl Request {

@@ -191,9 +191,6 @@ fn local_part(mail: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::approval::GatedGrants;
-    use crate::model::approval::Level;
-    use crate::model::origin::Origin;
 
     fn user(id: &str, (given, family): (&str, &str), mail: &str, folder: &str) -> User {
         User {
@@ -208,19 +205,10 @@ mod tests {
     #[track_caller]
     fn check(one: &User, others: &[User], strangers: &[&str], expected: &[&str]) {
         let approval = Approval {
-            gates: BTreeSet::new(),
-            grants: GatedGrants::All,
-            when: None,
-            rules: Vec::new(),
-            reopen_on: BTreeSet::new(),
             checks: Check::ALL.into(),
             scope_label: Some("folder".to_owned()),
             author_label: None,
-            levels: vec![Level::anybody()],
-            expires: None,
-            remind_every: None,
-            within: Approval::WITHIN,
-            origin: Origin { file: "t.yaml".into(), line: 1, what: "Target t".into() },
+            ..Approval::ungated()
         };
         let stranger = |name: &&str| SeenAccount {
             account: "a-1".into(),

@@ -14,6 +14,7 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::model::addressee::LabelScope;
 use crate::model::approval::Approval;
 use crate::model::approval::Level;
 use crate::model::approval::Party;
@@ -36,8 +37,8 @@ use crate::plan::gate::Gatekeeper;
 /// Hex digits of a request's name.
 const DIGITS: usize = 16;
 
-/// For which users a right is good: the values of each label; no label is every user.
-pub type Scope = BTreeMap<String, BTreeSet<String>>;
+/// For which users a right is good.
+pub type Scope = LabelScope;
 
 /// Somebody who decides, with what the operator's configuration and their token say of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -193,6 +194,7 @@ fn asked_anew(
         decided: None,
         marks: keeper.marks(user),
         done: None,
+        told: BTreeSet::new(),
     };
     match keeper.accepted_by_rule(user) {
         Some(rule) => Met::Opened(Box::new(by_rule(request, &rule.name, now))),
@@ -372,6 +374,40 @@ fn begun_anew(request: &Request, now: Moment) -> Request {
         done: None,
         ..request.clone()
     }
+}
+
+/// What is shown of a request: a decision that is written down is good for this alone.
+pub fn shown(space: &Space, request: &Request, user: Option<&User>) -> Digest {
+    let user = user.map(|user| {
+        serde_json::json!({
+            "givenName": user.given_name,
+            "familyName": user.family_name,
+            "email": user.email,
+            "userType": user.user_type,
+            "labels": user.labels,
+        })
+    });
+    canonical::digest_of(serde_json::json!({
+        "space": space,
+        "request": request.id,
+        "record": request.record,
+        "subject": request.subject.word(),
+        "action": request.asked.action,
+        "entitlements": request.asked.entitlements,
+        "user": user,
+    }))
+}
+
+/// Whether it is somebody's turn to decide about a request: who has said so already is not asked again.
+pub fn is_turn_of(approval: &Approval, request: &Request, approver: &Approver, user: &User) -> bool {
+    let level = level_of(approval, request);
+    let has_spoken = || round(request).any(|vote| vote.said == Word::Accept && vote.person == approver.person);
+    level.is_some_and(|level| {
+        request.state == RequestState::Pending
+            && !has_spoken()
+            && not_their_own(approval, approver, Some(user)).is_ok()
+            && has_right(approval, &turn(request, level), approver, Some(user)).is_ok()
+    })
 }
 
 /// Who may decide now; empty: whoever has the right for the user.

@@ -1,6 +1,7 @@
 //! `rosterd.yaml` as it is written.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -8,6 +9,8 @@ use serde::de::IgnoredAny;
 
 use crate::manifest::locate::Located;
 use crate::manifest::report::Report;
+use crate::settings::addressees::TellFile;
+use crate::settings::decisions::DecisionsFile;
 use crate::settings::notices::MailFile;
 use crate::settings::notices::WebhookFile;
 
@@ -37,7 +40,8 @@ pub struct File {
     pub rescan: Option<Located<String>>,
     /// Groups of approvers, and for which users each has a say.
     pub approvers: Option<Vec<Located<Approvers>>>,
-    decisions_from: Option<Located<IgnoredAny>>,
+    /// Whose signed decisions are taken.
+    pub decisions_from: Option<Located<DecisionsFile>>,
     /// How mails leave.
     pub mail: Option<Located<MailFile>>,
     /// Programs that are told.
@@ -130,6 +134,9 @@ pub struct Approvers {
     /// For which users it decides: values of their labels. Left out: for all.
     #[serde(default)]
     pub label: BTreeMap<String, OneOrMore>,
+    /// Who is told when it is the group's turn.
+    #[serde(default)]
+    pub tell: Vec<Located<TellFile>>,
 }
 
 /// One value or a list of them.
@@ -140,6 +147,16 @@ pub enum OneOrMore {
     One(String),
     /// `[acme, bolt]`
     More(Vec<String>),
+}
+
+impl OneOrMore {
+    /// The values, each once.
+    pub fn into_set(self) -> BTreeSet<String> {
+        match self {
+            Self::One(value) => BTreeSet::from([value]),
+            Self::More(values) => values.into_iter().collect(),
+        }
+    }
 }
 
 /// `targetsFrom`
@@ -157,7 +174,6 @@ impl File {
         let manifests = self.manifests.iter().filter_map(|entry| entry.value.git.as_ref());
         let exec = self.secrets.values().filter_map(|entry| entry.value.exec.as_ref());
         let named = [
-            (self.decisions_from.as_ref(), "decisionsFrom", "take it out: decisions are made by the command line"),
             (self.sign_in.as_ref(), "signIn", "take it out and let `listen` stay on loopback"),
             (self.allow_unencrypted_launch.as_ref(), "allowUnencryptedLaunch", "take it out: nothing is launched yet"),
             (self.retention.as_ref(), "retention", "take it out: this version keeps everything"),

@@ -16,7 +16,7 @@ use crate::secrets::vault;
 use crate::settings::file::SecretName;
 
 /// What a webhook may be told, each once.
-pub const EVENTS: [&str; 8] = [
+pub const EVENTS: [&str; 17] = [
     "account.created",
     "account.adopted",
     "account.updated",
@@ -25,6 +25,15 @@ pub const EVENTS: [&str; 8] = [
     "account.narrowed",
     "account.disabled",
     "account.deleted",
+    "request.asked",
+    "request.agreed",
+    "request.escalated",
+    "request.reminded",
+    "request.accepted",
+    "request.refused",
+    "request.expired",
+    "request.reopened",
+    "request.withdrawn",
 ];
 
 /// `mail`

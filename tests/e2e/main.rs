@@ -41,8 +41,12 @@ mod revocation;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
+mod signed;
+#[cfg(test)]
 mod smoke;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod webhook;
 #[cfg(test)]
 mod world;

@@ -68,6 +68,8 @@ mod revoke;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]
+mod signed;
+#[cfg(test)]
 mod silence;
 #[cfg(test)]
 mod stop;
@@ -75,6 +77,8 @@ mod stop;
 mod store;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod turns;
 #[cfg(test)]
 mod twins;
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn load(files: &[(&str, &[u8])], rules: &Rules) -> Documents {
 }
 
 fn try_out() -> Rules {
-    Rules { operator_documents_allowed: Allowed::Loopback, teams: None }
+    Rules { operator_documents_allowed: Allowed::Loopback, teams: None, ..Rules::default() }
 }
 
 #[test]
@@ -198,7 +198,7 @@ spec: { target: crm, account: svc-batch, owner: u-1, reason: nightly import, unt
     let found: Vec<_> = target.exceptions.iter().map(|found| (found.account.as_str(), found.owner.as_str())).collect();
     assert_eq!(found, [("svc-batch", "u-1")]);
     assert_eq!(target.exceptions[0].until.unwrap().to_rfc3339(), "2027-06-30T00:00:00+00:00");
-    let folder = load(&files, &Rules { operator_documents_allowed: Allowed::No, teams: None });
+    let folder = load(&files, &Rules { operator_documents_allowed: Allowed::No, teams: None, ..Rules::default() });
     assert!(folder.problems.iter().any(|problem| problem.code == "operator-document" && problem.file == "a.yaml"));
 }
 

@@ -462,6 +462,7 @@ async fn webhooks_are_told_once_what_they_asked_for() {
             ("desk".to_owned(), words(&["account.created", "account.disabled"])),
             ("ops".to_owned(), words(&["account.disabled"])),
         ]),
+        ..Post::default()
     });
     asked.fail(NotifyClass::Later, 1);
     rig.engine.start(Running::Daemon).await.unwrap();
@@ -694,7 +695,7 @@ async fn messages_of_a_channel_that_was_taken_out_are_given_up_like_others() {
     place.mail.fail(NotifyClass::Later, 1);
     place.start().await;
     let other = Arc::clone(&place.mail) as Arc<dyn Notifier>;
-    let post = Post { channels: BTreeMap::from([("desk".to_owned(), other)]), events: BTreeMap::new() };
+    let post = Post { channels: BTreeMap::from([("desk".to_owned(), other)]), ..Post::default() };
     let place = place.after_a_while(declared(), TimeDelta::zero(), post).await;
     place.rig.pass(Duration::from_hours(24 * 4)).await;
     assert_eq!(place.posted()[0].state, MessageState::Due, "the channel may come back");

@@ -6,6 +6,7 @@ mod program;
 mod s1;
 mod s1_access;
 mod s2;
+mod s2_told;
 mod s3;
 mod s3_welcome;
 mod s4;

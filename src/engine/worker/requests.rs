@@ -18,6 +18,7 @@ use crate::engine::requests::keeper;
 use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
 use crate::engine::worker::full::Speaks;
+use crate::engine::worker::turns::Turned;
 use crate::model::approval::Approval;
 use crate::model::audit::AuditEvent;
 use crate::model::change::Action;
@@ -69,11 +70,29 @@ pub(super) struct Book {
     due: BTreeSet<(DateTime<Utc>, Key)>,
     /// Whether the rows are those of the store.
     read: bool,
+    /// Whether signed words were looked at since.
+    pub(super) heeded: bool,
 }
 
 impl Book {
     pub(super) fn new(target: &Target) -> Self {
         Self { keeper: keeper(target), ..Self::default() }
+    }
+
+    /// Whether it holds what the store does.
+    pub(super) fn is_read(&self) -> bool {
+        self.read
+    }
+
+    /// The request of a name, and where.
+    pub(super) fn named(&self, id: &RequestId) -> Option<(&Space, &Request)> {
+        let key = self.names.get(id)?;
+        Some((&key.0, self.rows.get(key)?))
+    }
+
+    /// Who decides, as the document says.
+    pub(super) fn approval(&self) -> Approval {
+        self.keeper.approval().cloned().unwrap_or_else(Approval::ungated)
     }
 
     fn get(&self, space: &Space, record: &RecordId, subject: &Subject) -> Option<&Request> {
@@ -199,14 +218,24 @@ impl Worker {
 
     fn take_news(&mut self, space: &Space, news: News) {
         match news {
-            News::Request(request) => {
+            News::Request(mut request) => {
+                self.read_teams();
                 let key = (space.clone(), request.record.clone(), request.subject.clone());
-                let same = self.requests.rows.get(&key).is_some_and(|known| known.id == request.id);
-                let kind = match request.state {
-                    RequestState::Accepted => Some("request-accepted"),
-                    _ if same => None,
-                    RequestState::Pending | RequestState::Refused | RequestState::Expired => Some("request"),
+                let known = self.requests.rows.get(&key).cloned();
+                let same = known.as_ref().is_some_and(|known| known.id == request.id);
+                let (kind, turned) = match request.state {
+                    RequestState::Accepted => (Some("request-accepted"), Some(Turned::Over("request.accepted"))),
+                    _ if same => (None, None),
+                    RequestState::Pending | RequestState::Refused | RequestState::Expired => {
+                        (Some("request"), Some(Turned::Asked("request.asked")))
+                    }
                 };
+                // More is asked for than those who were told of it know.
+                if let Some(known) = known.filter(|_| !same) {
+                    self.tell_withdrawn(space, known);
+                }
+                let told = turned.map(|turned| self.turned(space, &mut request, turned));
+                self.will_tell(told.unwrap_or_default());
                 self.writes.push(put(space, &request));
                 self.writes.extend(kind.map(|kind| Write::Audit(self.request_event(kind, &request))));
                 self.requests.put(space, *request);
@@ -220,6 +249,7 @@ impl Worker {
         let Some(request) = self.requests.take(key) else { return };
         let kind = if request.state == RequestState::Accepted { "request-lapsed" } else { "request-withdrawn" };
         let (space, record, subject) = key.clone();
+        self.tell_withdrawn(&space, request.clone());
         self.writes
             .extend([Write::Request(space, record, subject, None), Write::Audit(self.request_event(kind, &request))]);
     }
@@ -439,6 +469,7 @@ impl Worker {
             drop(reply.send(ids.into_iter().map(|id| (id, Err(self.store_said()))).collect()));
             return;
         }
+        self.read_teams();
         let now = self.moment();
         let mut answers: Vec<(RequestId, Result<Request, ItemError>)> = Vec::with_capacity(ids.len());
         let mut news: BTreeMap<Key, Request> = BTreeMap::new();
@@ -451,16 +482,18 @@ impl Worker {
             let said = known.ok_or_else(|| ItemError::Gone(id.clone())).and_then(|(key, request)| {
                 let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
                 let saying = Saying { approver: &approver, word, reason: reason.as_deref(), user: user.as_ref() };
-                let approval = self.requests.keeper.approval().cloned().unwrap_or_else(Approval::ungated);
-                let next = verdict::say(&approval, &request, saying, now)?;
-                let next = self.requests.keeper.marked(next, user.as_ref());
+                let next = verdict::say(&self.approval(), &request, saying, now)?;
+                let mut next = self.requests.keeper.marked(next, user.as_ref());
                 let event = AuditEvent { actor: approver.by.clone(), ..self.request_event(word.event(), &next) };
-                writes.extend([put(&key.0, &next), Write::Audit(event)]);
+                let turned = Turned::by(word, next.state);
+                let told = self.turned(&key.0, &mut next, turned);
+                writes.extend([put(&key.0, &next), Write::Audit(event)].into_iter().chain(told));
                 news.insert(key, next.clone());
                 Ok(next)
             });
             answers.push((id, said));
         }
+        self.welcomes.rings |= !news.is_empty();
         if !news.is_empty() && !self.keep_decisions(writes).await {
             for (_, answer) in answers.iter_mut().filter(|(_, answer)| answer.is_ok()) {
                 *answer = Err(self.store_said());
@@ -524,8 +557,11 @@ impl Worker {
                 continue;
             };
             let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
-            let request = self.requests.keeper.marked(request, user.as_ref());
+            let mut request = self.requests.keeper.marked(request, user.as_ref());
             let space = &key.0;
+            self.read_teams();
+            let told = self.passed(space, &mut request, &passed);
+            self.will_tell(told);
             self.writes.push(put(space, &request));
             passed
                 .iter()

@@ -52,7 +52,7 @@ pub(super) struct Welcomes {
     /// Whether the store has invites of this target, or may have some.
     known: bool,
     /// Whether anything was written that somebody waits for.
-    rings: bool,
+    pub(super) rings: bool,
 }
 
 /// The mail of a creation.

@@ -46,6 +46,7 @@ pub(in crate::plan) fn request(subject: &str, state: RequestState, entitlements:
         decided: None,
         marks: BTreeMap::new(),
         done: None,
+        told: BTreeSet::new(),
     }
 }
 

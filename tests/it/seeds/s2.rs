@@ -305,7 +305,7 @@ fn s2_11_why_nothing_waits_for_a_user_is_answered_by_one_command_with_rule_and_l
     let text = program.done(&["explain", "s2-002"]);
     let line = text.lines().find(|line| line.contains("approval")).unwrap_or_else(|| panic!("{text}"));
     assert!(line.contains("nobody is asked") && line.contains("user.userType == 'signatory'"), "{line}");
-    assert!(line.contains("target.yaml:19"), "{line}");
+    assert!(line.contains("target.yaml:20"), "{line}");
     let text = program.done(&["explain", GAELLE]);
     assert!(text.contains("waits for a person's word") && text.contains("asks a person"), "{text}");
 }

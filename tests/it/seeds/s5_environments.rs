@@ -60,7 +60,7 @@ async fn websites(test: &FakeScim, production: &FakeScim) -> (Stage, Read) {
         Some(TOKEN.to_owned())
     });
     let vault = vault.unwrap();
-    let rules = Rules { operator_documents_allowed: Allowed::Yes, teams: None };
+    let rules = Rules { operator_documents_allowed: Allowed::Yes, teams: None, ..Rules::default() };
     let stage = Stage::reaching(sample, rules, |directory, _| {
         let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(SystemClock));
         Makers { vault, directory: Arc::clone(directory), metrics, clock }.factory()

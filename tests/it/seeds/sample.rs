@@ -11,6 +11,7 @@ use rosterd::manifest::OperatorDocuments;
 use rosterd::manifest::Rules;
 use rosterd::manifest::combine;
 use rosterd::manifest::parse_file;
+use rosterd::settings::Settings;
 use tempfile::TempDir;
 
 /// A folder with the sample in `manifests` and room beside it.
@@ -87,8 +88,14 @@ impl Sample {
         combine(files, &OperatorDocuments::default(), &Self::rules())
     }
 
+    /// What the sample's configuration says; `None` where it has none.
+    pub(crate) fn settings(&self) -> Option<Settings> {
+        let path = self.manifests().join("rosterd.yaml");
+        path.exists().then(|| Settings::read(&path).unwrap_or_else(|problems| panic!("{problems:#?}")))
+    }
+
     /// A folder alone, for trying out.
     pub(crate) fn rules() -> Rules {
-        Rules { operator_documents_allowed: Allowed::Loopback, teams: None }
+        Rules { operator_documents_allowed: Allowed::Loopback, teams: None, ..Rules::default() }
     }
 }

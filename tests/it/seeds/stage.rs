@@ -33,6 +33,7 @@ use rosterd::engine::Engine;
 use rosterd::engine::Parts;
 use rosterd::engine::Running;
 use rosterd::engine::SyncRequest;
+use rosterd::engine::outbox::Post;
 use rosterd::engine::status::SyncReport;
 use rosterd::engine::status::TargetStatus;
 use rosterd::manifest::OperatorDocuments;
@@ -140,7 +141,8 @@ impl Stage {
             max_shrink_percent: 20,
         });
         let mail = Arc::new(MemoryMail::default());
-        engine.tell_by(mail.post());
+        let addressees = sample.settings().map(|settings| settings.addressees).unwrap_or_default();
+        engine.tell_by(Post { addressees, ..mail.post() });
         Self { sample, engine, directory, store, clock, refusals, mail, told: None }
     }
 

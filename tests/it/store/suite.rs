@@ -664,6 +664,7 @@ pub(crate) fn refused(record: &str) -> Request {
         escalated: true,
         reminders: 3,
         reminded: Some(at(2)),
+        told: ["request-1".into()].into(),
         votes: vec![vote.clone()],
         decided: Some(vote),
         marks: BTreeMap::from([("email".to_owned(), "d".into())]),

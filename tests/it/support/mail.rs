@@ -49,7 +49,7 @@ impl MemoryMail {
     /// A post that has this for its mails and nothing else.
     pub(crate) fn post(self: &Arc<Self>) -> Post {
         let notifier = Arc::clone(self) as Arc<dyn Notifier>;
-        Post { channels: BTreeMap::from([(MAIL.to_owned(), notifier)]), events: BTreeMap::new() }
+        Post { channels: BTreeMap::from([(MAIL.to_owned(), notifier)]), ..Post::default() }
     }
 
     /// The mails that were taken.

@@ -1,0 +1,66 @@
+//! Words that people signed: `Decision` documents of the last accepted load.
+//!
+//! # Guarantees
+//! - One is good for the request and for what was shown of it, and once: also over a reopening.
+//! - It passes the same judge as a word that is said, and its writer has no other rights.
+
+use tokio::sync::oneshot;
+
+use crate::engine::requests::Deciding;
+use crate::engine::requests::ItemError;
+use crate::engine::worker::Worker;
+use crate::model::approval::Signed;
+use crate::model::request::RequestState;
+use crate::plan::verdict;
+use crate::plan::verdict::Approver;
+
+impl Worker {
+    /// Takes the signed words that nobody took yet. Until the store answers for all of them, they are
+    /// taken again: one that was taken is good no more.
+    pub(super) async fn heed_signed(&mut self) {
+        if !self.requests.is_read() || self.requests.heeded || self.snapshot.is_none() {
+            return;
+        }
+        self.requests.heeded = true;
+        // A document that nobody accepted gives nothing.
+        if self.handle.unaccepted {
+            return;
+        }
+        for signed in self.approval().signed {
+            if self.is_good(&signed) {
+                self.heed(signed).await;
+            }
+        }
+    }
+
+    /// Whether a signed word is about a request that waits, as it was shown, and was not taken before.
+    fn is_good(&self, signed: &Signed) -> bool {
+        let Some((space, request)) = self.requests.named(&signed.request) else { return false };
+        let used = request.votes.iter().any(|vote| vote.by == signed.by);
+        let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
+        let same = verdict::shown(space, request, user.as_ref()) == signed.digest;
+        if request.state == RequestState::Pending && !used && !same {
+            let (target, document) = (&self.handle.target.name, &signed.name);
+            tracing::warn!(%target, document, "a signed decision is about something else than what is asked by now");
+        }
+        request.state == RequestState::Pending && !used && same
+    }
+
+    async fn heed(&mut self, signed: Signed) {
+        let Signed { name, by, person, groups, outside, scope, request, word, reason, .. } = signed;
+        let approver = Approver { by, person, local: false, outside, groups, scope };
+        let (reply, answer) = oneshot::channel();
+        self.decide(Deciding { ids: vec![request], word, reason, approver, reply }).await;
+        let Ok(said) = answer.await else { return };
+        for (_, result) in said {
+            match result {
+                Ok(_) => {}
+                Err(ItemError::Store(_)) => self.requests.heeded = false,
+                Err(error) => {
+                    let target = &self.handle.target.name;
+                    tracing::warn!(%target, document = name, %error, "a signed decision was not taken");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Signed `Decision` documents: which count, for what, and once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest::SHA512;
+use ring::digest::digest;
+use ring::signature::Ed25519KeyPair;
+use ring::signature::KeyPair as _;
+use rosterd::engine::requests::Shown;
+use rosterd::manifest::Allowed;
+use rosterd::manifest::Documents;
+use rosterd::manifest::OperatorDocuments;
+use rosterd::manifest::Rules;
+use rosterd::manifest::combine;
+use rosterd::manifest::decision::DecisionKey;
+use rosterd::manifest::decision::NAMESPACE;
+use rosterd::manifest::decision::Said;
+use rosterd::manifest::parse_file;
+use rosterd::manifest::sshsig::PublicKey;
+use rosterd::model::approval::Approval;
+use rosterd::model::approval::Gate;
+use rosterd::model::approval::Level;
+use rosterd::model::approval::Party;
+use rosterd::model::approval::Signed;
+use rosterd::model::request::RequestState;
+use rosterd::model::request::Word;
+use rosterd::model::target::Target;
+use rosterd::model::user::User;
+use rosterd::plan::verdict::Approver;
+
+use crate::support::make::documents;
+use crate::support::make::origin;
+use crate::support::make::target;
+use crate::support::make::user;
+use crate::support::rig::Rig;
+
+fn string(part: &[u8]) -> Vec<u8> {
+    [&u32::try_from(part.len()).unwrap().to_be_bytes(), part].concat()
+}
+
+/// Somebody with a key.
+struct Hand(Ed25519KeyPair);
+
+impl Hand {
+    fn new(seed: u8) -> Self {
+        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
+    }
+
+    fn blob(&self) -> Vec<u8> {
+        [string(b"ssh-ed25519"), string(self.0.public_key().as_ref())].concat()
+    }
+
+    fn key(&self, group: &str) -> DecisionKey {
+        let key = PublicKey::parse(&format!("ssh-ed25519 {} x", STANDARD.encode(self.blob()))).unwrap();
+        let groups = BTreeMap::from([(group.to_owned(), vec![BTreeMap::new()])]);
+        DecisionKey { key, groups, outside: false, scope: BTreeMap::new() }
+    }
+
+    /// As `ssh-keygen -Y sign` does, by the letter of PROTOCOL.sshsig.
+    fn sign(&self, line: &str) -> String {
+        let hashed = digest(&SHA512, line.as_bytes());
+        let head = [string(NAMESPACE.as_bytes()), string(b""), string(b"sha512")].concat();
+        let signature = self.0.sign(&[&b"SSHSIG"[..], &head, &string(hashed.as_ref())].concat());
+        let signature = [string(b"ssh-ed25519"), string(signature.as_ref())].concat();
+        let blob = [&b"SSHSIG"[..], &1_u32.to_be_bytes(), &string(&self.blob()), &head, &string(&signature)].concat();
+        format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", STANDARD.encode(blob))
+    }
+
+    fn document(&self, said: Said<'_>) -> String {
+        said.document(&self.sign(&said.line()))
+    }
+}
+
+const TARGET: &str = "apiVersion: rosterd.dev/v1\nkind: Target\nmetadata: { name: app }\nspec:\n  connector: { directory: {} }\n  \
+                      account: { userName: \"{{ user.email }}\" }\n  approval: {}\n";
+
+fn said() -> Said<'static> {
+    Said {
+        target: "app",
+        request: "0c7f5b1e2a9d4863",
+        digest: "d",
+        word: Word::Accept,
+        reason: Some("known to us: \"Ada\""),
+        by: "alice",
+        at: "2026-11-22T12:00:00Z",
+    }
+}
+
+fn load(texts: &[&str], keys: &[(&str, &Hand)]) -> Documents {
+    let rules = Rules {
+        operator_documents_allowed: Allowed::Loopback,
+        decision_keys: keys.iter().map(|(name, hand)| ((*name).to_owned(), hand.key("desk"))).collect(),
+        ..Rules::default()
+    };
+    let file = |(at, text): (usize, &&str)| Arc::new(parse_file(&format!("{at}.yaml"), text.as_bytes()));
+    combine(texts.iter().enumerate().map(file), &OperatorDocuments::default(), &rules)
+}
+
+fn codes(documents: &Documents) -> Vec<&'static str> {
+    documents.problems.iter().map(|problem| problem.code).collect()
+}
+
+#[test]
+fn s2_6_a_decision_document_counts_only_signed_by_a_key_that_the_operator_named() {
+    let (alice, mallory) = (Hand::new(1), Hand::new(2));
+    let document = alice.document(said());
+    let documents = load(&[TARGET, &document], &[("alice", &alice)]);
+    assert_eq!(documents.problems, []);
+    let signed = &documents.targets[0].approval.as_ref().unwrap().signed;
+    assert_eq!((signed.len(), signed[0].person.as_str(), signed[0].word), (1, "alice", Word::Accept));
+    assert_eq!(signed[0].reason.as_deref(), said().reason);
+    let refused = |text: &str, keys: &[(&str, &Hand)]| {
+        let documents = load(&[TARGET, text], keys);
+        assert_eq!(documents.targets[0].approval.as_ref().unwrap().signed, []);
+        codes(&documents)
+    };
+    assert_eq!(refused(&document, &[]), ["unsupported-kind"], "nobody's are taken where the operator names no key");
+    assert_eq!(refused(&document, &[("bob", &alice)]), ["unknown-key"]);
+    assert_eq!(refused(&mallory.document(said()), &[("alice", &alice)]), ["bad-signature"]);
+    for (from, to) in [
+        ("decision: accept", "decision: refuse"),
+        ("request: \"0c7f", "request: \"1c7f"),
+        ("digest: \"d\"", "digest: \"e\""),
+        ("known to us", "known to all"),
+        ("12:00:00Z", "13:00:00Z"),
+    ] {
+        assert_eq!(document.matches(from).count(), 1, "{from} in {document}");
+        assert_eq!(refused(&document.replace(from, to), &[("alice", &alice)]), ["bad-signature"], "{from}");
+    }
+    let silent = Said { word: Word::Refuse, reason: None, ..said() };
+    assert_eq!(refused(&alice.document(silent), &[("alice", &alice)]), ["missing-field"]);
+    assert_eq!(codes(&load(&[TARGET, &document, &document], &[("alice", &alice)])), ["duplicate-name"; 2]);
+}
+
+#[test]
+fn a_signed_decision_may_stand_among_users_where_no_other_operator_document_may() {
+    let alice = Hand::new(1);
+    let document = alice.document(said());
+    let keys = BTreeMap::from([("alice".to_owned(), alice.key("desk"))]);
+    let rules = Rules { operator_documents_allowed: Allowed::No, decision_keys: keys, ..Rules::default() };
+    let operator = OperatorDocuments::new(vec![Arc::new(parse_file("t.yaml", TARGET.as_bytes()))]);
+    let documents = combine([Arc::new(parse_file("d.yaml", document.as_bytes()))], &operator, &rules);
+    assert_eq!(documents.problems, []);
+    assert_eq!(documents.targets[0].approval.as_ref().unwrap().signed.len(), 1);
+}
+
+fn gate() -> Approval {
+    let level = Level { any_of: [Party::Group("desk".to_owned())].into(), ..Level::anybody() };
+    Approval { gates: Gate::ALL.into(), levels: vec![level], origin: origin("approval"), ..Approval::ungated() }
+}
+
+fn gated(signed: &[Signed]) -> Target {
+    Target { approval: Some(Approval { signed: signed.to_vec(), ..gate() }), ..target("app") }
+}
+
+/// A word that is signed, by somebody of a group.
+fn word(shown: &Shown, (person, group): (&str, &str), word: Word) -> Signed {
+    Signed {
+        name: format!("{}-{person}", word.as_str()),
+        by: format!("signed:{person}:{}", word.as_str()),
+        person: person.to_owned(),
+        groups: BTreeMap::from([(group.to_owned(), vec![BTreeMap::new()])]),
+        outside: false,
+        scope: BTreeMap::new(),
+        request: shown.request.id.clone(),
+        digest: shown.digest.clone(),
+        word,
+        reason: Some("so".to_owned()),
+        origin: origin("Decision"),
+    }
+}
+
+impl Rig {
+    async fn waiting(&self) -> Shown {
+        self.engine.requests(&|_| true).await.unwrap().pop().unwrap()
+    }
+
+    async fn declare_signed(&self, user: User, signed: &[Signed]) -> RequestState {
+        self.declare(documents([user], [gated(signed)])).await;
+        self.pass(Duration::from_secs(5)).await;
+        self.waiting().await.request.state
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signed_decision_is_taken_once_even_where_the_request_is_reopened() {
+    let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
+    let shown = rig.waiting().await;
+    let no = word(&shown, ("alice", "desk"), Word::Refuse);
+    assert_eq!(rig.declare_signed(user("u-1"), &[no.clone()]).await, RequestState::Refused);
+    let request = rig.waiting().await.request;
+    assert_eq!(request.decided.as_ref().map(|vote| vote.person.as_str()), Some("alice"));
+    let rose = Approver {
+        by: "token:rose".to_owned(),
+        person: "rose".to_owned(),
+        groups: BTreeMap::from([("desk".to_owned(), vec![BTreeMap::new()])]),
+        ..Approver::default()
+    };
+    rig.engine.decide_requests(&[request.id], (Word::Reopen, None), &rose, &|_| true).await.unwrap();
+    let rig = rig.restarted(documents([user("u-1")], [gated(&[no])])).await;
+    rig.sync("app").await.unwrap();
+    assert_eq!(rig.waiting().await.request.state, RequestState::Pending, "it was used up");
+    let yes = word(&rig.waiting().await, ("alice", "desk"), Word::Accept);
+    assert_eq!(rig.declare_signed(user("u-1"), &[yes]).await, RequestState::Accepted);
+    assert_eq!(rig.target("app").count("create"), 1);
+    let decided = rig.waiting().await.request.decided.unwrap();
+    assert_eq!((decided.by.as_str(), decided.person.as_str()), ("signed:alice:accept", "alice"));
+    assert_eq!(rig.store.open().unaudited, [] as [String; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signed_decision_is_bound_to_what_was_shown() {
+    let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
+    let yes = word(&rig.waiting().await, ("alice", "desk"), Word::Accept);
+    let other = User { email: Some("mallory@acme.example".to_owned()), ..user("u-1") };
+    assert_eq!(
+        rig.declare_signed(other, &[yes.clone()]).await,
+        RequestState::Pending,
+        "it is somebody else's address now"
+    );
+    assert_eq!(rig.target("app").count("create"), 0);
+    assert_eq!(rig.declare_signed(user("u-1"), &[yes]).await, RequestState::Accepted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_signs_about_themselves_about_what_they_wrote_or_where_it_is_not_their_turn() {
+    let mut written = user("u-1");
+    written.labels.insert("author".to_owned(), "ines".to_owned());
+    let rig = Rig::started(documents([written.clone()], [gated(&[])])).await;
+    let shown = rig.waiting().await;
+    let who = [("u-1", "desk"), ("U-1@acme.example", "desk"), ("ines", "desk"), ("max", "others"), ("zoe", "")];
+    let signed = who.map(|who| word(&shown, who, Word::Accept));
+    assert_eq!(rig.declare_signed(written.clone(), &signed).await, RequestState::Pending);
+    assert_eq!(rig.target("app").count("create"), 0);
+    let yes = word(&shown, ("alice", "desk"), Word::Accept);
+    assert_eq!(rig.declare_signed(written, &[signed.to_vec(), vec![yes]].concat()).await, RequestState::Accepted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_who_sign_differently_do_not_decide_differently() {
+    let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
+    let shown = rig.waiting().await;
+    let both = [word(&shown, ("alice", "desk"), Word::Refuse), word(&shown, ("bob", "desk"), Word::Accept)];
+    assert_eq!(rig.declare_signed(user("u-1"), &both).await, RequestState::Refused, "the first last word stands");
+    rig.sync("app").await.unwrap();
+    assert_eq!((rig.target("app").count("create"), rig.waiting().await.request.votes.len()), (0, 1));
+}
