@@ -220,14 +220,13 @@ impl Case<'_> {
         match no.ending {
             Ending::Disable | Ending::Suspend => {
                 changes.extend(open.then(|| self.end(Action::Disable, no)));
-                match deletion::due(self.input, self.link, self.account, desired) {
+                let due = deletion::due(self.input, self.link, self.account, desired);
+                match due {
                     Some(due) if due <= self.input.now => changes.push(self.deleted(no, due)),
-                    due => {
-                        changes.extend(self.silenced().filter(|_| !open));
-                        if let Some(due) = due.filter(|_| changes.is_empty()) {
-                            return self.skip(SkipReason::NotEntitled(deletion_waits(why, due)));
-                        }
-                    }
+                    Some(_) | None => changes.extend(self.silenced().filter(|_| !open)),
+                }
+                if let Some(due) = due.filter(|_| changes.is_empty()) {
+                    return self.skip(SkipReason::NotEntitled(deletion_waits(why, due)));
                 }
             }
             Ending::Delete if waits => {

@@ -75,7 +75,7 @@ async fn an_ended_account_is_deleted_when_its_wait_is_over_and_a_person_says_so(
         let app = app(false);
         let rig = Rig::started(there(&app)).await;
         rig.declare(who(&app)).await;
-        rig.pass(WAIT - MINUTE).await;
+        rig.pass(WAIT.saturating_sub(MINUTE)).await;
         rig.sync("app").await.unwrap();
         assert_eq!((held(&rig), deletions(&rig)), (0, 0), "not before");
         rig.pass(3 * MINUTE).await;
@@ -100,11 +100,11 @@ async fn an_ended_account_is_deleted_when_its_wait_is_over_and_a_person_says_so(
 async fn who_comes_back_keeps_the_account_and_the_next_wait_begins_anew() {
     let app = app(true);
     let rig = leaver(&app).await;
-    rig.pass(WAIT - 2 * MINUTE).await;
+    rig.pass(WAIT.saturating_sub(2 * MINUTE)).await;
     rig.declare(there(&app)).await;
     assert_eq!(state(&rig), Some(AccountState::Active));
     rig.declare(left(&app)).await;
-    rig.pass(WAIT - MINUTE).await;
+    rig.pass(WAIT.saturating_sub(MINUTE)).await;
     assert_eq!((state(&rig), deletions(&rig)), (Some(AccountState::Disabled), 0), "the first wait counts no more");
     rig.pass(3 * MINUTE).await;
     assert_eq!((state(&rig), deletions(&rig)), (None, 1));
@@ -114,7 +114,7 @@ async fn who_comes_back_keeps_the_account_and_the_next_wait_begins_anew() {
 async fn a_return_that_the_target_never_saw_ends_the_wait_all_the_same() {
     let app = app(true);
     let rig = leaver(&app).await;
-    rig.pass(WAIT - DAY).await;
+    rig.pass(WAIT.saturating_sub(DAY)).await;
     rig.target("app").inside().shut = true;
     rig.declare(there(&app)).await;
     rig.declare(left(&app)).await;

@@ -171,14 +171,16 @@ impl Worker {
     }
 
     /// What a look says of a deletion of unknown end; `None`: nothing special, others judge it.
-    /// `over`: the look began when the call could act no more.
     pub(super) fn deletion_resolved(
         &mut self,
         record: &RecordId,
         dirty: &Dirty,
-        (looked, over): (&Looked, bool),
+        looked: &Looked,
+        begun: Instant,
     ) -> Option<bool> {
         let intent = self.open.get(record).filter(|intent| intent.change.action == Action::Delete).cloned()?;
+        // Whether the look began when the call could act no more.
+        let over = self.proves_from.get(record).is_none_or(|proves| *proves <= begun);
         let shown = intent.change.account.as_ref().and_then(|account| looked.accounts.get(account));
         match shown.map(|account| account.state) {
             None if looked.proven => {

@@ -53,6 +53,9 @@ impl Worker {
     /// What a look says about the open intents of this user, one after another. `false`: it says nothing
     /// yet of one of them.
     pub(super) fn resolved(&mut self, record: &RecordId, dirty: &Dirty, looked: &Looked, begun: Instant) -> bool {
+        if let Some(resolved) = self.deletion_resolved(record, dirty, looked, begun) {
+            return resolved;
+        }
         let resolved = self.first_resolved(record, dirty, looked, begun);
         if !resolved || !self.open.contains_key(record) {
             return resolved;
@@ -66,9 +69,6 @@ impl Worker {
         self.settle_late(record, looked, begun);
         let Some(intent) = self.open.get(record).cloned() else { return true };
         let over = self.proves_from.get(record).is_none_or(|proves| *proves <= begun);
-        if let Some(resolved) = self.deletion_resolved(record, dirty, (looked, over)) {
-            return resolved;
-        }
         let made = match intent.change.action {
             Action::Create if self.link_of(record).is_some() => {
                 self.linked_meanwhile(record, intent, (looked, begun));

@@ -62,7 +62,7 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
     let ended_since = world.hands.get(&link.account).and_then(|hand| hand.ended);
     let over = |wait: Deletion| ended_since.is_some_and(|ended| ended + wait.after <= now());
     let shut = link.disabled_by_us && !open;
-    let waited = |wait: Deletion| if shut && there && !twin && over(wait) { vec![DELETION] } else { Vec::new() };
+    let after_wait = |wait: Deletion| if shut && there && !twin && over(wait) { vec![DELETION] } else { Vec::new() };
     let at_once = |ending: Ending| match ending {
         Ending::Disable | Ending::Suspend if ends => vec![(Action::Disable, Effect::Narrows)],
         Ending::Strip if there && !held.is_empty() => vec![(Action::Narrow, Effect::Narrows)],
@@ -72,7 +72,7 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
         Ending::Disable | Ending::Suspend | Ending::Delete | Ending::Strip | Ending::List | Ending::Keep => Vec::new(),
     };
     let ended = |ending: Ending| match (ending, world.target.account.deletion) {
-        (Ending::Disable | Ending::Suspend | Ending::Delete, Some(wait)) if !ends => waited(wait),
+        (Ending::Disable | Ending::Suspend | Ending::Delete, Some(wait)) if !ends => after_wait(wait),
         (Ending::Delete, Some(_)) => vec![(Action::Disable, Effect::Narrows)],
         (ending, _) => at_once(ending),
     };
