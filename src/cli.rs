@@ -137,7 +137,9 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Healthcheck => healthcheck(global).await,
         Command::Schema { kind } => schema(kind.as_deref()),
         Command::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Arguments::command(), "rosterd", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "rosterd", &mut script);
+            output::print(String::from_utf8_lossy(&script).trim_end())?;
             Ok(Exit::Done)
         }
     }

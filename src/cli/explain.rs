@@ -91,7 +91,7 @@ fn line(out: &mut String, label: &str, text: &str) -> std::fmt::Result {
 
 fn should_have(out: &mut String, desired: Option<&Desired>) -> std::fmt::Result {
     match desired {
-        None => line(out, "should have", "unknown: nothing was accepted yet"),
+        None => line(out, "should have", "no account: no accepted document declares this user"),
         Some(Desired::Account(projection)) => account(out, projection),
         Some(Desired::None(none)) => {
             let place = words::places(&none.origins);

@@ -96,10 +96,14 @@ async fn remember(client: &Client, status: &mut Status) -> Result<(), Failure> {
 pub async fn status(global: &Global, target: Option<&str>) -> Result<Exit, Failure> {
     let session = session::open(global, None, Purpose::Look).await?;
     let status = ask(&session.client, target).await;
+    let is_watched = session.client.is_remote();
     session.close().await;
     let status = status?;
     let view = View { data: &status, text: &|| status::text(&status), markdown: &|| status::markdown(&status) };
     output::show(global.output, &view)?;
+    if !is_watched {
+        output::note("no daemon runs here, so nothing is changed by itself: `rosterd run`, or `rosterd apply` once");
+    }
     Ok(Exit::Done)
 }
 

@@ -324,7 +324,14 @@ fn report(shared: &Shared, documents: &Documents, broken: Vec<String>, verdict: 
     let source = metrics.source(shared.source.name());
     source.hold_shrink(shrink.is_some());
     if refused {
-        tracing::error!(problems = problems.len(), "the manifests were refused; the last accepted snapshot stands");
+        let first =
+            problems.first().map(|problem| problem.lines().take(2).map(str::trim).collect::<Vec<_>>().join(" "));
+        let first = first.unwrap_or_default();
+        tracing::error!(
+            problems = problems.len(),
+            first,
+            "the manifests were refused; the last accepted snapshot stands"
+        );
     } else if let Some(held) = &shrink {
         tracing::error!(digest = %held.digest, lost = held.lost, level = held.level, "the manifests take too much away and are held");
     } else {

@@ -325,7 +325,8 @@ impl Shared {
         let words = if shown.is_empty() {
             "nothing waits for this decision; `rosterd status` shows what does".to_owned()
         } else {
-            format!("what waits now is {shown}; look at it with `rosterd holds list`, then decide about that")
+            let look = if decision.kind == DecisionKind::AcceptShrink { "status" } else { "holds list" };
+            format!("what waits now is {shown}; look at it with `rosterd {look}`, then decide about that")
         };
         Err(EngineError::Stale(words))
     }

@@ -58,7 +58,7 @@ pub fn why_not(about: About<'_>, reason: &SkipReason) -> Why {
     let plain = |what: String| Why { code: None, what, hint: None };
     let hinted = |what: String, hint: String| Why { code: None, what, hint: Some(hint) };
     match reason {
-        SkipReason::InSync => plain("the account equals what is declared".to_owned()),
+        SkipReason::InSync => plain("the account is as it should be".to_owned()),
         SkipReason::NotEntitled(why) => plain(format!("no account is wanted: {why}")),
         SkipReason::Kept(why) => plain(why.clone()),
         SkipReason::Conflict(conflict) => {

@@ -337,7 +337,7 @@ fn manifests_that_shrink_too_much_wait_for_a_word_about_exactly_them() {
     assert!(planned.err.contains("20 of 40 grants of access"), "{planned:?}");
     place.run(&["apply", "-f", "m", "--yes"]).ends(HELD);
     let digest = planned.err.split("rosterd accept-shrink ").nth(1).unwrap().trim();
-    place.run(&["accept-shrink", "0000"]).ends(ERROR);
+    assert!(place.run(&["accept-shrink", "0000"]).ends(ERROR).err.contains("look at it with `rosterd status`"));
     place.run(&["accept-shrink", digest]).ends(DONE);
     let status = place.run(&["status", "--output", "json"]).ends(DONE).json();
     assert_eq!((&status["source"]["shrink"], &status["source"]["users"]), (&Value::Null, &20.into()));

@@ -1,5 +1,7 @@
 //! Words that hold everywhere, as people say them: `revoke`, `restore`, `receipt`, `stop`, `start`.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::cli::DONE;
@@ -123,4 +125,17 @@ fn a_file_beside_the_store_halts_a_daemon_and_a_command_takes_it_away() {
     let receipt = run(&["receipt", "u2", "--output", "json"]).ends(DONE).json();
     assert_eq!(receipt["receipt"]["verdict"], "out-everywhere");
     assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn who_is_gone_is_explained_as_such_and_nobody_takes_a_look_for_a_daemon() {
+    let place = Place::new();
+    let everybody = ["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9"];
+    place.company(&everybody);
+    place.run(&["apply", "-f", "m"]).ends(DONE);
+    assert!(place.run(&["status"]).ends(DONE).err.contains("no daemon runs here"));
+    fs::remove_file(place.path("m/u9.yaml")).unwrap();
+    place.run(&["apply", "-f", "m", "--yes"]).ends(DONE);
+    let explained = place.run(&["explain", "u9"]).ends(DONE);
+    assert!(explained.out.contains("no accepted document declares this user"), "{explained:?}");
 }
