@@ -21,6 +21,7 @@ use crate::engine::turns::Reader;
 use crate::engine::turns::Teams;
 use crate::model::addressee::Addressee;
 use crate::model::approval::Approval;
+use crate::model::ids::EntitlementName;
 use crate::model::ids::MessageId;
 use crate::model::ids::RequestId;
 use crate::model::message::Content;
@@ -199,7 +200,7 @@ fn is_french(reader: &Reader) -> bool {
 
 fn line(matter: Matter<'_>, reader: &Reader) -> String {
     let Matter { target, approval, request, user } = matter;
-    let words: Vec<&str> = request.asked.entitlements.iter().map(|name| name.as_str()).collect();
+    let words: Vec<&str> = request.asked.entitlements.iter().map(EntitlementName::as_str).collect();
     let since = schedule::in_zone(request.since, reader.zone.as_deref());
     let since = if is_french(reader) { format!("depuis {since}") } else { format!("since {since}") };
     let scope = approval.scope_label.as_ref().and_then(|label| user.labels.get(label));

@@ -201,12 +201,10 @@ impl Courier {
             }
             // The batch was read a while ago: what was voided since does not leave.
             match invites::leave(&self.shared, &message.id).await? {
-                Leave::Now(message, invite) => {
-                    self.unrecorded = digests::over(&self.shared, &message).await?;
-                    if self.unrecorded.is_empty() {
-                        self.hand_over(&message, invite.as_deref()).await;
-                    }
-                }
+                Leave::Now(message, invite) => match digests::over(&self.shared, &message).await? {
+                    over if over.is_empty() => self.hand_over(&message, invite.as_deref()).await,
+                    over => self.unrecorded = over,
+                },
                 Leave::NotYet(message, invite, why) => self.put_off(&message, &invite, why),
                 Leave::Never => {}
             }

@@ -20,6 +20,7 @@ use crate::expr::Template;
 use crate::model::addressee::Addressee;
 use crate::model::addressee::Whom;
 use crate::model::approval::Approval;
+use crate::model::ids::EntitlementName;
 use crate::model::message::Mail;
 use crate::model::request::Request;
 use crate::model::snapshot::Snapshot;
@@ -101,14 +102,11 @@ impl Teams {
             Whom::Person { .. } => None,
         };
         self.members = addressees.iter().filter_map(team).collect();
-        if !self.members.is_empty() {
-            for user in snapshot.users.values().filter(|user| !user.teams.is_empty()) {
-                for team in &user.teams {
-                    if let Some(members) = self.members.get_mut(team) {
-                        members.push(user.clone());
-                    }
-                }
-            }
+        let users = snapshot.users.values().filter(|_| !self.members.is_empty());
+        let places = users.flat_map(|user| user.teams.clone().into_iter().map(move |team| (team, user.clone())));
+        let told: Vec<_> = places.filter(|(team, _)| self.members.contains_key(team)).collect();
+        for (team, user) in told {
+            self.members.entry(team).or_default().push(user);
         }
         self.of = Some(Arc::clone(snapshot));
     }
@@ -231,7 +229,7 @@ fn written(template: &MailTemplate, matter: Matter<'_>, why: Why, reader: &Reade
 fn others(matter: Matter<'_>, why: Why, reader: &Reader) -> BTreeMap<&'static str, Json> {
     let Matter { target, approval, request, user } = matter;
     let stamp = |at| Json::from(schedule::in_zone(at, reader.zone.as_deref()));
-    let words: Vec<&str> = request.asked.entitlements.iter().map(|name| name.as_str()).collect();
+    let words: Vec<&str> = request.asked.entitlements.iter().map(EntitlementName::as_str).collect();
     let mut others = BTreeMap::from([
         ("target.title", Json::from(title(target, approval))),
         ("request.id", request.id.as_str().into()),

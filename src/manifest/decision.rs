@@ -133,7 +133,7 @@ impl Said<'_> {
         let Said { target, request, digest, word, reason, by, at } = *self;
         let text = |text: &str| serde_json::Value::from(text).to_string();
         let reason = reason.map(|reason| format!("  reason: {}\n", text(reason))).unwrap_or_default();
-        let signature: String = signature.trim().lines().map(|line| format!("    {line}\n")).collect();
+        let signature = signature.trim().lines().fold(String::new(), |text, line| text + "    " + line + "\n");
         format!(
             "apiVersion: rosterd.dev/v1\nkind: Decision\nmetadata: {{ name: {} }}\nspec:\n  target: {}\n  request: {}\n  \
              digest: {}\n  decision: {}\n{reason}  by: {}\n  at: {}\n  signature: |\n{signature}",
@@ -261,7 +261,7 @@ fn read(
 /// What a decision is known by, whatever its document is called.
 fn named(line: &str) -> String {
     let hash = digest(&SHA256, line.as_bytes());
-    hash.as_ref().iter().take(NAMED_BY).map(|byte| format!("{byte:02x}")).collect()
+    hash.as_ref().iter().take(NAMED_BY).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// The operator takes no signed decisions.

@@ -191,7 +191,7 @@ async fn a_signed_decision_is_taken_once_even_where_the_request_is_reopened() {
     let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
     let shown = rig.waiting().await;
     let no = word(&shown, ("alice", "desk"), Word::Refuse);
-    assert_eq!(rig.declare_signed(user("u-1"), &[no.clone()]).await, RequestState::Refused);
+    assert_eq!(rig.declare_signed(user("u-1"), std::slice::from_ref(&no)).await, RequestState::Refused);
     let request = rig.waiting().await.request;
     assert_eq!(request.decided.as_ref().map(|vote| vote.person.as_str()), Some("alice"));
     let rose = Approver {
@@ -218,7 +218,7 @@ async fn a_signed_decision_is_bound_to_what_was_shown() {
     let yes = word(&rig.waiting().await, ("alice", "desk"), Word::Accept);
     let other = User { email: Some("mallory@acme.example".to_owned()), ..user("u-1") };
     assert_eq!(
-        rig.declare_signed(other, &[yes.clone()]).await,
+        rig.declare_signed(other, std::slice::from_ref(&yes)).await,
         RequestState::Pending,
         "it is somebody else's address now"
     );

@@ -36,14 +36,14 @@ impl Worker {
     /// Whether a signed word is about a request that waits, as it was shown, and was not taken before.
     fn is_good(&self, signed: &Signed) -> bool {
         let Some((space, request)) = self.requests.named(&signed.request) else { return false };
-        let used = request.votes.iter().any(|vote| vote.by == signed.by);
+        let is_said = request.votes.iter().any(|vote| vote.by == signed.by);
         let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
         let same = verdict::shown(space, request, user.as_ref()) == signed.digest;
-        if request.state == RequestState::Pending && !used && !same {
+        if request.state == RequestState::Pending && !is_said && !same {
             let (target, document) = (&self.handle.target.name, &signed.name);
             tracing::warn!(%target, document, "a signed decision is about something else than what is asked by now");
         }
-        request.state == RequestState::Pending && !used && same
+        request.state == RequestState::Pending && !is_said && same
     }
 
     async fn heed(&mut self, signed: Signed) {
