@@ -237,7 +237,6 @@ async fn s2_9_the_program_tells_a_receiver_of_a_new_request_once_signed_and_agai
     daemon.kill().await.expect("it ends");
     let got = receiver.got();
     let events: Vec<Value> = got.iter().map(|got| checked(got).expect("it is in order")).collect();
-    let ids = |events: &[Value]| events.iter().map(|event| event["id"].to_string()).collect::<Vec<_>>();
     assert_eq!(events.len(), 4, "{events:#?}");
     let again = events.iter().filter(|event| event["id"] == events[0]["id"]).count();
     assert_eq!(again, 2, "what was not taken came again");

@@ -115,7 +115,7 @@ fn a_file_beside_the_store_halts_a_daemon_and_a_command_takes_it_away() {
     until("the stop", || status()["stopped"]["by"] == "stop-file");
     place.company(&["u1", "u2"]);
     until("the load", || status()["source"]["users"] == 2);
-    std::fs::remove_file(place.path("rosterd.db.stop")).unwrap();
+    fs::remove_file(place.path("rosterd.db.stop")).unwrap();
     assert!(!run(&["accounts", "crm", "--output", "json"]).out.contains("u2"));
     place.write("rosterd.db.stop", "all\n");
     run(&["start", "--reason", "checked"]).ends(DONE);
