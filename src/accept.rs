@@ -21,6 +21,7 @@ use chrono::Utc;
 
 use crate::accept::triples::Triples;
 use crate::manifest::Documents;
+use crate::manifest::Problem;
 use crate::model::change::Cause;
 use crate::model::ids::Digest;
 use crate::model::ids::EntitlementName;
@@ -115,7 +116,7 @@ pub fn judge(
     shrink_accepted: &BTreeSet<Digest>,
     now: DateTime<Utc>,
 ) -> Verdict {
-    let sound = documents.problems.iter().all(|problem| problem.conflict_of.is_some());
+    let sound = !documents.problems.iter().any(Problem::blocks);
     let Some(Before { current, accepted }) = before else {
         return first(documents, sound, projectors, now);
     };

@@ -502,6 +502,7 @@ pub fn conflicts(documents: &Documents) -> Vec<Problem> {
                 hint: Some(conflict.hint.clone()),
                 snippet: None,
                 conflict_of: Some(record.clone()),
+                beside: false,
             });
         }
     }

@@ -103,4 +103,13 @@ pub struct Problem {
     pub snippet: Option<String>,
     /// Whether it is a conflict that blocks only this user, and not the load.
     pub conflict_of: Option<RecordId>,
+    /// Whether the document says nothing that others need: it does not count, and the load goes on.
+    pub beside: bool,
+}
+
+impl Problem {
+    /// Whether the load is refused for it.
+    pub fn blocks(&self) -> bool {
+        self.conflict_of.is_none() && !self.beside
+    }
 }

@@ -333,6 +333,7 @@ fn unreadable(name: &str, why: &str) -> Problem {
         hint: Some("check the path given by `--config`; without one rosterd runs for trying out".to_owned()),
         snippet: None,
         conflict_of: None,
+        beside: false,
     }
 }
 

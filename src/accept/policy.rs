@@ -5,6 +5,7 @@
 //! the document tightens acts at once.
 
 use crate::correlate::names;
+use crate::model::target::Deletion;
 use crate::model::target::Limits;
 use crate::model::target::Mode;
 use crate::model::target::Policy;
@@ -23,7 +24,12 @@ pub struct Judged {
 
 /// The policy that a document asks for.
 pub fn of(target: &Target) -> Policy {
-    Policy { mode: target.mode, limits: target.limits.clone(), protected: target.account.protected.clone() }
+    Policy {
+        mode: target.mode,
+        limits: target.limits.clone(),
+        protected: target.account.protected.clone(),
+        deletion: target.account.deletion,
+    }
 }
 
 /// Judges `wanted` against what was accepted. How fast calls are made is no limit in this sense.
@@ -41,7 +47,23 @@ pub fn judge(accepted: &Policy, wanted: &Policy) -> Judged {
         looser.push(format!("`protected` without {lost}"));
     }
     let protected = wanted.protected.iter().cloned().chain(lost).collect();
-    Judged { acts: Policy { mode, limits, protected }, looser }
+    let deletion = deletion(accepted.deletion, wanted.deletion, &mut looser);
+    Judged { acts: Policy { mode, limits, protected, deletion }, looser }
+}
+
+/// Nothing is deleted sooner, nor without a person's word, than both say. Where nothing was deleted by
+/// time before, each deletion is a person's to release.
+fn deletion(accepted: Option<Deletion>, wanted: Option<Deletion>, looser: &mut Vec<String>) -> Option<Deletion> {
+    let wanted = wanted?;
+    let after = accepted.map_or(wanted.after, |accepted| accepted.after.max(wanted.after));
+    if after > wanted.after {
+        looser.push(format!("`account.deleteAfter` from {} to {}", span(after), span(wanted.after)));
+    }
+    let unattended = wanted.unattended && accepted.is_some_and(|accepted| accepted.unattended);
+    if wanted.unattended && !unattended {
+        looser.push("`account.deleteUnattended`".to_owned());
+    }
+    Some(Deletion { after, unattended })
 }
 
 fn limits(accepted: &Limits, wanted: &Limits, looser: &mut Vec<String>) -> Limits {
@@ -126,7 +148,8 @@ mod tests {
 
     fn policy(widen: Vec<Window>, seats: Option<u64>, mode: Mode, protected: &[&str]) -> Policy {
         let limits = Limits { widen, seats, ..Limits::none() };
-        Policy { mode, limits, protected: protected.iter().map(|name| (*name).to_owned()).collect() }
+        let protected = protected.iter().map(|name| (*name).to_owned()).collect();
+        Policy { mode, limits, protected, deletion: None }
     }
 
     fn count(count: u64, hours: u64) -> Window {
@@ -150,6 +173,24 @@ mod tests {
         assert_eq!(judged.acts.limits.widen, [count(900, 1), count(1000, 24), count(500, 1)]);
         assert_eq!((judged.acts.mode, judged.acts.limits.seats), (Mode::Observe, Some(50)));
         assert_eq!(judged.acts.protected, ["root", "adm-*", "svc-*"]);
+    }
+
+    #[test]
+    fn deletions_come_no_sooner_and_need_no_less_than_was_accepted() {
+        let deletes = |days: u64, unattended| Some(Deletion { after: Duration::from_hours(days * 24), unattended });
+        for (accepted, wanted, acts, looser) in [
+            (deletes(365, false), deletes(30, true), deletes(365, false), 2),
+            (deletes(30, false), deletes(365, false), deletes(365, false), 0),
+            (deletes(30, true), deletes(30, false), deletes(30, false), 0),
+            (None, deletes(30, false), deletes(30, false), 0),
+            (None, deletes(30, true), deletes(30, false), 1),
+            (deletes(30, true), None, None, 0),
+            (deletes(30, true), deletes(30, true), deletes(30, true), 0),
+        ] {
+            let of = |deletion| Policy { deletion, ..policy(Vec::new(), None, Mode::Enforce, &[]) };
+            let judged = judge(&of(accepted), &of(wanted));
+            assert_eq!((judged.acts.deletion, judged.looser.len()), (acts, looser), "{accepted:?} {wanted:?}");
+        }
     }
 
     #[test]

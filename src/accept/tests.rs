@@ -186,6 +186,7 @@ fn problem(conflict_of: Option<&str>) -> Problem {
         hint: None,
         snippet: None,
         conflict_of: conflict_of.map(RecordId::from),
+        beside: false,
     }
 }
 

@@ -108,7 +108,7 @@ pub fn settings(global: &Global, folder: Option<&Path>) -> Result<Settings, Fail
 
 /// Refuses documents that are wrong, conflicts of single users apart: those block only them.
 pub fn refuse_problems(documents: &Documents) -> Result<(), Failure> {
-    let wrong: Vec<_> = documents.problems.iter().filter(|problem| problem.conflict_of.is_none()).cloned().collect();
+    let wrong: Vec<_> = documents.problems.iter().filter(|problem| problem.blocks()).cloned().collect();
     if wrong.is_empty() { Ok(()) } else { Err(refused(&wrong, "the manifests")) }
 }
 

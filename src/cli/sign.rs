@@ -17,8 +17,10 @@ use crate::cli::requests::Wanted;
 use crate::cli::session::Session;
 use crate::clock::Clock as _;
 use crate::clock::SystemClock;
+use crate::engine::requests::Shown;
 use crate::manifest::decision::NAMESPACE;
 use crate::manifest::decision::Said;
+use crate::model::ids::EntitlementName;
 use crate::model::request::RequestState;
 use crate::model::request::Word;
 
@@ -38,6 +40,19 @@ pub(crate) async fn sign(session: &Session, arguments: &SignArguments) -> Result
             Failure::new(format!("no request `{request}` waits")).hint("`rosterd requests list` shows what does")
         );
     };
+    // What is signed is bound to what is asked for at this moment: it is shown, not only named.
+    let Shown { request: asked, name, email, .. } = &shown;
+    let called = [name.as_deref(), email.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let words: Vec<_> = asked.asked.entitlements.iter().map(EntitlementName::as_str).collect();
+    output::note(&format!(
+        "{} {} in `{}` for `{}` ({}) {}",
+        word.as_str(),
+        asked.asked.action.as_str(),
+        shown.target,
+        asked.record,
+        output::plain(&called),
+        words.join(", ")
+    ));
     let at = SystemClock.now().to_rfc3339_opts(SecondsFormat::Secs, true);
     let said = Said {
         target: shown.target.as_str(),

@@ -148,7 +148,7 @@ async fn load(shared: &Arc<Shared>, running: Running, looking: Looking) -> Resul
 async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) -> Result<(), EngineError> {
     let (projectors, broken) = projectors(shared, &documents.targets);
     forget_stale_causes(shared, &acting(shared)).await?;
-    let blocking = documents.problems.iter().filter(|problem| problem.conflict_of.is_none()).count() + broken.len();
+    let blocking = documents.problems.iter().filter(|problem| problem.blocks()).count() + broken.len();
     let current = shared.current.load_full();
     let now = shared.judged();
     // Whichever way the wall clock was set, the day does not get shorter by it.

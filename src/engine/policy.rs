@@ -108,6 +108,7 @@ fn settle_one(
     let mut stricter = Target::clone(&target);
     (stricter.mode, stricter.limits) = (acts.mode, acts.limits.clone());
     stricter.account.protected.clone_from(&acts.protected);
+    stricter.account.deletion = acts.deletion;
     // Templates do not depend on the policy: what compiled once compiles again.
     let projector = Projector::new(Arc::new(stricter)).map_or(projector, Arc::new);
     let loosening = (!is_released).then_some(hold);

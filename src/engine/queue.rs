@@ -10,6 +10,7 @@ use chrono::Utc;
 use tokio::time::Instant;
 
 use crate::model::account::Account;
+use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::ids::CycleId;
@@ -29,9 +30,10 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// The lane of a change.
-    pub fn of(effect: Effect) -> Self {
-        match effect {
+    /// The lane of a change. A deletion takes no access: what does never waits behind one (L5).
+    pub fn of(change: &Change) -> Self {
+        match change.effect {
+            Effect::Narrows if change.action == Action::Delete => Self::Neutral,
             Effect::Narrows | Effect::Swaps => Self::Narrow,
             Effect::Neutral => Self::Neutral,
             Effect::Widens => Self::Widen,
@@ -65,7 +67,7 @@ impl Entry {
     }
 
     fn lane(&self) -> Lane {
-        self.changes.front().map_or(Lane::Widen, |change| Lane::of(change.effect))
+        self.changes.front().map_or(Lane::Widen, Lane::of)
     }
 }
 

@@ -102,13 +102,16 @@ impl Teams {
             Whom::Person { .. } => None,
         };
         self.members = addressees.iter().filter_map(team).collect();
-        let users = snapshot.users.values().filter(|_| !self.members.is_empty());
+        self.of = Some(Arc::clone(snapshot));
+        if self.members.is_empty() {
+            return;
+        }
+        let users = snapshot.users.values();
         let places = users.flat_map(|user| user.teams.clone().into_iter().map(move |team| (team, user.clone())));
         let told: Vec<_> = places.filter(|(team, _)| self.members.contains_key(team)).collect();
         for (team, user) in told {
             self.members.entry(team).or_default().push(user);
         }
-        self.of = Some(Arc::clone(snapshot));
     }
 }
 
@@ -135,15 +138,13 @@ pub(crate) fn readers_of(
         ..Approver::default()
     };
     // Whether what they wrote, or they themselves, are named by subject or by mail: it is theirs all the same.
-    let mut is_turn_of = |names: [&str; 2]| {
-        names.into_iter().all(|name| {
-            name.clone_into(&mut approver.person);
-            verdict::is_turn_of(matter.approval, matter.request, &approver, matter.user)
-        })
+    let mut is_turn_of = |subject: &str, mail: &str| {
+        subject.clone_into(&mut approver.person);
+        verdict::is_turn_of(matter.approval, matter.request, &approver, mail, matter.user)
     };
     match &to.whom {
         Whom::Person { subject, mail, locale } => {
-            if is_turn_of([subject, mail]) {
+            if is_turn_of(subject, mail) {
                 let (name, mail, locale) = (subject.clone(), mail.clone(), locale.clone());
                 readers.insert(folded(&mail), Reader { name, mail, locale, zone: None });
             }
@@ -152,7 +153,7 @@ pub(crate) fn readers_of(
             for member in teams.members.get(team).into_iter().flatten() {
                 let Some(mail) = welcome::address(member) else { continue };
                 let works = member.active && member.valid.contains(now);
-                if works && is_turn_of([member.id.as_str(), mail]) {
+                if works && is_turn_of(member.id.as_str(), mail) {
                     let reader = Reader {
                         name: member.given_name.clone().unwrap_or_else(|| member.id.to_string()),
                         mail: mail.to_owned(),

@@ -138,6 +138,7 @@ fn whole(code: &'static str, message: String, hint: Option<&str>) -> Problem {
         hint: hint.map(str::to_owned),
         snippet: None,
         conflict_of: None,
+        beside: false,
     }
 }
 
@@ -190,6 +191,7 @@ pub(crate) fn at(origin: &Origin, code: &'static str, message: String, hint: Str
         hint: Some(hint),
         snippet: None,
         conflict_of: None,
+        beside: false,
     }
 }
 

@@ -32,6 +32,9 @@ use crate::model::request::Word;
 
 /// What signatures are made for: `ssh-keygen -Y sign -n rosterd`.
 pub const NAMESPACE: &str = "rosterd";
+/// What becomes wrong with a decision by what others do: a key that is taken away, a target that goes. It
+/// is told, the word does not count, and nobody else's access waits for it.
+const BESIDE: [&str; 3] = ["unknown-key", "bad-signature", "unknown-target"];
 /// Bytes of a hash that name a decision.
 const NAMED_BY: usize = 8;
 
@@ -137,7 +140,7 @@ impl Said<'_> {
         format!(
             "apiVersion: rosterd.dev/v1\nkind: Decision\nmetadata: {{ name: {} }}\nspec:\n  target: {}\n  request: {}\n  \
              digest: {}\n  decision: {}\n{reason}  by: {}\n  at: {}\n  signature: |\n{signature}",
-            text(&format!("{}-{request}-{by}", word.as_str())),
+            text(&format!("{}-{request}-{}", word.as_str(), named(&self.line()))),
             text(target),
             text(request),
             text(digest),
@@ -164,7 +167,8 @@ pub(crate) fn attach(
     for document in documents {
         let mut report = Report::new(vec![&document.source]);
         let read = read(document, keys, targets, excused, &mut report).filter(|_| report.is_empty());
-        problems.extend(report.into_problems());
+        let told = report.into_problems().into_iter();
+        problems.extend(told.map(|problem| Problem { beside: BESIDE.contains(&problem.code), ..problem }));
         if let Some((target, signed)) = read {
             names.entry(signed.name.clone()).or_default().push(signed.origin.clone());
             found.push((target, signed));

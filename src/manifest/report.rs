@@ -46,6 +46,7 @@ impl<'s> Report<'s> {
             hint: None,
             snippet: source.and_then(|source| excerpt(&source.text, place)),
             conflict_of: None,
+            beside: false,
         });
         Noted(self.problems.last_mut())
     }

@@ -538,6 +538,9 @@ pub struct Policy {
     pub limits: Limits,
     /// Name patterns of accounts that are never written.
     pub protected: Vec<String>,
+    /// When ended accounts may be deleted.
+    #[serde(default)]
+    pub deletion: Option<Deletion>,
 }
 
 /// What is remembered of a target's documents.

@@ -20,7 +20,6 @@ use crate::model::projection::NoAccessReason;
 use crate::model::target::Ending;
 use crate::plan::input::PlanInput;
 use crate::plan::linked;
-use crate::plan::states;
 
 /// Whether time counts towards the deletion of an account that is seen so; `desired` is what its user
 /// should have.
@@ -30,8 +29,9 @@ pub fn counts(input: &PlanInput<'_>, link: &Link, account: &Account, desired: Op
         Some(Desired::Account(_) | Desired::Conflict(_)) => false,
         None => input.known.successor(&link.record).is_none() && ends(&linked::gone(input)),
     };
+    // What another hand locked, suspended or deleted since is that hand's.
     let ours = link.disabled_by_us && input.hand(&account.id).ended_over.is_none();
-    let shut = ours && !states::is_open(link, account.state);
+    let shut = ours && account.state == AccountState::Disabled;
     lost && shut && input.target.account.deletion.is_some() && !input.known.reused.contains(&link.record)
 }
 
@@ -45,7 +45,7 @@ fn ends(no: &NoAccess) -> bool {
 
 /// From when on the account may be deleted; `None`: it stays, or nothing counts yet.
 pub fn due(input: &PlanInput<'_>, link: &Link, account: &Account, desired: Option<&Desired>) -> Option<DateTime<Utc>> {
-    if account.state == AccountState::DeletedRecoverable || !counts(input, link, account, desired) {
+    if !counts(input, link, account, desired) {
         return None;
     }
     let after = TimeDelta::from_std(input.target.account.deletion?.after).unwrap_or(TimeDelta::MAX);

@@ -395,17 +395,23 @@ pub fn shown(space: &Space, request: &Request, user: Option<&User>) -> Digest {
         "action": request.asked.action,
         "entitlements": request.asked.entitlements,
         "user": user,
+        // What was meant for an earlier round is no word about this one.
+        "round": request.votes.iter().filter(|vote| vote.said == Word::Reopen).count(),
     }))
 }
 
 /// Whether it is somebody's turn to decide about a request: who has said so already is not asked again.
-pub fn is_turn_of(approval: &Approval, request: &Request, approver: &Approver, user: &User) -> bool {
+/// `mail` is another name of theirs, by which they may be told of in documents.
+pub fn is_turn_of(approval: &Approval, request: &Request, approver: &Approver, mail: &str, user: &User) -> bool {
     let level = level_of(approval, request);
-    let has_spoken = || round(request).any(|vote| vote.said == Word::Accept && vote.person == approver.person);
+    let named = |name: &str| name == approver.person || name == mail;
+    let has_spoken = || round(request).any(|vote| vote.said == Word::Accept && named(&vote.person));
+    let by_mail = Approver { person: mail.to_owned(), ..approver.clone() };
+    let is_own = || [approver, &by_mail].into_iter().any(|one| not_their_own(approval, one, Some(user)).is_err());
     level.is_some_and(|level| {
         request.state == RequestState::Pending
             && !has_spoken()
-            && not_their_own(approval, approver, Some(user)).is_ok()
+            && !is_own()
             && has_right(approval, &turn(request, level), approver, Some(user)).is_ok()
     })
 }

@@ -14,6 +14,7 @@ use rosterd::model::target::Deletion;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Limits;
 use rosterd::model::target::Target;
+use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 
 use crate::support::make::documents;
@@ -26,6 +27,7 @@ use crate::support::rig::noon;
 use crate::support::target::Fault;
 
 const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const WAIT: Duration = Duration::from_hours(3 * 24);
 
@@ -352,7 +354,7 @@ async fn a_deletion_that_is_refused_is_told_and_left_until_the_next_cycle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_taken_out_of_the_document_counts_no_more() {
-    let with = app(true);
+    let with = app(false);
     let rig = leaver(&with).await;
     rig.pass(2 * DAY).await;
     rig.declare(documents([inactive("u"), user("v"), user("w")], [target("app")])).await;
@@ -360,7 +362,63 @@ async fn a_wait_that_is_taken_out_of_the_document_counts_no_more() {
     rig.declare(left(&with)).await;
     rig.sync("app").await.unwrap();
     rig.pass(2 * DAY).await;
-    assert_eq!(deletions(&rig), 0, "it began anew");
+    assert_eq!(held(&rig), 0, "it began anew");
     rig.pass(DAY + 3 * MINUTE).await;
-    assert_eq!(state(&rig), None);
+    assert_eq!(held(&rig), 2, "and so it did for `w`, who came and went");
+}
+
+/// L17
+#[tokio::test(start_paused = true)]
+async fn what_another_hand_locked_after_rosterd_ended_it_is_not_deleted_by_time() {
+    for foreign in [AccountState::Suspended, AccountState::Locked] {
+        let rig = leaver(&app(true)).await;
+        rig.pass(DAY).await;
+        let id = rig.target("app").by_name("u@acme.example").unwrap().id;
+        rig.target("app").inside().accounts.get_mut(&id).unwrap().state = foreign;
+        rig.pass(WAIT).await;
+        rig.sync("app").await.unwrap();
+        assert_eq!((state(&rig), deletions(&rig)), (Some(foreign), 0));
+    }
+}
+
+/// L11
+#[tokio::test(start_paused = true)]
+async fn a_document_that_deletes_sooner_or_unasked_waits_for_a_release() {
+    let rig = leaver(&app(false)).await;
+    rig.pass(DAY).await;
+    let mut sooner = app(true);
+    sooner.account.deletion = Some(Deletion { after: DAY, unattended: true });
+    rig.declare(left(&sooner)).await;
+    rig.pass(HOUR).await;
+    rig.sync("app").await.unwrap();
+    assert_eq!((deletions(&rig), held(&rig)), (0, 0), "neither sooner nor unasked");
+    rig.release(HoldKind::Loosen).await;
+    rig.pass(HOUR).await;
+    assert_eq!((deletions(&rig), state(&rig)), (1, None));
+}
+
+/// L5
+#[tokio::test(start_paused = true)]
+async fn nobodys_removal_waits_behind_deletions() {
+    let mut app = app(true);
+    app.limits.requests_per_second = Some(1.0);
+    let everybody = users(60);
+    let rig = Rig::started(documents(everybody.clone(), [app.clone()])).await;
+    rig.pass(MINUTE * 5).await;
+    let leave = |many: usize| {
+        let left = everybody.iter().enumerate().map(|(at, user)| User { active: at >= many, ..user.clone() });
+        documents(left.collect::<Vec<_>>(), [app.clone()])
+    };
+    rig.declare(leave(10)).await;
+    rig.pass(WAIT).await;
+    let before = rig.target("app").count("disable");
+    assert_eq!(before, 10);
+    // Their accounts are looked at and deleted, one call a second, while somebody else leaves.
+    rig.pass(Duration::from_secs(62)).await;
+    let said = tokio::time::Instant::now();
+    rig.source.set(Ok(leave(11)));
+    rig.pass(Duration::from_secs(5)).await;
+    let calls = rig.target("app").inside().calls.clone();
+    let out = calls.iter().filter(|call| call.what.starts_with("disable")).nth(10).expect("disabled");
+    assert!(out.at - said <= Duration::from_millis(2_100), "{:?}", out.at - said);
 }

@@ -26,6 +26,7 @@ use rosterd::model::approval::Gate;
 use rosterd::model::approval::Level;
 use rosterd::model::approval::Party;
 use rosterd::model::approval::Signed;
+use rosterd::model::ids::RequestId;
 use rosterd::model::request::RequestState;
 use rosterd::model::request::Word;
 use rosterd::model::target::Target;
@@ -179,6 +180,19 @@ impl Rig {
         self.engine.requests(&|_| true).await.unwrap().pop().unwrap()
     }
 
+    /// By a token.
+    async fn rose_says(&self, id: &RequestId, word: Word) {
+        let rose = Approver {
+            by: "token:rose".to_owned(),
+            person: "rose".to_owned(),
+            groups: BTreeMap::from([("desk".to_owned(), vec![BTreeMap::new()])]),
+            ..Approver::default()
+        };
+        let word = (word, Some("so".to_owned()));
+        let said = self.engine.decide_requests(std::slice::from_ref(id), word, &rose, &|_| true).await.unwrap();
+        assert!(said[0].result.is_ok(), "{:?}", said[0].result);
+    }
+
     async fn declare_signed(&self, user: User, signed: &[Signed]) -> RequestState {
         self.declare(documents([user], [gated(signed)])).await;
         self.pass(Duration::from_secs(5)).await;
@@ -194,13 +208,7 @@ async fn a_signed_decision_is_taken_once_even_where_the_request_is_reopened() {
     assert_eq!(rig.declare_signed(user("u-1"), std::slice::from_ref(&no)).await, RequestState::Refused);
     let request = rig.waiting().await.request;
     assert_eq!(request.decided.as_ref().map(|vote| vote.person.as_str()), Some("alice"));
-    let rose = Approver {
-        by: "token:rose".to_owned(),
-        person: "rose".to_owned(),
-        groups: BTreeMap::from([("desk".to_owned(), vec![BTreeMap::new()])]),
-        ..Approver::default()
-    };
-    rig.engine.decide_requests(&[request.id], (Word::Reopen, None), &rose, &|_| true).await.unwrap();
+    rig.rose_says(&request.id, Word::Reopen).await;
     let rig = rig.restarted(documents([user("u-1")], [gated(&[no])])).await;
     rig.sync("app").await.unwrap();
     assert_eq!(rig.waiting().await.request.state, RequestState::Pending, "it was used up");
@@ -248,4 +256,56 @@ async fn two_who_sign_differently_do_not_decide_differently() {
     assert_eq!(rig.declare_signed(user("u-1"), &both).await, RequestState::Refused, "the first last word stands");
     rig.sync("app").await.unwrap();
     assert_eq!((rig.target("app").count("create"), rig.waiting().await.request.votes.len()), (0, 1));
+}
+
+/// L11, L12
+#[tokio::test(start_paused = true)]
+async fn a_signed_decision_of_an_earlier_round_is_no_word_about_a_request_that_was_reopened() {
+    let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
+    let shown = rig.waiting().await;
+    // Signed, and kept until somebody else's refusal was taken back.
+    let kept = word(&shown, ("alice", "desk"), Word::Accept);
+    rig.rose_says(&shown.request.id, Word::Refuse).await;
+    assert_eq!(rig.declare_signed(user("u-1"), std::slice::from_ref(&kept)).await, RequestState::Refused);
+    rig.rose_says(&shown.request.id, Word::Reopen).await;
+    let other = User { given_name: Some("Else".to_owned()), ..user("u-1") };
+    assert_eq!(rig.declare_signed(other, &[]).await, RequestState::Pending);
+    assert_eq!(rig.declare_signed(user("u-1"), std::slice::from_ref(&kept)).await, RequestState::Pending);
+    let rig = rig.restarted(documents([user("u-1")], [gated(&[kept])])).await;
+    assert_eq!((rig.waiting().await.request.state, rig.target("app").count("create")), (RequestState::Pending, 0));
+}
+
+#[test]
+fn a_decision_of_a_key_that_was_taken_away_keeps_nobody_elses_documents_back() {
+    let (alice, bob) = (Hand::new(1), Hand::new(2));
+    let documents = load(&[TARGET, &alice.document(said())], &[("bob", &bob)]);
+    assert_eq!(codes(&documents), ["unknown-key"], "it is told");
+    assert!(!documents.problems.iter().any(rosterd::manifest::Problem::blocks));
+    let documents = load(&[&alice.document(said())], &[("alice", &alice)]);
+    assert_eq!(codes(&documents), ["unknown-target"]);
+    assert!(!documents.problems.iter().any(rosterd::manifest::Problem::blocks));
+}
+
+/// L14
+#[tokio::test(start_paused = true)]
+async fn who_signed_before_their_turn_is_heard_when_it_comes() {
+    let level = |group: &str| Level { any_of: [Party::Group(group.to_owned())].into(), ..Level::anybody() };
+    let two = |signed: &[Signed]| {
+        let approval = Approval { levels: vec![level("desk"), level("chiefs")], signed: signed.to_vec(), ..gate() };
+        documents([user("u-1")], [Target { approval: Some(approval), ..target("app") }])
+    };
+    let rig = Rig::started(two(&[])).await;
+    let shown = rig.waiting().await;
+    // In one load, and in the order of names that of the second level comes first.
+    let both = [word(&shown, ("alice", "chiefs"), Word::Accept), word(&shown, ("rosa", "desk"), Word::Accept)];
+    rig.declare(two(&both)).await;
+    rig.pass(Duration::from_secs(5)).await;
+    assert_eq!(rig.waiting().await.request.state, RequestState::Accepted);
+    // The other way round the first level agrees by a token, later.
+    let rig = Rig::started(two(&both[..1])).await;
+    let shown = rig.waiting().await;
+    rig.declare(two(&[word(&shown, ("alice", "chiefs"), Word::Accept)])).await;
+    rig.rose_says(&shown.request.id, Word::Accept).await;
+    rig.pass(Duration::from_secs(5)).await;
+    assert_eq!(rig.waiting().await.request.state, RequestState::Accepted);
 }

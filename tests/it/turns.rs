@@ -366,3 +366,13 @@ async fn s2_9_who_wants_a_digest_gets_one_mail_of_all_that_waits_and_none_where_
     place.rig.pass(HOUR * 48).await;
     assert_eq!(place.mail.mails().len(), 1, "nothing waits, and what was on its way is void");
 }
+
+#[tokio::test(start_paused = true)]
+async fn s4_8_whose_turn_it_is_by_name_is_told_and_nobody_about_themselves() {
+    let rose = Level { any_of: [Party::Person("rose".to_owned())].into(), ..Level::anybody() };
+    let addressees = vec![person("desk", "rose"), person("desk", "zoe")];
+    let own = User { email: Some("rose@desk.example".to_owned()), ..user("u-2") };
+    let declared = documents([user("u-1"), own], [gated(approval(vec![rose]))]);
+    let place = Place::started(declared, addressees).await;
+    assert_eq!(place.told(), ["rose u-1 new"]);
+}

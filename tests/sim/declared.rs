@@ -237,6 +237,7 @@ impl Declared {
             hint: None,
             snippet: None,
             conflict_of: None,
+            beside: false,
         });
         Documents {
             users,

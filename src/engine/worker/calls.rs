@@ -124,7 +124,7 @@ impl Worker {
         let mut starting = Vec::new();
         self.paced = Paced::default();
         while let Some((record, entry)) = self.queue.pop(self.free_lanes(), Instant::now()) {
-            let Some(lane) = entry.changes.front().map(|change| Lane::of(change.effect)) else { continue };
+            let Some(lane) = entry.changes.front().map(Lane::of) else { continue };
             if self.waits_for_the_clock(&record, &entry) {
                 self.queue.put(record, Entry { due: Instant::now() + CLOCK_PAUSE, ..entry });
                 continue;
@@ -272,7 +272,7 @@ impl Worker {
     /// intent comes to nothing, and the change waits as if it had never been taken up.
     fn without_halted(&mut self, starting: Vec<Starting>) -> Vec<Starting> {
         let (free, halted): (Vec<_>, Vec<_>) =
-            starting.into_iter().partition(|(_, intent, _)| self.passes(Lane::of(intent.change.effect)));
+            starting.into_iter().partition(|(_, intent, _)| self.passes(Lane::of(&intent.change)));
         for (_, intent, _) in &halted {
             if self.is_known(&intent.id) {
                 // An earlier call of it was made, and its end is told when it is known; or it stands in the

@@ -312,7 +312,7 @@ impl Worker {
         let mut by_record: BTreeMap<RecordId, VecDeque<Change>> = BTreeMap::new();
         let halted = self.tell_halted(cycle, changes);
         self.tell_unaccepted(cycle, changes);
-        let goes = |change: &&Change| !halted.contains(&Lane::of(change.effect)) && self.may_follow(change);
+        let goes = |change: &&Change| !halted.contains(&Lane::of(change)) && self.may_follow(change);
         for change in changes.iter().filter(goes) {
             by_record.entry(change.record.clone()).or_default().push_back(change.clone());
         }

@@ -105,6 +105,8 @@ impl Worker {
         }
         let Some(place) = self.place.as_ref() else { return };
         let mut hand = place.hand(account);
+        // Whatever opens or shuts the account, a wait for its deletion begins anew with the next look.
+        hand.ended = hand.ended.filter(|_| change.active.is_none());
         match change.active {
             Some(true) => {
                 hand = Hand { ended_over: None, deleted_by_us: false, regain: false, ..hand };

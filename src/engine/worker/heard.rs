@@ -75,7 +75,7 @@ impl Worker {
         let lanes = [Lane::Narrow, Lane::Neutral, Lane::Widen];
         let halted: Vec<_> = lanes.into_iter().filter(|lane| !self.passes(*lane)).collect();
         let Some(words) = self.halted_words().filter(|_| !halted.is_empty()) else { return halted };
-        let concerned = changes.iter().filter(|change| halted.contains(&Lane::of(change.effect)));
+        let concerned = changes.iter().filter(|change| halted.contains(&Lane::of(change)));
         for record in concerned.map(|change| change.record.clone()).collect::<BTreeSet<_>>() {
             self.fail_in(cycle, &record, &words);
         }

@@ -239,7 +239,7 @@ impl Worker {
     }
 
     fn look_lane(&self, record: &RecordId) -> Lane {
-        if self.may_narrow(record) { Lane::Narrow } else { Lane::Widen }
+        if self.comes_first(record) { Lane::Narrow } else { Lane::Widen }
     }
 
     fn may_look(&self) -> bool {
@@ -262,7 +262,7 @@ impl Worker {
     /// batch brings of them is not taken.
     fn may_be_looked_at(&self, record: &RecordId) -> bool {
         let overtakes =
-            self.looking.get(record).is_none_or(|looking| looking.lane != Lane::Narrow && self.may_narrow(record));
+            self.looking.get(record).is_none_or(|looking| looking.lane != Lane::Narrow && self.comes_first(record));
         let free = !self.in_flight.contains_key(record) && !self.comes_after_call(record);
         overtakes && free && !self.waits_for_listing(record)
     }
@@ -278,7 +278,14 @@ impl Worker {
         formerly.any(|old| self.in_flight.contains_key(&old) || self.open.contains_key(&old))
     }
 
-    /// Whether this user may lose something: such users are looked at first.
+    /// Whether others wait until this user was looked at: who may lose access. Who lost it already, and
+    /// owes nothing, loses at most an account.
+    fn comes_first(&self, record: &RecordId) -> bool {
+        let is_shut = self.link_of(record).is_some_and(|link| link.disabled_by_us);
+        self.may_narrow(record) && (!is_shut || self.owed.since(record).is_some())
+    }
+
+    /// Whether this user may lose something.
     pub(super) fn may_narrow(&self, record: &RecordId) -> bool {
         let Some(link) = self.link_of(record) else { return false };
         match self.dirty.get(record).and_then(|dirty| dirty.keeps.as_ref()) {
@@ -338,7 +345,7 @@ impl Worker {
         let due = self.dirty.iter().filter(|(record, dirty)| dirty.due <= now && self.may_be_looked_at(record));
         let (mut narrow, mut other) = (Vec::new(), Vec::new());
         for (record, _) in due {
-            let side = if self.may_narrow(record) { &mut narrow } else { &mut other };
+            let side = if self.comes_first(record) { &mut narrow } else { &mut other };
             side.push(record.clone());
         }
         for side in [&mut narrow, &mut other] {

@@ -533,6 +533,8 @@ impl Worker {
     fn act_on(&mut self, news: BTreeMap<Key, Request>) {
         let now = self.shared.now();
         let mut again = BTreeSet::new();
+        // Whose turn it is by now may have signed before.
+        self.requests.heeded = false;
         for ((space, record, subject), request) in news {
             let skips = self.standing.skips.iter_mut().filter(|skip| skip.record == record);
             skips.for_each(|skip| tell_state(skip, &subject, request.state));
@@ -556,6 +558,7 @@ impl Worker {
                 self.requests.due.pop_first();
                 continue;
             };
+            self.requests.heeded = false;
             let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
             let mut request = self.requests.keeper.marked(request, user.as_ref());
             let space = &key.0;

@@ -18,19 +18,23 @@ impl Worker {
     /// Takes the signed words that nobody took yet. Until the store answers for all of them, they are
     /// taken again: one that was taken is good no more.
     pub(super) async fn heed_signed(&mut self) {
-        if !self.requests.is_read() || self.requests.heeded || self.snapshot.is_none() {
+        let waits = !self.requests.is_read() || self.snapshot.is_none() || self.store_error.is_some();
+        if waits || self.requests.heeded {
             return;
         }
-        self.requests.heeded = true;
         // A document that nobody accepted gives nothing.
-        if self.handle.unaccepted {
-            return;
-        }
-        for signed in self.approval().signed {
-            if self.is_good(&signed) {
-                self.heed(signed).await;
+        let signed = if self.handle.unaccepted { Vec::new() } else { self.approval().signed };
+        let mut taken = true;
+        // What one level says may be what the word of another waits for.
+        while std::mem::take(&mut taken) {
+            for signed in &signed {
+                match self.heed(signed).await {
+                    Some(one) => taken |= one,
+                    None => return,
+                }
             }
         }
+        self.requests.heeded = true;
     }
 
     /// Whether a signed word is about a request that waits, as it was shown, and was not taken before.
@@ -46,20 +50,23 @@ impl Worker {
         request.state == RequestState::Pending && !is_said && same
     }
 
-    async fn heed(&mut self, signed: Signed) {
-        let Signed { name, by, person, groups, outside, scope, request, word, reason, .. } = signed;
+    /// Whether a word was taken; `None`: the store does not answer, and it is asked again.
+    async fn heed(&mut self, signed: &Signed) -> Option<bool> {
+        if !self.is_good(signed) {
+            return Some(false);
+        }
+        let Signed { name, by, person, groups, outside, scope, request, word, reason, .. } = signed.clone();
         let approver = Approver { by, person, local: false, outside, groups, scope };
         let (reply, answer) = oneshot::channel();
         self.decide(Deciding { ids: vec![request], word, reason, approver, reply }).await;
-        let Ok(said) = answer.await else { return };
-        for (_, result) in said {
-            match result {
-                Ok(_) => {}
-                Err(ItemError::Store(_)) => self.requests.heeded = false,
-                Err(error) => {
-                    let target = &self.handle.target.name;
-                    tracing::warn!(%target, document = name, %error, "a signed decision was not taken");
-                }
+        let (_, result) = answer.await.ok()?.pop()?;
+        match result {
+            Ok(_) => Some(true),
+            Err(ItemError::Store(_)) => None,
+            Err(error) => {
+                let target = &self.handle.target.name;
+                tracing::warn!(%target, document = name, %error, "a signed decision was not taken");
+                Some(false)
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::DateTime;
 use chrono::TimeDelta;
@@ -67,6 +68,7 @@ use rosterd::model::role::Role;
 use rosterd::model::snapshot::Snapshot;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
+use rosterd::model::target::Deletion;
 use rosterd::model::target::KnownTarget;
 use rosterd::model::target::Limits;
 use rosterd::model::target::Mode;
@@ -494,7 +496,9 @@ pub(crate) async fn owned_accounts_are_remembered_as_they_were_at_each_second(st
 pub(crate) async fn what_limits_are_judged_by_is_remembered(store: &impl Store) {
     assert_eq!(store.window_time().await.unwrap(), WindowTime::default());
     let lag = TimeDelta::seconds(-86_401);
-    let policy = Policy { mode: Mode::Observe, limits: Limits::default(), protected: vec!["svc-*".to_owned()] };
+    let deletion = Some(Deletion { after: Duration::from_hours(48), unattended: true });
+    let policy =
+        Policy { mode: Mode::Observe, limits: Limits::default(), protected: vec!["svc-*".to_owned()], deletion };
     let parts = BTreeMap::from([("mode".to_owned(), "hash".to_owned())]);
     let known = KnownTarget { policy, serial: 3, parts };
     let next = KnownTarget { serial: 4, ..known.clone() };

@@ -200,6 +200,7 @@ pub(crate) fn broken(mut documents: Documents) -> Documents {
         hint: None,
         snippet: None,
         conflict_of: None,
+        beside: false,
     });
     documents
 }
