@@ -61,8 +61,9 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
     });
     let ended_since = world.hands.get(&link.account).and_then(|hand| hand.ended);
     let over = |wait: Deletion| ended_since.is_some_and(|ended| ended + wait.after <= now());
-    let shut = link.disabled_by_us && !open;
-    let after_wait = |wait: Deletion| if shut && there && !twin && over(wait) { vec![DELETION] } else { Vec::new() };
+    // What another hand locked or suspended after rosterd shut it is that hand's (L17).
+    let shut = link.disabled_by_us && account.state == AccountState::Disabled;
+    let after_wait = |wait: Deletion| if shut && !twin && over(wait) { vec![DELETION] } else { Vec::new() };
     let at_once = |ending: Ending| match ending {
         Ending::Disable | Ending::Suspend if ends => vec![(Action::Disable, Effect::Narrows)],
         Ending::Strip if there && !held.is_empty() => vec![(Action::Narrow, Effect::Narrows)],
