@@ -8,11 +8,13 @@ use std::time::Duration;
 use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
+use rosterd::model::change::Action;
 use rosterd::model::change::Cause;
 use rosterd::model::change::Effect;
 use rosterd::model::ids::Digest;
 use rosterd::model::ids::RecordId;
 use rosterd::model::link::Space;
+use rosterd::model::origin::Origin;
 use rosterd::model::plan::HoldKind;
 use rosterd::model::plan::Plan;
 use rosterd::model::tally::Counter;
@@ -219,4 +221,17 @@ fn a_word_about_one_environment_or_realm_lets_nothing_through_in_another() {
     for space in elsewhere {
         assert_ne!(rosterd::plan::render::digest(&space, &changes), digest, "{space:?}");
     }
+}
+
+/// L11: a person's word about access is none about the account itself.
+#[test]
+fn a_deletion_that_follows_from_a_word_about_access_is_held_like_any_other() {
+    let mut plan = plan(0, 1);
+    plan.changes.retain(|change| change.action == Action::Disable);
+    for change in &mut plan.changes {
+        (change.action, change.active) = (Action::Delete, None);
+        change.origins = vec![Origin::decision("revocation of u-0 by alice")];
+    }
+    let guarded = Given::owned(10).judge(plan);
+    assert_eq!((guarded.changes.len(), guarded.holds[0].limit), (0, HoldKind::Delete));
 }
