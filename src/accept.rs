@@ -4,8 +4,10 @@
 //! sound on their own may still narrow those users (`accept::narrow`); nothing else takes effect. End dates of the
 //! snapshot that stays in force act by themselves, because projecting reads the time.
 
+pub mod asks;
 mod cause;
 pub mod ends;
+pub mod left;
 mod measure;
 mod narrow;
 pub mod policy;
@@ -19,6 +21,8 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::accept::left::Beside;
+use crate::accept::left::Left;
 use crate::accept::triples::Triples;
 use crate::manifest::Documents;
 use crate::manifest::Problem;
@@ -88,6 +92,8 @@ pub struct Before<'a> {
     /// The last accepted load. Documents that nobody accepted may have narrowed its users in `current`: a
     /// load is measured by what it takes from this one, or it would be let through by having come before.
     pub accepted: Measured<'a>,
+    /// Accounts where the load declares no target.
+    pub left: &'a Left,
 }
 
 /// A snapshot, and how much it grants at the moment of judging in the targets of the load: see [`Measure`].
@@ -117,7 +123,7 @@ pub fn judge(
     now: DateTime<Utc>,
 ) -> Verdict {
     let sound = !documents.problems.iter().any(Problem::blocks);
-    let Some(Before { current, accepted }) = before else {
+    let Some(Before { current, accepted, left }) = before else {
         return first(documents, sound, projectors, now);
     };
     let previous = current.snapshot;
@@ -132,9 +138,10 @@ pub fn judge(
     let narrowed = !std::ptr::eq(previous, accepted.snapshot);
     let whole = narrowed.then(|| Comparison::new(projectors, accepted, &next, now));
     let since_accepted = whole.as_ref().unwrap_or(&comparison);
-    let base = since_accepted.level_before().max(highest_level.unwrap_or_default());
+    let beside = Beside::of(left, accepted.snapshot, &next, now);
+    let base = (since_accepted.level_before() + beside.before).max(highest_level.unwrap_or_default());
     let later = ends::lost_later(projectors, accepted.snapshot, &next, now);
-    let lost = since_accepted.lost(projectors, accepted.snapshot, (base, later), now);
+    let lost = since_accepted.lost(projectors, accepted.snapshot, (base, later, beside), now);
     let shrinks = lost >= SHRINK_FROM && u128::from(lost) * 100 > u128::from(base) * u128::from(max_shrink_percent);
     if shrinks && !shrink_accepted.contains(&documents.digest) {
         let narrowed = narrow::narrowed(previous, documents);
@@ -215,18 +222,19 @@ impl Comparison {
         self.unchanged + self.after.level()
     }
 
-    /// How much the load takes away: what it drops itself, at once or `later`, by end dates that it sets, or,
+    /// How much the load takes away: what it drops itself, at once or `later`, by end dates that it sets, also
+    /// `beside` its targets, or,
     /// where it drops anything, what is missing from the highest level of the day. What ended by its
     /// own date in that day is not the load's doing.
     fn lost(
         &self,
         projectors: &[Arc<Projector>],
         previous: &Snapshot,
-        (base, later): (u64, u64),
+        (base, later, beside): (u64, u64, Beside),
         now: DateTime<Utc>,
     ) -> u64 {
-        let dropped = self.before.without(&self.after) + later;
-        let missing = base.saturating_sub(self.level_after());
+        let dropped = self.before.without(&self.after) + later + beside.lost();
+        let missing = base.saturating_sub(self.level_after() + beside.after);
         if dropped == 0 || missing <= dropped {
             return dropped;
         }

@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod connectors;
+mod copied;
 pub mod early;
 pub mod moving;
 mod post;
@@ -143,7 +144,10 @@ impl AppError {
         match self {
             Self::Held { .. } => Some("ask that daemon, or stop it"),
             Self::Store(StoreError::Held(_)) => Some("wait until that command has ended, then run this one again"),
-            Self::NoFolder => Some("give it by `-f DIR`, or name it under `manifests` in a configuration (`--config`)"),
+            Self::NoFolder => Some(
+                "run this in the folder of the store, name the configuration by `--config`, or begin with `rosterd plan \
+                 -f DIR`",
+            ),
             Self::Source(_) => Some("give the folder of your manifests by `-f DIR`"),
             Self::Include { .. } => Some("mend the path under `include`; it starts at the folder of the configuration"),
             Self::Keys(_) => Some("a store opens only with the keys that it was made with"),
@@ -183,6 +187,8 @@ pub struct App {
     store: Arc<dyn Store>,
     api: Arc<Api>,
     beside: Beside,
+    /// A daemon's, before anything answers there.
+    listener: Option<TcpListener>,
     /// Ends with the command that only looked.
     _nowhere: Option<Nowhere>,
 }
@@ -206,6 +212,8 @@ impl App {
         let alone = beside.server().is_none();
         let source: Arc<dyn Source> = if alone { Arc::new(Early::begin(source)) } else { source };
         let opened = open_store(&settings, &vault, &beside, purpose).await?;
+        // A daemon that cannot be asked should not have done half of something.
+        let listener = if purpose == Purpose::Daemon { Some(listen(settings.listen).await?) } else { None };
         let fresh = opened.store.snapshot().await?.is_none();
         let minted = server::token::mint(&SystemRandom::new()).map_err(|error| AppError::Keys(error.to_string()))?;
         let metrics = Arc::new(Metrics::new());
@@ -240,13 +248,15 @@ impl App {
         };
         let running = if purpose == Purpose::Daemon { Running::Daemon } else { Running::Once };
         engine.start(running).await?;
-        if purpose != Purpose::Look {
-            beside.remember(settings.manifests.as_deref())?;
+        let folder = settings.manifests.as_deref();
+        // One that is not there leads nobody anywhere later.
+        if purpose != Purpose::Look && folder.is_some_and(Path::is_dir) {
+            beside.remember(folder)?;
         }
         let token = Secret::new(minted.secret.expose_secret());
         let api = Api::new(api).signing(opened.keys).approved_by(settings.approvers.clone());
         let api = Arc::new(api);
-        Ok(Self { settings, engine, source, fresh, token, store, api, beside, _nowhere: opened.nowhere })
+        Ok(Self { settings, engine, source, fresh, token, store, api, beside, listener, _nowhere: opened.nowhere })
     }
 
     /// The routes, for asking inside this process.
@@ -254,12 +264,16 @@ impl App {
         server::router(Arc::clone(&self.api))
     }
 
-    /// Listens, and leaves address and token beside the store for commands to find.
-    pub async fn serve(&self) -> Result<Serving, AppError> {
-        let address = self.settings.listen;
-        let failed = |error| AppError::Listen { address, error };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+    /// Answers at the daemon's address, and leaves address and token beside the store for commands to find.
+    ///
+    /// # Errors
+    /// Where nothing can be written there.
+    pub async fn serve(&mut self) -> Result<Serving, AppError> {
+        let listener = match self.listener.take() {
+            Some(listener) => listener,
+            None => listen(self.settings.listen).await?,
+        };
+        let address = listener.local_addr().map_err(|error| not_ours(self.settings.listen, error))?;
         self.beside.announce(&format!("http://{address}"), &self.token)?;
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -279,6 +293,14 @@ impl App {
         self.store.close().await;
         self.beside.leave();
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|error| not_ours(address, error))
+}
+
+fn not_ours(address: SocketAddr, error: io::Error) -> AppError {
+    AppError::Listen { address, error }
 }
 
 /// A listener at work.
@@ -367,14 +389,15 @@ async fn open_store(
 ) -> Result<OpenStore, AppError> {
     let looks = purpose == Purpose::Look;
     let nowhere = if looks { Some(Nowhere::new()?) } else { None };
-    // What is not there yet is looked at where nobody keeps it.
+    // What is not there yet, or cannot be written, is looked at where nobody keeps it.
     let place = |path: PathBuf| match (&nowhere, path.file_name()) {
-        (Some(nowhere), Some(name)) if !path.exists() => nowhere.0.join(name),
-        _ => path,
+        (Some(nowhere), Some(name)) if !path.exists() => Ok(nowhere.0.join(name)),
+        (Some(nowhere), _) => Ok::<_, AppError>(copied::of(&path, &nowhere.0)?.unwrap_or(path)),
+        (None, _) => Ok(path),
     };
     // A database is there or not, and is not made up for a look.
-    let path = if settings.postgres.is_some() { settings.store.clone() } else { place(settings.store.clone()) };
-    let keys = if path == settings.store {
+    let path = if settings.postgres.is_some() { settings.store.clone() } else { place(settings.store.clone())? };
+    let keys = if settings.store.exists() || path == settings.store {
         connectors::keys(settings)?
     } else {
         Keys::generate().map_err(|error| AppError::Keys(error.to_string()))?
@@ -383,7 +406,7 @@ async fn open_store(
     let keys = Arc::new(keys);
     let store = take((&path, url.as_ref()), &keys, beside, purpose).await?;
     let store = if looks { Arc::new(Scratch::new(store)) } else { store };
-    let directory = place(settings.store.with_file_name(DIRECTORY));
+    let directory = place(settings.store.with_file_name(DIRECTORY))?;
     Ok(OpenStore { store, keys, directory, nowhere })
 }
 
@@ -502,7 +525,7 @@ pub fn conflicts(documents: &Documents) -> Vec<Problem> {
                 hint: Some(conflict.hint.clone()),
                 snippet: None,
                 conflict_of: Some(record.clone()),
-                beside: false,
+                drops_document: false,
             });
         }
     }

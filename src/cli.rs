@@ -113,7 +113,9 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Regain { user, target, reason } => {
             decide::regain(global, user, target.as_deref(), reason.as_deref()).await
         }
-        Command::Link { user, account, target } => decide::link(global, user, account, target.as_deref()).await,
+        Command::Link { user, account, target, yes } => {
+            decide::link(global, user, account, (target.as_deref(), *yes)).await
+        }
         Command::Enforce { target, digest } => decide::enforce(global, target, digest).await,
         Command::AcceptShrink { digest } => decide::accept_shrink(global, digest).await,
         Command::Undo { cycle, reason, yes } => undo::run(global, cycle, reason.as_deref(), *yes).await,

@@ -4,6 +4,8 @@
 //! owns that target's queue, links and calls; workers never wait for one another (L15). A trigger
 //! carries a key, never the news: a worker reads the newest snapshot again before each call.
 
+mod addressed;
+mod applied;
 pub mod bounded;
 mod digests;
 pub mod ends;
@@ -28,6 +30,7 @@ pub mod regain;
 pub mod requests;
 pub mod said;
 pub mod shared;
+mod signed;
 pub mod status;
 pub mod time;
 mod turns;
@@ -263,7 +266,8 @@ impl Engine {
     pub async fn sync(&self, target: &TargetName, request: SyncRequest) -> Result<SyncReport, EngineError> {
         let (reply, answer) = oneshot::channel();
         self.send(target, Message::Sync(request, Trigger::Manual, reply))?;
-        answer.await.map_err(|_| EngineError::Stopping)?
+        let report = answer.await.map_err(|_| EngineError::Stopping)??;
+        applied::tell_apart(&self.shared, report).await
     }
 
     /// What a cycle of `target` would do, from `snapshot` or the accepted one. Writes nothing.
@@ -339,6 +343,22 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.send(&target, Message::Undo(undo.changes, seen, reply))?;
         answer.await.map_err(|_| EngineError::Stopping)?
+    }
+
+    /// Whether anything is known of a user: a document, a link, a call or a revocation.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn knows_user(&self, record: &RecordId) -> Result<bool, EngineError> {
+        said::is_known(&self.shared, &said::aliases(&self.shared, record)).await
+    }
+
+    /// Whether a target is declared, or ever was.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn knows_target(&self, name: &TargetName) -> Result<bool, EngineError> {
+        Ok(left::targets(&self.shared).await?.contains(name))
     }
 
     /// Where a user has access now, every call that was made about it, and what is owed.

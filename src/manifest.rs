@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::model::approval::Signed;
 use crate::model::ids::Digest;
 use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
+use crate::model::ids::TargetName;
 use crate::model::role::Role;
 use crate::model::target::Target;
 use crate::model::users::Users;
@@ -78,6 +80,8 @@ pub struct Documents {
     pub roles: BTreeMap<RoleName, Arc<Role>>,
     /// Targets, merged over their defaults, in order of name.
     pub targets: Vec<Arc<Target>>,
+    /// Signed words about requests, by target, in order of name. No part of a target: they change nothing of it.
+    pub signed: BTreeMap<TargetName, Vec<Signed>>,
     /// Everything that is wrong, by file and line. Not empty: the load as a whole is not accepted.
     pub problems: Vec<Problem>,
     /// Hash of every document's content, whatever the order of files.
@@ -103,13 +107,13 @@ pub struct Problem {
     pub snippet: Option<String>,
     /// Whether it is a conflict that blocks only this user, and not the load.
     pub conflict_of: Option<RecordId>,
-    /// Whether the document says nothing that others need: it does not count, and the load goes on.
-    pub beside: bool,
+    /// Whether its document alone does not count, and the load goes on.
+    pub drops_document: bool,
 }
 
 impl Problem {
     /// Whether the load is refused for it.
     pub fn blocks(&self) -> bool {
-        self.conflict_of.is_none() && !self.beside
+        self.conflict_of.is_none() && !self.drops_document
     }
 }

@@ -46,25 +46,37 @@ pub enum NotifyClass {
     Door,
     /// This message was not taken now.
     Later,
+    /// Nobody knows whether it was taken: it was handed over, and no answer came. Sent again it may come twice.
+    Unsure,
     /// This message will never be taken.
     Refused,
 }
 
 impl NotifyClass {
     /// Every class, for metrics that show zero.
-    pub const ALL: [Self; 3] = [Self::Door, Self::Later, Self::Refused];
+    pub const ALL: [Self; 4] = [Self::Door, Self::Later, Self::Unsure, Self::Refused];
 
     /// The word used in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Door => "door",
             Self::Later => "later",
+            Self::Unsure => "unsure",
             Self::Refused => "refused",
         }
     }
 }
 
+/// What is said of a message that was handed over without an answer.
+pub const UNSURE: &str = "the other side did not say whether it takes the message; it is sent again later, and may come \
+                          twice";
+
 impl NotifyError {
+    /// Nobody knows whether it was taken.
+    pub fn unsure() -> Self {
+        Self::new(NotifyClass::Unsure, UNSURE)
+    }
+
     /// An error of this class.
     pub fn new(class: NotifyClass, message: impl Into<String>) -> Self {
         Self { class, message: message.into(), retry_after: None }

@@ -8,6 +8,7 @@
 pub mod blockers;
 pub mod canonical;
 pub mod check;
+pub mod claims;
 pub mod deletion;
 pub mod diff;
 pub mod findings;

@@ -9,6 +9,7 @@
 //! else is wrong with the documents, so that a conflict never keeps a leaver in.
 
 mod access;
+mod expected;
 mod mapping;
 mod name;
 mod revoked;

@@ -333,7 +333,7 @@ fn unreadable(name: &str, why: &str) -> Problem {
         hint: Some("check the path given by `--config`; without one rosterd runs for trying out".to_owned()),
         snippet: None,
         conflict_of: None,
-        beside: false,
+        drops_document: false,
     }
 }
 
@@ -398,12 +398,13 @@ mod tests {
     #[test]
     fn signed_decisions_are_taken_from_keys_that_the_operator_names_and_from_nobody_else() {
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICy4/CnH7S+bmnXuir4IKRwAReYtwsq33EgkQPgDYr3t alice";
+        let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA bob";
         for nobody in ["listen: 127.0.0.1:0\n", "decisionsFrom: none\n"] {
             assert_eq!(settings(nobody).unwrap().decision_keys, BTreeMap::new());
         }
         let read = |approvers: &str| {
             let text = format!(
-                "{approvers}decisionsFrom:\n  keys:\n    alice: \"{key}\"\n    bob: {{ key: \"{key}\", groups: [desk, far], label: {{ folder: a }} }}\n"
+                "{approvers}decisionsFrom:\n  keys:\n    alice: \"{key}\"\n    bob: {{ key: \"{other}\", groups: [desk, far], label: {{ folder: a }} }}\n"
             );
             settings(&text).unwrap().decision_keys
         };
@@ -417,6 +418,8 @@ mod tests {
         assert_eq!(named["bob"].groups, BTreeMap::from([("desk".to_owned(), everywhere)]));
         check("decisionsFrom: { keys: { alice: \"ssh-rsa AAAA\" } }\n", "wrong-value", 1, "ssh-keygen -t ed25519");
         check("decisionsFrom: { keys: {} }\n", "blank-value", 1, "none");
+        let twice = format!("decisionsFrom: {{ keys: {{ alice: \"{key}\", bob: {{ key: \"{key} bob\" }} }} }}\n");
+        check(&twice, "wrong-value", 1, "each person has a key of their own");
     }
 
     #[test]

@@ -315,6 +315,9 @@ pub trait Store: Send + Sync {
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError>;
     /// The last accepted snapshot.
     async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError>;
+    /// Keeps `snapshot` instead of an accepted one that equals it, so that both are not in memory.
+    /// Whether it could changes nothing else.
+    async fn share_snapshot(&self, snapshot: &Arc<Snapshot>);
     /// The highest level among snapshots that were the accepted one at some moment since `since`.
     async fn highest_level(&self, since: DateTime<Utc>) -> Result<Option<u64>, StoreError>;
     /// Remembered causes of one target.

@@ -1,16 +1,27 @@
-//! Whether a target's document loosens what was accepted: its limits, its mode, its protected names.
+//! Whether a target's document loosens what was accepted: its limits, its mode, its protected names, who is asked.
 //!
 //! # Guarantees
 //! What acts is never looser than what was accepted, nor than what the document says; and whatever
 //! the document tightens acts at once.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::accept::asks;
 use crate::correlate::names;
+use crate::model::approval::Asks;
+use crate::model::ids::EntitlementName;
+use crate::model::path::AttributePath;
 use crate::model::target::Deletion;
+use crate::model::target::Entitlement;
+use crate::model::target::Given;
 use crate::model::target::Limits;
 use crate::model::target::Mode;
 use crate::model::target::Policy;
 use crate::model::target::Target;
 use crate::model::target::Window;
+use crate::plan::render;
 use crate::schedule::span;
 
 /// A document's policy, judged.
@@ -18,6 +29,9 @@ use crate::schedule::span;
 pub struct Judged {
     /// What acts until a person releases the rest.
     pub acts: Policy,
+    /// What counts as accepted from now on: each part of the document that is not looser, and what was accepted of the
+    /// others. Who takes back what nobody released is where they were before.
+    pub agreed: Policy,
     /// What is looser than that, one phrase each; empty: nothing waits.
     pub looser: Vec<String>,
 }
@@ -29,7 +43,25 @@ pub fn of(target: &Target) -> Policy {
         limits: target.limits.clone(),
         protected: target.account.protected.clone(),
         deletion: target.account.deletion,
+        waits: waits_of(target),
+        approval: target.approval.as_ref().map(|approval| Box::new(Asks::from(approval))),
+        catalogue: target.entitlements.iter().map(|(word, entry)| (word.clone(), given(entry))).collect(),
     }
+}
+
+fn given(entry: &Entitlement) -> Given {
+    Given { membership: entry.membership.clone(), privileged: entry.privileged }
+}
+
+fn waits_of(target: &Target) -> BTreeMap<AttributePath, Duration> {
+    let mut waits = BTreeMap::new();
+    for blocker in target.account.blockers.values() {
+        if let Some(wait) = blocker.wait {
+            let longest: &mut Duration = waits.entry(blocker.at.clone()).or_default();
+            *longest = wait.max(*longest);
+        }
+    }
+    waits
 }
 
 /// Judges `wanted` against what was accepted. How fast calls are made is no limit in this sense.
@@ -39,16 +71,81 @@ pub fn judge(accepted: &Policy, wanted: &Policy) -> Judged {
     if wanted.mode > mode {
         looser.push(format!("`mode` from {} to {}", word(accepted.mode), word(wanted.mode)));
     }
-    let limits = limits(&accepted.limits, &wanted.limits, &mut looser);
+    let (limits, agreed_limits) = limits(&accepted.limits, &wanted.limits, &mut looser);
     let uncovered = |name: &&String| !wanted.protected.iter().any(|pattern| names::fits(pattern, name));
     let lost: Vec<String> = accepted.protected.iter().filter(uncovered).cloned().collect();
     if !lost.is_empty() {
         let lost = lost.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         looser.push(format!("`protected` without {lost}"));
     }
+    let agreed_protected = if lost.is_empty() { wanted.protected.clone() } else { accepted.protected.clone() };
     let protected = wanted.protected.iter().cloned().chain(lost).collect();
+    let before = looser.len();
     let deletion = deletion(accepted.deletion, wanted.deletion, &mut looser);
-    Judged { acts: Policy { mode, limits, protected, deletion }, looser }
+    let agreed_deletion = if looser.len() == before { wanted.deletion } else { accepted.deletion };
+    let (waits, agreed_waits) = waits(&accepted.waits, &wanted.waits, &mut looser);
+    let asks = asks::judge(accepted.approval.as_deref(), wanted.approval.as_deref(), &mut looser);
+    // What nobody is asked about is a word's own affair.
+    let (catalogue, agreed_catalogue) = match accepted.approval {
+        Some(_) => catalogue(&accepted.catalogue, &wanted.catalogue, &mut looser),
+        None => (wanted.catalogue.clone(), wanted.catalogue.clone()),
+    };
+    let agreed = Policy {
+        mode,
+        limits: agreed_limits,
+        protected: agreed_protected,
+        deletion: agreed_deletion,
+        waits: agreed_waits,
+        approval: asks.agreed.map(Box::new),
+        catalogue: agreed_catalogue,
+    };
+    let approval = asks.acts.map(Box::new);
+    Judged { acts: Policy { mode, limits, protected, deletion, waits, approval, catalogue }, agreed, looser }
+}
+
+/// What people were asked about by a word stays what it gives, and as privileged as it was.
+fn catalogue(
+    accepted: &BTreeMap<EntitlementName, Given>,
+    wanted: &BTreeMap<EntitlementName, Given>,
+    looser: &mut Vec<String>,
+) -> (BTreeMap<EntitlementName, Given>, BTreeMap<EntitlementName, Given>) {
+    // By another word for the same group the same is given.
+    let privileged: BTreeSet<_> = accepted.values().filter(|it| it.privileged).map(|it| &it.membership).collect();
+    let (mut acts, mut agreed) = (BTreeMap::new(), BTreeMap::new());
+    for (word, given) in wanted {
+        let membership = accepted.get(word).map_or(&given.membership, |known| &known.membership).clone();
+        let stays = Given { privileged: given.privileged || privileged.contains(&membership), membership };
+        if stays.membership != given.membership {
+            let (from, to) = (render::membership(&stays.membership), render::membership(&given.membership));
+            looser.push(format!("`entitlements.{word}` from {from} to {to}"));
+        } else if stays.privileged != given.privileged {
+            looser.push(format!("`entitlements.{word}` no longer privileged"));
+        }
+        // Of a word that is looser and new nothing was accepted.
+        let known = if stays == *given { Some(given) } else { accepted.get(word) };
+        agreed.extend(known.map(|known| (word.clone(), known.clone())));
+        acts.insert(word.clone(), stays);
+    }
+    (acts, agreed)
+}
+
+/// No leaver stays in longer than both say: not for something new, and not for the same for a longer time.
+fn waits(
+    accepted: &BTreeMap<AttributePath, Duration>,
+    wanted: &BTreeMap<AttributePath, Duration>,
+    looser: &mut Vec<String>,
+) -> (BTreeMap<AttributePath, Duration>, BTreeMap<AttributePath, Duration>) {
+    let (mut acts, before) = (BTreeMap::new(), looser.len());
+    for (at, wait) in wanted {
+        let agreed = accepted.get(at).copied();
+        if agreed.is_none_or(|agreed| agreed < *wait) {
+            let from = agreed.map_or_else(|| "nothing".to_owned(), span);
+            looser.push(format!("`account.blockers` that wait for `{at}` from {from} to {}", span(*wait)));
+        }
+        acts.extend(agreed.map(|agreed| (at.clone(), agreed.min(*wait))));
+    }
+    let agreed = if looser.len() == before { wanted.clone() } else { accepted.clone() };
+    (acts, agreed)
 }
 
 /// Nothing is deleted sooner, nor without a person's word, than both say. Where nothing was deleted by
@@ -66,32 +163,46 @@ fn deletion(accepted: Option<Deletion>, wanted: Option<Deletion>, looser: &mut V
     Some(Deletion { after, unattended })
 }
 
-fn limits(accepted: &Limits, wanted: &Limits, looser: &mut Vec<String>) -> Limits {
-    let mut list = |name: &str, accepted: &[Window], wanted: &[Window]| {
+fn limits(accepted: &Limits, wanted: &Limits, looser: &mut Vec<String>) -> (Limits, Limits) {
+    let mut agreed = wanted.clone();
+    let mut list = |name: &str, accepted: &[Window], wanted: &[Window], agreed: &mut Vec<Window>| {
         let kept = not_implied(accepted, wanted);
         if !kept.is_empty() {
             looser.push(format!("`{name}` from {} to {}", words(accepted), words(wanted)));
+            *agreed = accepted.to_vec();
         }
         wanted.iter().copied().chain(kept).collect::<Vec<_>>()
     };
+    let (was, is, next) = (accepted, wanted, &mut agreed);
     let acts = Limits {
-        narrow_inferred: list("limits.narrow.inferred", &accepted.narrow_inferred, &wanted.narrow_inferred),
-        narrow_explicit: list("limits.narrow.explicit", &accepted.narrow_explicit, &wanted.narrow_explicit),
-        widen: list("limits.widen", &accepted.widen, &wanted.widen),
-        adopt: list("limits.widen of adoptions", &accepted.adopt, &wanted.adopt),
-        privileged: list("limits.privileged", &accepted.privileged, &wanted.privileged),
-        update: list("limits.update", &accepted.update, &wanted.update),
-        clear: list("limits.update of clearings", &accepted.clear, &wanted.clear),
-        delete: list("limits.delete", &accepted.delete, &wanted.delete),
-        seats: fewer(accepted.seats, wanted.seats),
-        requests_per_second: wanted.requests_per_second,
-        concurrency: wanted.concurrency,
+        narrow_inferred: list(
+            "limits.narrow.inferred",
+            &was.narrow_inferred,
+            &is.narrow_inferred,
+            &mut next.narrow_inferred,
+        ),
+        narrow_explicit: list(
+            "limits.narrow.explicit",
+            &was.narrow_explicit,
+            &is.narrow_explicit,
+            &mut next.narrow_explicit,
+        ),
+        widen: list("limits.widen", &was.widen, &is.widen, &mut next.widen),
+        adopt: list("limits.widen of adoptions", &was.adopt, &is.adopt, &mut next.adopt),
+        privileged: list("limits.privileged", &was.privileged, &is.privileged, &mut next.privileged),
+        update: list("limits.update", &was.update, &is.update, &mut next.update),
+        clear: list("limits.update of clearings", &was.clear, &is.clear, &mut next.clear),
+        delete: list("limits.delete", &was.delete, &is.delete, &mut next.delete),
+        seats: fewer(was.seats, is.seats),
+        requests_per_second: is.requests_per_second,
+        concurrency: is.concurrency,
     };
-    if acts.seats != wanted.seats {
+    if acts.seats != is.seats {
         let seats = |seats: Option<u64>| seats.map_or_else(|| "no limit".to_owned(), |seats| seats.to_string());
-        looser.push(format!("`limits.seats` from {} to {}", seats(accepted.seats), seats(wanted.seats)));
+        looser.push(format!("`limits.seats` from {} to {}", seats(was.seats), seats(is.seats)));
+        agreed.seats = was.seats;
     }
-    acts
+    (acts, agreed)
 }
 
 fn fewer(one: Option<u64>, other: Option<u64>) -> Option<u64> {
@@ -140,16 +251,25 @@ fn word(mode: Mode) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
+
+    use crate::model::account::Membership;
+    use crate::model::approval::Approval;
 
     use super::*;
 
     fn policy(widen: Vec<Window>, seats: Option<u64>, mode: Mode, protected: &[&str]) -> Policy {
         let limits = Limits { widen, seats, ..Limits::none() };
         let protected = protected.iter().map(|name| (*name).to_owned()).collect();
-        Policy { mode, limits, protected, deletion: None }
+        Policy {
+            mode,
+            limits,
+            protected,
+            deletion: None,
+            waits: BTreeMap::new(),
+            approval: None,
+            catalogue: BTreeMap::new(),
+        }
     }
 
     fn count(count: u64, hours: u64) -> Window {
@@ -191,6 +311,65 @@ mod tests {
             let judged = judge(&of(accepted), &of(wanted));
             assert_eq!((judged.acts.deletion, judged.looser.len()), (acts, looser), "{accepted:?} {wanted:?}");
         }
+    }
+
+    #[test]
+    fn no_leaver_is_kept_in_longer_than_was_accepted() {
+        let waits = |waits: &[(&str, u64)]| -> BTreeMap<AttributePath, Duration> {
+            let wait = |(at, hours): &(&str, u64)| (AttributePath::parse(at).unwrap(), Duration::from_hours(*hours));
+            waits.iter().map(wait).collect()
+        };
+        let (one, long, short) = (&[("title", 2)][..], &[("title", 24)][..], &[("title", 1)][..]);
+        for (accepted, wanted, acts, looser) in [
+            (one, long, one, 1),
+            (one, short, short, 0),
+            (one, one, one, 0),
+            (one, &[], &[], 0),
+            (&[], one, &[], 1),
+            (one, &[("title", 2), ("nickName", 1)], one, 1),
+        ] {
+            let of = |list: &[_]| Policy { waits: waits(list), ..policy(Vec::new(), None, Mode::Enforce, &[]) };
+            let judged = judge(&of(accepted), &of(wanted));
+            assert_eq!((judged.acts.waits, judged.looser.len()), (waits(acts), looser), "{accepted:?} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn what_people_were_asked_about_by_a_word_stays_what_it_gives() {
+        let group = |id: &str, privileged| Given { membership: Membership::Group(id.to_owned()), privileged };
+        let of = |words: &[(&str, Given)], asks: bool| Policy {
+            catalogue: words.iter().map(|(word, given)| ((*word).into(), given.clone())).collect(),
+            approval: asks.then(|| Box::new(Asks::from(&Approval::ungated()))),
+            ..policy(Vec::new(), None, Mode::Enforce, &[])
+        };
+        let plain = [("emea", group("g1", false)), ("admin", group("g2", true))];
+        let said = |wanted: &[(&str, Given)], acts: &[(&str, Given)]| {
+            let judged = judge(&of(&plain, true), &of(wanted, true));
+            assert_eq!(judged.acts.catalogue, of(acts, true).catalogue);
+            let free = judge(&of(&plain, false), &of(wanted, true));
+            assert_eq!(
+                (free.acts.catalogue, free.looser.len()),
+                (of(wanted, true).catalogue, 0),
+                "nobody was asked before"
+            );
+            // Who takes the block out with it gets neither.
+            assert_eq!(judge(&of(&plain, true), &of(wanted, false)).acts.catalogue, of(acts, true).catalogue);
+            judged.looser
+        };
+        assert_eq!(
+            said(&[("emea", group("g2", true))], &[("emea", group("g1", true))]),
+            ["`entitlements.emea` from group `g1` to group `g2`"]
+        );
+        assert_eq!(
+            said(&[("admin", group("g2", false))], &[("admin", group("g2", true))]),
+            ["`entitlements.admin` no longer privileged"]
+        );
+        assert_eq!(
+            said(&[("root", group("g2", false))], &[("root", group("g2", true))]),
+            ["`entitlements.root` no longer privileged"]
+        );
+        let stricter = [("emea", group("g1", true)), ("more", group("g3", false))];
+        assert_eq!(said(&stricter, &stricter), [""; 0]);
     }
 
     #[test]
@@ -266,9 +445,15 @@ mod tests {
 
         #[test]
         fn what_acts_is_judged_the_same_again(accepted in some_policy(), wanted in some_policy()) {
-            let acts = judge(&accepted, &wanted).acts;
+            let Judged { acts, agreed, looser } = judge(&accepted, &wanted);
             prop_assert_eq!(judge(&accepted, &acts).looser, Vec::<String>::new());
-            prop_assert_eq!(judge(&acts, &wanted).acts.mode, acts.mode);
+            let again = judge(&agreed, &wanted);
+            prop_assert_eq!((&again.acts, &again.agreed, &again.looser), (&acts, &agreed, &looser));
+            // Nothing is accepted that is looser than before, and what waits is taken back without a word.
+            prop_assert_eq!(judge(&accepted, &agreed).looser, Vec::<String>::new());
+            if judge(&agreed, &accepted).looser.is_empty() {
+                prop_assert_eq!(judge(&agreed, &accepted).acts, accepted);
+            }
         }
     }
 }

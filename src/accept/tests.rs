@@ -32,6 +32,8 @@ use crate::model::user::RoleHeld;
 use crate::model::user::User;
 use crate::model::user::Validity;
 
+static NOBODY: Left = Left::new();
+
 /// As `judge` in the engine: measured against what the last snapshot grants.
 #[expect(clippy::too_many_arguments, reason = "those of `judge`")]
 fn judged(
@@ -45,7 +47,7 @@ fn judged(
 ) -> Verdict {
     let granted = |snapshot| Measure::default().of(projectors, snapshot, now);
     let measured = previous.map(|snapshot| Measured { snapshot, granted: granted(snapshot) });
-    let previous = measured.map(|measured| Before { current: measured, accepted: measured });
+    let previous = measured.map(|measured| Before { current: measured, accepted: measured, left: &NOBODY });
     judge(documents, projectors, previous, highest, percent, accepted, now)
 }
 
@@ -173,7 +175,7 @@ fn snapshot(users: Vec<User>, roles: BTreeMap<RoleName, Arc<Role>>) -> Snapshot 
 
 fn documents(users: Vec<User>, roles: BTreeMap<RoleName, Arc<Role>>) -> Documents {
     let Snapshot { users, roles } = snapshot(users, roles);
-    Documents { users, roles, targets: Vec::new(), problems: Vec::new(), digest: "d1".into() }
+    Documents { users, roles, targets: Vec::new(), signed: BTreeMap::new(), problems: Vec::new(), digest: "d1".into() }
 }
 
 fn problem(conflict_of: Option<&str>) -> Problem {
@@ -186,7 +188,7 @@ fn problem(conflict_of: Option<&str>) -> Problem {
         hint: None,
         snippet: None,
         conflict_of: conflict_of.map(RecordId::from),
-        beside: false,
+        drops_document: false,
     }
 }
 

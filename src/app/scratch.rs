@@ -40,6 +40,7 @@ use crate::model::message::Backlog;
 use crate::model::message::MessageFilter;
 use crate::model::message::Posted;
 use crate::model::request::Request;
+use crate::model::snapshot::Snapshot;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
@@ -202,6 +203,10 @@ impl Store for Scratch {
 
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {
         self.inner.owned_active(space).await
+    }
+
+    async fn share_snapshot(&self, snapshot: &Arc<Snapshot>) {
+        self.inner.share_snapshot(snapshot).await;
     }
 
     async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError> {

@@ -32,14 +32,17 @@ use crate::cli::session::Session;
 use crate::cli::status;
 use crate::cli::words;
 use crate::cli::words::put;
+use crate::engine::status::Owed;
 use crate::engine::status::Status;
 use crate::engine::status::SyncReport;
+use crate::metrics::OwedReason;
 use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::ids::TargetName;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
+use crate::model::target::Mode;
 use crate::plan::why::About;
 use crate::plan::why::why_not;
 use crate::server::wire::PlanBody;
@@ -56,10 +59,11 @@ pub async fn run(global: &Global, arguments: &ApplyArguments) -> Result<Exit, Fa
     let folder = arguments.folder.folder.clone().or(noted);
     let session = session::open(global, folder.as_deref(), Purpose::Act).await?;
     let work = async {
-        match saved {
+        let exit = match saved {
             Some(saved) => apply_saved(&session, global, arguments, saved.plans).await,
             None => apply_folder(&session, global, arguments).await,
-        }
+        }?;
+        Ok(worse(exit, owing(&session, arguments.target.as_deref(), arguments.user.as_deref()).await?))
     };
     let result = tokio::select! {
         result = work => result,
@@ -80,7 +84,32 @@ pub async fn sync(global: &Global, arguments: &SyncArguments) -> Result<Exit, Fa
     };
     let body = SyncBody { users, only: None };
     let work = targets.into_iter().map(|target| (target, body.clone())).collect();
-    cycle(&session, global.output, work, Exit::Done).await
+    let exit = cycle(&session, global.output, work, Exit::Done).await?;
+    Ok(worse(exit, owing(&session, arguments.target.as_deref(), arguments.user.as_deref()).await?))
+}
+
+/// Says what is owed once the cycles are over. What a document's own `mode` forbids was not this command's to do.
+async fn owing(session: &Session, target: Option<&str>, user: Option<&str>) -> Result<Exit, Failure> {
+    let Status { targets, left_behind, .. } = session.client.get(Ask::of(&["status"])).await?;
+    let here = targets.into_iter().map(|target| {
+        let forbidden = target.mode != Mode::Enforce && !target.suspended;
+        let due = target.owed.into_iter().filter(|owed| !(forbidden && owed.reason == OwedReason::Mode)).collect();
+        (target.name, due)
+    });
+    let beside = left_behind.into_iter().map(|left| (left.space.target, left.owed));
+    let all: Vec<(TargetName, Vec<Owed>)> = here.chain(beside).collect();
+    let asked = all.iter().filter(|(name, _)| target.is_none_or(|target| name.as_str() == target));
+    let due = asked.flat_map(|(_, owed)| owed).filter(|owed| user.is_none_or(|user| owed.record.as_str() == user));
+    let many = due.count();
+    if many == 0 {
+        return Ok(Exit::Done);
+    }
+    let many = words::count(u64::try_from(many).unwrap_or(u64::MAX), "end");
+    output::note(&format!(
+        "{} {many} of access due and not confirmed; `rosterd owed` lists them with what holds them up",
+        styled(BAD, "owed:")
+    ));
+    Ok(Exit::Held)
 }
 
 async fn targets(session: &Session) -> Result<Vec<TargetName>, Failure> {
@@ -120,7 +149,7 @@ async fn apply_folder(session: &Session, global: &Global, arguments: &ApplyArgum
     let exit =
         if ground.shrink || reply.plans.iter().any(|plan| !plan.holds.is_empty()) { Exit::Held } else { Exit::Done };
     shown(global.output, &reply);
-    consent(&reply.plans, arguments.yes)?;
+    consent(&reply.plans, arguments.yes).await?;
     let left_out = if session.fresh() { careful(&reply.plans) } else { 0 };
     let exit = if left_out > 0 { exit.max(Exit::Held) } else { exit };
     let exit = if reply.errors.is_empty() { exit } else { Exit::Error };
@@ -154,7 +183,7 @@ async fn apply_saved(
     plans: Vec<Plan>,
 ) -> Result<Exit, Failure> {
     let ground = plan::ground(session, None, arguments.target.as_deref()).await?;
-    consent(&plans, arguments.yes)?;
+    consent(&plans, arguments.yes).await?;
     let left_out = if session.fresh() { careful(&plans) } else { 0 };
     let exit = if ground.shrink || left_out > 0 || plans.iter().any(|plan| !plan.holds.is_empty()) {
         Exit::Held
@@ -183,7 +212,7 @@ fn shown(form: Form, reply: &PlanReply) {
 }
 
 /// Taking access away is agreed to by a person, here or beforehand.
-fn consent(plans: &[Plan], yes: bool) -> Result<(), Failure> {
+async fn consent(plans: &[Plan], yes: bool) -> Result<(), Failure> {
     let narrowing = plan::narrowing(plans);
     if yes || narrowing == 0 {
         return Ok(());
@@ -193,7 +222,7 @@ fn consent(plans: &[Plan], yes: bool) -> Result<(), Failure> {
         return Err(Failure::new(format!("this plan takes access away ({many}), and nobody can be asked here"))
             .hint("look at it with `rosterd plan`, then say `--yes`"));
     }
-    if output::ask(&format!("This plan takes access away ({many}). Apply it?")) {
+    if output::ask(&format!("This plan takes access away ({many}). Apply it?")).await {
         return Ok(());
     }
     Err(Failure::new("nothing was applied"))
@@ -254,7 +283,7 @@ fn worse(left: Exit, right: Exit) -> Exit {
 
 /// The exit code of a cycle.
 pub fn verdict(report: &SyncReport) -> Exit {
-    let SyncReport { cycle, plan, stale, failures } = report;
+    let SyncReport { cycle, plan, stale, applied: _, failures } = report;
     if cycle.error.is_some() || !failures.is_empty() {
         Exit::Error
     } else if !stale.is_empty() {
@@ -294,7 +323,7 @@ async fn watch(session: &Session, work: &Work, bar: &ProgressBar) {
 /// What came of the cycles.
 pub fn tell(form: Form, reports: &[SyncReport]) -> Result<(), Failure> {
     let rows = || {
-        let mut rows = Rows::new(&["target", "result", "done", "open", "held", "error"]);
+        let mut rows = Rows::new(&["target", "result", "done", "open", "held", "conflicts", "error"]);
         for report in reports {
             rows.push(row(report));
         }
@@ -313,8 +342,25 @@ fn row(report: &SyncReport) -> Vec<String> {
         words::done(&cycle.done),
         cycle.open.to_string(),
         held.to_string(),
+        plan.skips.iter().filter(|skip| skip.reason.is_conflict()).count().to_string(),
         cycle.error.as_deref().map_or_else(|| "-".to_owned(), plain),
     ]
+}
+
+/// Entries of one kind that are told of one target.
+const MOST: usize = 20;
+
+fn conflicts(report: &SyncReport, out: &mut String) {
+    let target = &report.cycle.space.target;
+    let all: Vec<_> = report.plan.skips.iter().filter(|skip| skip.reason.is_conflict()).collect();
+    for skip in all.iter().take(MOST) {
+        let why = why_not(About::skip(target, skip, true), &skip.reason).line();
+        put(out, format_args!("{} `{}` in {target}: {}\n", styled(WAITS, "conflict"), skip.record, plain(&why)));
+    }
+    if all.len() > MOST {
+        let more = all.len() - MOST;
+        put(out, format_args!("and {more} more conflicts in {target}; `rosterd status --output json` lists all\n"));
+    }
 }
 
 fn details(reports: &[SyncReport]) -> String {
@@ -330,6 +376,12 @@ fn details(reports: &[SyncReport]) -> String {
                 format!("{} {what} `{}` in {target}: it no longer follows\n", styled(WAITS, "skipped"), change.record);
             out.push_str(&line);
         }
+        for change in &report.applied {
+            let what = change.action.as_str();
+            let line = format!("{what} `{}` in {target}: it was applied already\n", change.record);
+            out.push_str(&line);
+        }
+        conflicts(report, &mut out);
         for hold in &report.plan.holds {
             put(&mut out, format_args!("{target} {}\n", status::hold(target, hold)));
         }

@@ -210,6 +210,9 @@ pub enum Command {
         /// The target; needed where there are several
         #[arg(long)]
         target: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Let rosterd write to a target that it met for the first time
     Enforce {

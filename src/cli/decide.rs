@@ -12,7 +12,9 @@ use crate::cli::failure::Failure;
 use crate::cli::lists;
 use crate::cli::lists::List;
 use crate::cli::output;
+use crate::cli::output::WAITS;
 use crate::cli::output::plain;
+use crate::cli::output::styled;
 use crate::cli::session;
 use crate::cli::session::Session;
 use crate::cli::status;
@@ -23,7 +25,10 @@ use crate::engine::status::SyncReport;
 use crate::model::history::SeenAccount;
 use crate::model::ids::AccountId;
 use crate::model::ids::TargetName;
+use crate::plan::why::About;
+use crate::plan::why::why_not;
 use crate::server::wire::DigestBody;
+use crate::server::wire::ExplainReply;
 use crate::server::wire::Holds;
 use crate::server::wire::LinkBody;
 use crate::server::wire::ReasonBody;
@@ -140,28 +145,85 @@ async fn regain_in(
 }
 
 /// `link`
-pub async fn link(global: &Global, user: &str, account: &str, target: Option<&str>) -> Result<Exit, Failure> {
+pub async fn link(
+    global: &Global,
+    user: &str,
+    account: &str,
+    (target, yes): (Option<&str>, bool),
+) -> Result<Exit, Failure> {
     let session = session::open(global, None, Purpose::Act).await?;
-    let result = link_in(&session, user, account, target).await;
+    let result = link_in(&session, user, account, (target, yes)).await;
     session.close().await;
     let report = result?;
     let target = &report.cycle.space.target;
     came_of(global, &report, &format!("`{user}` is linked to `{account}` in `{target}`"))
 }
 
-async fn link_in(session: &Session, user: &str, account: &str, target: Option<&str>) -> Result<SyncReport, Failure> {
+async fn link_in(
+    session: &Session,
+    user: &str,
+    account: &str,
+    (target, yes): (Option<&str>, bool),
+) -> Result<SyncReport, Failure> {
     let target = match target {
         Some(target) => TargetName::from(target),
         None => only_target(session).await?,
     };
-    let account = account_id(session, &target, account).await?;
+    let (account, seen) = account_named(session, &target, account).await?;
+    let known = explained(session, user, &target).await?;
+    output::note(&before_link(user, &target, &account, (seen.as_ref(), &known)));
+    if !yes && !output::can_ask() {
+        return Err(Failure::new("a link cannot simply be taken back, and nobody can be asked here")
+            .hint("look at what stands above, then say `--yes`"));
+    }
+    if !yes && !output::ask(&format!("Link `{user}` to account `{account}` in `{target}`?")).await {
+        return Err(Failure::new("nothing was linked"));
+    }
     let body = serde_json::to_value(LinkBody { user: user.into(), account })?;
     session.client.post(Ask::of(&["targets", target.as_str(), "link"]), &body).await
 }
 
+/// What stands between the user and an account now.
+async fn explained(session: &Session, user: &str, target: &TargetName) -> Result<ExplainReply, Failure> {
+    let path = ["explain", user];
+    session.client.get(Ask { path: &path, query: &[("target", target.as_str())] }).await
+}
+
+/// Whose the account is as far as anybody can tell, what a link does, and how one gets out of it again.
+fn before_link(
+    user: &str,
+    target: &TargetName,
+    account: &AccountId,
+    (seen, known): (Option<&SeenAccount>, &ExplainReply),
+) -> String {
+    let mut text = format!("account `{}` in `{target}`", plain(account.as_str()));
+    if let Some(seen) = seen {
+        let name = seen.user_name.as_deref().map_or_else(|| "without a user name".to_owned(), plain);
+        let owner = seen.record.as_ref().map(|record| format!(", linked to `{}`", plain(record.as_str())));
+        put(&mut text, format_args!(": {name}, {}{}", seen.state.as_str(), owner.unwrap_or_default()));
+    }
+    for explanation in &known.items {
+        let about = About { target, record: &explanation.record, account: Some(account), show_personal: true };
+        if let Some(reason) = explanation.skip.as_ref().filter(|reason| reason.is_conflict()) {
+            let why = why_not(about, reason).line();
+            put(&mut text, format_args!("\n{} {}", styled(WAITS, "as it stands now:"), plain(&why)));
+        }
+    }
+    put(
+        &mut text,
+        format_args!(
+            "\n`{user}` gets it: rosterd keeps it equal to the documents from now on, writes its own mark where the \
+             account bears none, and ends it with the user's access\nno command takes that back: `rosterd link OTHER \
+             {account}` moves it once the document of `{user}` is gone, and until then a name under \
+             `account.protected` keeps rosterd's hands off it"
+        ),
+    );
+    text
+}
+
 /// Tells what a person said and what its cycle did, held or left undone; exits as `apply` does.
 fn came_of(global: &Global, report: &SyncReport, said: &str) -> Result<Exit, Failure> {
-    let SyncReport { cycle, plan, failures, stale: _ } = report;
+    let SyncReport { cycle, plan, failures, stale: _, applied: _ } = report;
     let target = &cycle.space.target;
     let mut text = format!("{said}: {}", words::done(&cycle.done));
     for hold in &plan.holds {
@@ -190,16 +252,21 @@ async fn only_target(session: &Session) -> Result<TargetName, Failure> {
     }
 }
 
-/// The id of an account that people name by its user name; an id stands for itself.
-async fn account_id(session: &Session, target: &TargetName, named: &str) -> Result<AccountId, Failure> {
+/// The id of an account that people name by its user name, with what was seen of it; an id stands for itself.
+async fn account_named(
+    session: &Session,
+    target: &TargetName,
+    named: &str,
+) -> Result<(AccountId, Option<SeenAccount>), Failure> {
     let path = ["targets", target.as_str(), "accounts"];
     let list = List { ask: Ask::of(&path), cursor: "after", most: usize::MAX };
     let seen: Vec<SeenAccount> = lists::pages(&session.client, list).await?;
+    let by_id = seen.iter().find(|account| account.account.as_str() == named);
     let by_name: Vec<_> = seen.iter().filter(|account| account.user_name.as_deref() == Some(named)).collect();
-    match by_name.as_slice() {
-        [account] if !seen.iter().any(|account| account.account.as_str() == named) => Ok(account.account.clone()),
-        _ => Ok(AccountId::from(named)),
-    }
+    Ok(match (by_id, by_name.as_slice()) {
+        (None, [account]) => (account.account.clone(), Some((*account).clone())),
+        (known, _) => (AccountId::from(named), known.cloned()),
+    })
 }
 
 async fn say<T: Serialize>(session: &Session, path: &[&str], body: &T) -> Result<Value, Failure> {

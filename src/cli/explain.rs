@@ -34,6 +34,15 @@ pub fn texts(explanations: &[Explanation]) -> String {
     parts.join("\n")
 }
 
+/// Of somebody whom the store knows and no target that is declared.
+pub fn nobody_here(user: &str) -> String {
+    format!(
+        "{} is declared nowhere, and no declared target has anything of theirs; `rosterd receipt {user}` shows every \
+         call that was made, `rosterd audit search --user {user}` what was said\n",
+        styled(STRONG, user)
+    )
+}
+
 /// Accounts of the user where no target works, for people.
 pub fn left_behind(accounts: &[LeftAccount]) -> String {
     let mut out = String::new();
@@ -183,6 +192,10 @@ fn happens(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
     }
     if let Some(hold) = &explanation.held {
         line(out, "held", &styled(WAITS, format!("{}: {}", hold.limit.as_str(), plain(&hold.reason))))?;
+    }
+    if let Some(owed) = &explanation.owed {
+        let since = words::moment(owed.since);
+        line(out, "owed", &styled(BAD, format!("the end of access, due since {since} ({})", owed.reason.as_str())))?;
     }
     if let Some(failure) = &explanation.failure {
         line(out, "failed", &styled(BAD, plain(failure)))?;

@@ -194,7 +194,10 @@ pub async fn explain(global: &Global, user: &str, target: Option<&str>, change: 
     if let Some(change) = change {
         output::note(&format!("as it would be if `{change}`; nothing was changed"));
     }
-    let text = || explain::texts(&reply.items) + &explain::left_behind(&reply.left_behind);
+    let text = || match (reply.items.is_empty(), reply.left_behind.is_empty()) {
+        (true, true) => explain::nobody_here(user),
+        _ => explain::texts(&reply.items) + &explain::left_behind(&reply.left_behind),
+    };
     let markdown = || format!("```\n{}```\n", anstream::adapter::strip_str(&text()));
     output::show(global.output, &View { data: &reply, text: &text, markdown: &markdown })?;
     for (target, error) in &reply.errors {

@@ -81,11 +81,23 @@ pub fn can_ask() -> bool {
 }
 
 /// Asks a person; anything but `y` or `yes` is a no.
-pub fn ask(question: &str) -> bool {
-    let mut stream = anstream::AutoStream::auto(io::stderr().lock());
-    let asked = write!(stream, "{question} [y/N] ").and_then(|()| stream.flush());
-    let mut answer = String::new();
-    asked.is_ok() && io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+pub async fn ask(question: &str) -> bool {
+    let asked = {
+        let mut stream = anstream::AutoStream::auto(io::stderr().lock());
+        write!(stream, "{question} [y/N] ").and_then(|()| stream.flush())
+    };
+    if asked.is_err() {
+        return false;
+    }
+    let (says, said) = tokio::sync::oneshot::channel();
+    // A thread of its own, which nobody waits for: who presses Ctrl-C instead of answering is heard.
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer).is_ok();
+        // Where nobody waits any more, whoever asked has gone.
+        says.send(read && matches!(answer.trim(), "y" | "Y" | "yes")).unwrap_or_default();
+    });
+    said.await.unwrap_or(false)
 }
 
 /// One answer in the form that was asked for.

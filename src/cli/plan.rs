@@ -18,6 +18,8 @@ use crate::cli::output::styled;
 use crate::cli::saved;
 use crate::cli::session;
 use crate::cli::session::Session;
+use crate::cli::status::STANDS;
+use crate::cli::words;
 use crate::cli::words::moment;
 use crate::engine::status::Status;
 use crate::model::ids::TargetName;
@@ -94,6 +96,12 @@ pub async fn ground(session: &Session, folder: Option<&Path>, target: Option<&st
     }
     let Status { source, targets, .. } = session.client.get(Ask::of(&["status"])).await?;
     let mut unreachable = BTreeMap::new();
+    if session.app.is_none() && source.refused {
+        source.problems.iter().for_each(|problem| output::note(&format!("{}\n", problem.trim_end())));
+        let many = words::count(words::len(&source.problems), "problem");
+        return Err(Failure::new(format!("{many} in the manifests of the daemon; nothing was applied"))
+            .hint(format!("mend what is marked above: {STANDS}")));
+    }
     if let Some(app) = &session.app {
         let documents = app.source.load().await;
         let documents = documents

@@ -51,7 +51,7 @@ pub async fn revoke(
     yes: bool,
 ) -> Result<Exit, Failure> {
     let until = until.map(moment).transpose()?;
-    consent(users, yes)?;
+    consent(users, yes).await?;
     let body = RevokeBody { until, reason: reason.map(str::to_owned) };
     let session = session::open(global, None, Purpose::Act).await?;
     let mut ends = Vec::new();
@@ -64,7 +64,7 @@ pub async fn revoke(
 }
 
 /// Ending access is agreed to by a person, here or beforehand.
-fn consent(users: &[String], yes: bool) -> Result<(), Failure> {
+async fn consent(users: &[String], yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
@@ -75,7 +75,7 @@ fn consent(users: &[String], yes: bool) -> Result<(), Failure> {
         ))
         .hint("say `--yes`; `rosterd receipt USER` shows what a user has"));
     }
-    if output::ask(&format!("This ends the access of {named} in every target. Revoke?")) {
+    if output::ask(&format!("This ends the access of {named} in every target. Revoke?")).await {
         return Ok(());
     }
     Err(Failure::new("nobody was revoked"))

@@ -18,6 +18,7 @@ use crate::cli::output::WAITS;
 use crate::cli::output::plain;
 use crate::cli::output::styled;
 use crate::cli::session;
+use crate::cli::status::STANDS;
 use crate::cli::words;
 use crate::cli::words::put;
 use crate::engine::status::Status;
@@ -34,16 +35,20 @@ pub async fn run(global: &Global, arguments: &Folder) -> Result<Exit, Failure> {
         return Err(Failure::new("there is no folder of manifests to keep to")
             .hint("write `rosterd run -f DIR`; the samples are in `manifests`"));
     }
+    if let Some(folder) = arguments.folder.as_deref().filter(|folder| !folder.is_dir()) {
+        return Err(Failure::new(format!("there is no folder `{}`; nothing was begun", folder.display()))
+            .hint("give the folder of your manifests by `-f DIR`"));
+    }
     // From here on: who stops a daemon that has only just begun waits for its calls, too.
     let mut stop = StopSignals::listen();
-    let app = App::open(settings, Purpose::Daemon).await.map_err(|error| {
-        if let AppError::Held { server } = &error {
-            return Failure::new(format!("a daemon holds this store already; it answers at {server}"))
-                .hint("`rosterd status` asks it; a second one needs a folder and a configuration of its own");
+    let mut app = App::open(settings, Purpose::Daemon).await.map_err(|error| refused(&error))?;
+    let serving = match app.serve().await {
+        Ok(serving) => serving,
+        Err(error) => {
+            app.stop().await;
+            return Err(refused(&error));
         }
-        session::failed(&error)
-    })?;
-    let serving = app.serve().await.map_err(|error| session::failed(&error))?;
+    };
     tokio::select! {
         status = settled(&app) => {
             output::print(&greeting(&status, &serving.address, &app))?;
@@ -55,6 +60,14 @@ pub async fn run(global: &Global, arguments: &Folder) -> Result<Exit, Failure> {
     serving.close().await;
     app.stop().await;
     Ok(Exit::Done)
+}
+
+fn refused(error: &AppError) -> Failure {
+    if let AppError::Held { server } = error {
+        return Failure::new(format!("a daemon holds this store already; it answers at {server}"))
+            .hint("`rosterd status` asks it; a second one needs a folder and a configuration of its own");
+    }
+    session::failed(error)
 }
 
 /// The status once every target has ended its first cycle, or when people want a word.
@@ -97,8 +110,10 @@ fn greeting(status: &Status, address: &str, app: &App) -> String {
     for problem in source.problems.iter().chain(&source.error) {
         put(&mut out, format_args!("\n{} {}\n", styled(BAD, "not accepted:"), problem.trim_end()));
     }
-    if !source.problems.is_empty() || source.error.is_some() {
-        out.push_str("\n  nothing of it takes effect before it is mended; rosterd keeps watching\n");
+    if source.refused {
+        put(&mut out, format_args!("\n  {STANDS}; rosterd keeps watching\n"));
+    } else if source.error.is_some() {
+        out.push_str("\n  what was accepted before stands; rosterd keeps watching\n");
     }
     out.push('\n');
     let width = status.targets.iter().map(|target| target.name.as_str().len()).max().unwrap_or_default();

@@ -124,13 +124,14 @@ fn seen(target: &TargetStatus, number: u64) -> String {
 
 /// What waits for somebody, counted.
 fn attention(target: &TargetStatus) -> String {
-    let TargetStatus { conflicts, holds, failures, owed, error, waiting, .. } = target;
+    let TargetStatus { conflicts, holds, failures, owed, error, waiting, requests, .. } = target;
     let parts = [
         (u64::from(error.is_some()), "error"),
         (len(owed), "owed"),
         (len(holds), "hold"),
         (u64::try_from(conflicts.len()).unwrap_or(u64::MAX), "conflict"),
         (u64::try_from(failures.len()).unwrap_or(u64::MAX), "failure"),
+        (u64::try_from(*requests).unwrap_or(u64::MAX), "request"),
         (u64::try_from(*waiting).unwrap_or(u64::MAX), "change under way"),
     ];
     let said: Vec<_> = parts
@@ -159,9 +160,12 @@ fn result(target: &TargetStatus) -> String {
     result.map_or("-", |result| result.as_str()).to_owned()
 }
 
+/// What broken manifests still do.
+pub const STANDS: &str = "what they give waits until that is mended, and access that they end is ended";
+
 /// Where desired users come from, and what is wrong with it.
 fn source(source: &SourceStatus) -> String {
-    let SourceStatus { name, generation, digest: _, users, roles, accepted, problems, error, shrink } = source;
+    let SourceStatus { name, generation, digest: _, users, roles, accepted, problems, refused, error, shrink } = source;
     let mut out = if *generation == 0 {
         format!("{} {}: nothing was accepted yet\n", styled(STRONG, "source"), plain(name))
     } else {
@@ -189,7 +193,8 @@ fn source(source: &SourceStatus) -> String {
     }
     if !problems.is_empty() {
         let number = count(len(problems), "problem");
-        let line = format!("{} with the newest manifests; what was accepted stands\n\n", styled(BAD, &number));
+        let meanwhile = if *refused { STANDS } else { "the rest of them is in effect" };
+        let line = format!("{} with the newest manifests; {meanwhile}\n\n", styled(BAD, &number));
         out.push_str(&line);
         for problem in problems {
             out.push_str(problem.trim_end());
@@ -202,7 +207,7 @@ fn source(source: &SourceStatus) -> String {
 /// What somebody must look at in one target.
 fn matters(target: &TargetStatus) -> String {
     let mut out = String::new();
-    let TargetStatus { name, conflicts, holds, failures, owed, error, suspended, quarantine, .. } = target;
+    let TargetStatus { name, conflicts, holds, failures, owed, error, suspended, quarantine, requests, .. } = target;
     let mut line = |word: String, rest: String| {
         let gap = if word.is_empty() { "" } else { " " };
         put(&mut out, format_args!("{} {word}{gap}{rest}\n", styled(STRONG, name)));
@@ -221,6 +226,12 @@ fn matters(target: &TargetStatus) -> String {
     }
     for entry in holds {
         line(String::new(), hold(name, entry));
+    }
+    if *requests > 0 {
+        let many = count(u64::try_from(*requests).unwrap_or(u64::MAX), "request");
+        let verb = if *requests == 1 { "waits" } else { "wait" };
+        let rest = format!("that {verb} for a person: `rosterd requests list --target {name}` shows what is asked");
+        line(styled(WAITS, format!("has {many}")), rest);
     }
     for owed in owed.iter().take(MOST) {
         let since = moment(owed.since);

@@ -9,6 +9,7 @@ use crate::cli::client::Ask;
 use crate::cli::failure::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
+use crate::cli::output::GOOD;
 use crate::cli::output::WAITS;
 use crate::cli::output::plain;
 use crate::cli::output::styled;
@@ -17,6 +18,8 @@ use crate::cli::session::Session;
 use crate::cli::words;
 use crate::engine::status::SyncReport;
 use crate::engine::undo::Undo;
+use crate::model::change::Change;
+use crate::model::ids::RecordId;
 use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::Quiet;
@@ -65,7 +68,7 @@ async fn undo(
         return Err(Failure::new(format!("{many} would undo cycle `{cycle}`, and nobody can be asked here"))
             .hint("look at them above, then say `--yes`"));
     }
-    if !yes && !output::ask(&format!("Undo cycle `{cycle}` with {many}?")) {
+    if !yes && !output::ask(&format!("Undo cycle `{cycle}` with {many}?")).await {
         return Err(Failure::new("nothing was undone"));
     }
     if !session.client.is_remote() {
@@ -77,6 +80,29 @@ async fn undo(
     }
     let body = serde_json::to_value(ReasonBody { reason: reason.map(str::to_owned) })?;
     let report: SyncReport = session.client.post(Ask::of(&path), &body).await?;
+    came_of(cycle, &plan, &left, &report);
     apply::tell(global.output, std::slice::from_ref(&report))?;
     Ok(apply::verdict(&report))
+}
+
+/// Names what was undone, and what was not.
+fn came_of(cycle: &str, plan: &Plan, left: &[(RecordId, String)], report: &SyncReport) {
+    let is_held = |change: &Change| report.plan.holds.iter().any(|hold| hold.changes.contains(change));
+    let why = |change: &Change| match report.failures.get(&change.record) {
+        Some(failure) => Some(plain(failure)),
+        None if report.stale.contains(change) => Some("the account is another by now".to_owned()),
+        None if is_held(change) => Some("a guardrail holds it".to_owned()),
+        None => report.cycle.error.as_deref().map(plain),
+    };
+    for change in &plan.changes {
+        let (what, user) = (change.action.as_str(), &change.record);
+        match why(change) {
+            None => output::note(&format!("{} {what} `{user}` (cycle `{cycle}`)", styled(GOOD, "undone:"))),
+            Some(why) => output::note(&format!("{} {what} `{user}`: {why}", styled(WAITS, "not undone:"))),
+        }
+    }
+    if !left.is_empty() {
+        let many = words::count(words::len(left), "more change");
+        output::note(&format!("{many} of the cycle could not be undone; why was told above"));
+    }
 }

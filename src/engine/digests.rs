@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! - One mail a time and address, over restarts: its id is made of both.
-//! - None where nothing waits, and none that was not handed over before the last of it was decided.
+//! - None where nothing waits, and one that was not handed over at once says what waits when it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
-use crate::engine::outbox;
+use crate::engine::addressed::Addressed;
+use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::turns;
@@ -27,7 +28,6 @@ use crate::model::ids::RequestId;
 use crate::model::message::Content;
 use crate::model::message::MAIL;
 use crate::model::message::Mail;
-use crate::model::message::MessageState;
 use crate::model::message::MessageWrite;
 use crate::model::message::Posted;
 use crate::model::request::RequestState;
@@ -142,9 +142,12 @@ async fn look(shared: &Shared, rounds: &mut [Round], teams: &mut Teams) -> Resul
     for (at, time) in &due {
         times.entry(*time).or_default().extend(rounds.get(*at).map(|round| round.to.clone()));
     }
+    if let (Some(snapshot), Some(post)) = (shared.snapshot(), shared.post.get()) {
+        teams.read(&snapshot, &post.addressees);
+    }
     let mut writes = Vec::new();
     for (time, to) in times {
-        for (address, waiting) in waiting(shared, teams, &to, time).await? {
+        for (address, waiting) in waiting(shared, teams, &to, (time, None)).await? {
             let id = format!("{PREFIX}{:x}-{}", time.timestamp(), turns::mark(&address));
             let mail = Content::Mail(written(waiting, now));
             writes.push(Write::Message(MessageWrite::Put(Box::new(Posted::due(MessageId::from(id), MAIL, now, mail)))));
@@ -162,28 +165,27 @@ async fn look(shared: &Shared, rounds: &mut [Round], teams: &mut Teams) -> Resul
     Ok(())
 }
 
-/// What waited at `time` and still does, for each address that one of these leads to.
+/// What waited at `time` and still does, for each address that one of these leads to, or only for the one that is
+/// asked for. Who decides by a document that nobody accepted is not known.
 async fn waiting(
     shared: &Shared,
-    teams: &mut Teams,
+    teams: &Teams,
     to: &[Addressee],
-    time: DateTime<Utc>,
+    (time, only): (DateTime<Utc>, Option<&str>),
 ) -> Result<BTreeMap<String, Waiting>, StoreError> {
     let Some(snapshot) = shared.snapshot() else { return Ok(BTreeMap::new()) };
-    if let Some(post) = shared.post.get() {
-        teams.read(&snapshot, &post.addressees);
-    }
     let now = shared.judged();
     let mut all: BTreeMap<String, Waiting> = BTreeMap::new();
-    for target in shared.targets() {
-        let here = shared.handle(&target.name).ok().and_then(|handle| lock(&handle.status).space.clone());
+    let handles: Vec<Handle> = lock(&shared.handles).values().filter(|handle| !handle.unaccepted).cloned().collect();
+    for Handle { target, status, .. } in handles {
+        let here = lock(&status).space.clone();
         let approval = target.approval.clone().unwrap_or_else(Approval::ungated);
         for (space, request) in shared.store.requests(&target.name).await? {
             let is_here = here.as_ref().map_or(space.environment == target.environment, |here| *here == space);
             let waits = request.state == RequestState::Pending && request.since <= time && is_here;
-            let Some(user) = waits.then(|| snapshot.users.get(&request.record)).flatten() else { continue };
+            let Some(user) = waits.then(|| snapshot.users.by_any_id(&request.record)).flatten() else { continue };
             let matter = Matter { target: &target, approval: &approval, request: &request, user: &user };
-            for (address, reader) in to.iter().flat_map(|to| turns::readers_of(to, teams, matter, now)) {
+            for (address, reader) in to.iter().flat_map(|to| turns::readers_of(to, teams, matter, (now, only))) {
                 let line = line(matter, &reader);
                 let waiting = all.entry(address).or_insert_with(|| Waiting { reader, lines: BTreeMap::new() });
                 waiting.lines.insert((request.since, request.id.clone()), line);
@@ -241,18 +243,28 @@ fn written(waiting: Waiting, now: DateTime<Utc>) -> Mail {
     }
 }
 
-/// What is recorded in place of sending a digest of which nothing waits any more.
-pub(crate) async fn over(shared: &Shared, message: &Posted) -> Result<Vec<Write>, StoreError> {
-    if message.channel != MAIL || !message.id.as_str().starts_with(PREFIX) {
-        return Ok(Vec::new());
-    }
-    let to: Vec<Addressee> = addressees(shared).cloned().collect();
-    let still = waiting(shared, &mut Teams::default(), &to, message.at).await?;
-    if still.keys().any(|address| message.id.as_str().ends_with(&turns::mark(address))) {
-        return Ok(Vec::new());
-    }
-    let why = Some("nothing of it waits any more".to_owned());
-    Ok(outbox::ended(message, MessageState::Void, why, shared.now()).into())
+/// Whether a message is a digest.
+pub(crate) fn is_one(message: &Posted) -> bool {
+    message.id.as_str().starts_with(PREFIX)
+}
+
+/// A digest as it is true now: of what it was written about, what still waits for its reader. Nothing else leaves.
+pub(crate) async fn judged(shared: &Shared, teams: &Teams, message: Box<Posted>) -> Result<Addressed, StoreError> {
+    let entries: Vec<Addressee> = addressees(shared).cloned().collect();
+    let Some(address) = turns::address_of(&message.id, &entries, teams) else {
+        return Ok(Addressed::Over(message, "nobody is told by it any more"));
+    };
+    let mut still = waiting(shared, teams, &entries, (message.at, Some(&address))).await?;
+    let Some(waiting) = still.remove(&address) else {
+        let unknown = lock(&shared.handles).values().any(|handle| handle.unaccepted);
+        return Ok(if unknown {
+            Addressed::NotYet(message, "a document that says whose turn it is is not accepted yet")
+        } else {
+            Addressed::Over(message, "nothing of it waits any more")
+        });
+    };
+    let content = Some(Content::Mail(written(waiting, shared.judged())));
+    Ok(Addressed::Goes(Box::new(Posted { content, ..*message })))
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub async fn explain(
         gate: user.as_ref().and_then(|user| requests::keeper(&handle.target).why(user)),
         changes: Vec::new(),
         held,
+        owed: status.owed.iter().find(|owed| owed.record == *record && real).cloned(),
         failure: status.failures.get(record).filter(|_| real).cloned(),
         history: Vec::new(),
         told: invites::told(shared, record, target).await?,
@@ -73,7 +74,9 @@ pub async fn explain(
         Err(LookError::Target(error)) => explanation.target_error = Some(error.to_string()),
         Err(LookError::Store(error)) => return Err(error.into()),
     }
-    if explanation.declared.is_none() && explanation.link.is_none() && explanation.history.is_empty() {
+    let remembered = explanation.link.is_some() || explanation.last_seen.is_some() || explanation.owed.is_some();
+    let told = !explanation.history.is_empty() || !explanation.told.is_empty();
+    if explanation.declared.is_none() && !remembered && !told {
         return Err(EngineError::NoUser(record.clone()));
     }
     Ok(explanation)

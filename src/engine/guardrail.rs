@@ -64,6 +64,11 @@ impl Guardrail {
         Ok(guardrail)
     }
 
+    /// Whether the store may be older than what it once knew.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// Reads the decisions again.
     pub async fn decided(&mut self, store: &dyn Store, target: &TargetName) -> Result<(), StoreError> {
         self.doubt = store.doubt(target).await?;

@@ -74,6 +74,11 @@ impl Identities {
         Ok(identities)
     }
 
+    /// Takes in what the store does not know yet.
+    pub fn learn(&mut self, row: &Identity) {
+        Arc::make_mut(&mut self.history).insert(row);
+    }
+
     /// Takes over what people said about those who come back.
     pub fn set_regained(&mut self, regained: BTreeSet<RecordId>) {
         self.regained = regained;
@@ -207,7 +212,8 @@ impl Identities {
         };
         Known {
             history: Arc::clone(&self.history),
-            reused: self.reused.clone(),
+            // Links end between two reviews, and who has none is given nothing of somebody else's.
+            reused: self.reused.iter().filter(|record| links.contains_key(*record)).cloned().collect(),
             renamed: self.renamed.iter().filter_map(stands).collect(),
             regained: self.regained.clone(),
         }

@@ -14,6 +14,7 @@ use crate::accept;
 use crate::accept::Before;
 use crate::accept::Measured;
 use crate::accept::Verdict;
+use crate::accept::left::Left;
 use crate::connector::Connector;
 use crate::engine::EngineError;
 use crate::engine::bounded::Bounded;
@@ -28,6 +29,7 @@ use crate::engine::shared::Handle;
 use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
+use crate::engine::signed;
 use crate::engine::status::ShrinkHold;
 use crate::engine::status::TargetStatus;
 use crate::engine::time;
@@ -159,7 +161,15 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
     let last_accepted = current.as_ref().map(|current| current.accepted());
     let measured = |snapshot| Measured { snapshot, granted: lock(&shared.measure).of(&projectors, snapshot, now) };
     let before = previous.zip(last_accepted.as_deref());
-    let before = before.map(|(current, accepted)| Before { current: measured(current), accepted: measured(accepted) });
+    let left = match before {
+        Some((_, accepted)) => left::undeclared(shared, documents, accepted).await?,
+        None => Left::new(),
+    };
+    let before = before.map(|(current, accepted)| Before {
+        current: measured(current),
+        accepted: measured(accepted),
+        left: &left,
+    });
     let percent = shared.max_shrink_percent;
     let verdict = accept::judge(documents, &projectors, before, highest, percent, &shrink_accepted, now);
     report(shared, documents, broken, &verdict);
@@ -180,6 +190,9 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
         if let Some(Current { generation, at, narrowed_from, .. }) = current.as_deref() {
             // Shared with the loads to come, so that telling what differs from them is cheap.
             let (snapshot, narrowed_from) = (Arc::new(snapshot), narrowed_from.clone());
+            // And so that nothing keeps the users of the last one as well.
+            lock(&shared.measure).of(&projectors, &snapshot, now);
+            shared.store.share_snapshot(&snapshot).await;
             let current = Current { snapshot, generation: *generation, at: *at, narrowed_from };
             shared.current.store(Some(Arc::new(current)));
         }
@@ -197,6 +210,10 @@ async fn judge(shared: &Arc<Shared>, documents: &Documents, running: Running) ->
             // A worker that ended has nobody left to tell.
             drop(handle.sender.send(Message::Snapshot(changed.clone())));
         }
+    }
+    if accepted {
+        // Words are judged by the users that came with them.
+        signed::take(shared, documents);
     }
     staffed
 }
@@ -339,6 +356,7 @@ fn report(shared: &Shared, documents: &Documents, broken: Vec<String>, verdict: 
     }
     let mut status = lock(&shared.source_status);
     status.problems = problems;
+    status.refused = refused;
     status.shrink = shrink;
 }
 

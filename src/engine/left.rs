@@ -16,6 +16,7 @@ use std::sync::Mutex;
 use chrono::DateTime;
 use chrono::Utc;
 
+use crate::accept;
 use crate::engine::receipt;
 use crate::engine::said;
 use crate::engine::shared::Handle;
@@ -24,12 +25,14 @@ use crate::engine::shared::lock;
 use crate::engine::status::LeftAccount;
 use crate::engine::status::LeftBehind;
 use crate::engine::status::Owed;
+use crate::manifest::Documents;
 use crate::metrics::OwedReason;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::snapshot::Snapshot;
 use crate::store::StoreError;
 
 /// What was found the last time that anybody looked.
@@ -85,6 +88,34 @@ impl Working {
     }
 }
 
+/// Accounts that rosterd did not disable where these documents declare no target, if they put anybody out who was in by
+/// `accepted`. One that a declared target looks after as well is none: the target was renamed.
+pub(crate) async fn undeclared(
+    shared: &Shared,
+    documents: &Documents,
+    accepted: &Snapshot,
+) -> Result<accept::left::Left, StoreError> {
+    let mut left = accept::left::Left::new();
+    let next = Snapshot { users: documents.users.clone(), roles: documents.roles.clone() };
+    if accept::left::leavers(accepted, &next, shared.judged()).is_empty() {
+        return Ok(left);
+    }
+    let declared: BTreeSet<&TargetName> = documents.targets.iter().map(|target| &target.name).collect();
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        spaces(shared, None).await?.into_iter().partition(|space| declared.contains(&space.target));
+    for space in elsewhere {
+        let mut kept = BTreeSet::new();
+        for same in here.iter().filter(|same| same_system(same, &space)) {
+            kept.extend(shared.store.links(same).await?.into_values().map(|link| link.account));
+        }
+        let links = shared.store.links(&space).await?.into_values();
+        for link in links.filter(|link| !link.disabled_by_us && !kept.contains(&link.account)) {
+            *left.entry(link.record).or_default() += 1;
+        }
+    }
+    Ok(left)
+}
+
 /// Whether equal account ids name one account in both: a renamed target is in the same system.
 pub(crate) fn same_system(a: &Space, b: &Space) -> bool {
     a.environment == b.environment && a.realm == b.realm
@@ -104,7 +135,7 @@ async fn spaces(shared: &Shared, only: Option<&TargetName>) -> Result<Vec<Space>
 }
 
 /// Every target that was ever declared or written to.
-async fn targets(shared: &Shared) -> Result<BTreeSet<TargetName>, StoreError> {
+pub(crate) async fn targets(shared: &Shared) -> Result<BTreeSet<TargetName>, StoreError> {
     let declared = shared.targets().into_iter().map(|target| target.name.clone());
     let chains = shared.store.chains().await?.into_iter().flatten();
     let known = shared.store.known_targets().await?.into_keys();

@@ -24,7 +24,6 @@ use crate::engine::requests::shown_at_gate;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
 use crate::model::account::Account;
-use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::hand::Hands;
@@ -93,6 +92,8 @@ pub struct View {
     pub connector: Arc<dyn Connector>,
     /// The moment of its plans, in the time by which windows slide.
     pub now: DateTime<Utc>,
+    /// The same, where it went on while the clock was doubted.
+    pub passed: DateTime<Utc>,
 }
 
 impl View {
@@ -179,6 +180,7 @@ impl View {
             records,
             unproven,
             now: self.now,
+            passed: self.passed,
         }
     }
 }
@@ -229,8 +231,10 @@ pub async fn look_up(
         }),
         (None, _) => {}
     }
-    // What a creation made beside an account that a person linked must be seen, too.
-    if let Some(change) = open.filter(|change| link.is_none() || change.action == Action::Create) {
+    // What a creation made beside an account that a person linked must be seen, too, and so must what a
+    // deletion is about that is not the user's account any more.
+    let beside = |change: &Change| link.is_none_or(|link| change.account.as_ref() != Some(&link.account));
+    if let Some(change) = open.filter(|change| beside(change)) {
         looks.extend(change.account.clone().map(Look::Id));
         add_keys(target, &mut looks, |path| {
             change.fields.iter().find(|field| field.path == *path).and_then(|field| field.after.clone())
@@ -311,6 +315,7 @@ pub async fn view(
         shape: Arc::new(shape),
         connector: Arc::clone(&handle.connector),
         now: shared.window_now(),
+        passed: shared.passed_now(),
     })
 }
 
@@ -380,6 +385,7 @@ pub async fn plan(
     // What is planned for later is judged by the waits, windows and freezes of then.
     let ahead = now - shared.judged();
     view.now = view.now.checked_add_signed(ahead).unwrap_or(view.now);
+    view.passed = view.passed.checked_add_signed(ahead).unwrap_or(view.passed);
     let planned = view.observe(records.as_ref()).await.map_err(LookError::from)?;
     let guardrail = Guardrail::of(shared, &view.space, &view.links).await?;
     let plan = shown_at_gate(shared, &view.target, planned.plan, (&snapshot, &*view.desired)).await?;

@@ -2,8 +2,10 @@
 //!
 //! # Guarantees
 //! - A message whose fact is committed is tried until the other side takes it, refuses it for good, or
-//!   [`GIVE_UP`] has passed since the first try; none is lost in a crash.
-//! - What was voided does not leave, up to the moment at which it is handed over.
+//!   [`GIVE_UP`] has passed since the first try; none is lost in a crash. One to which no answer is heard three times
+//!   is given up sooner, since it may have come as often.
+//! - What was voided does not leave, nor what asks somebody who decides no more, up to the moment at which it is
+//!   handed over.
 //! - It goes out at most once more after a crash, under the same id: what was handed over is recorded
 //!   before anything else of its channel leaves.
 //! - Channels do not wait for one another, and one message that is not taken keeps no other waiting.
@@ -20,8 +22,9 @@ use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::engine::addressed;
+use crate::engine::addressed::Addressed;
 use crate::engine::bounded::caught;
-use crate::engine::digests;
 use crate::engine::invites;
 use crate::engine::invites::Leave;
 use crate::engine::shared::Running;
@@ -29,6 +32,7 @@ use crate::engine::shared::Shared;
 use crate::engine::unclaimed;
 use crate::model::addressee::Addressee;
 use crate::model::audit::AuditEvent;
+use crate::model::ids::MessageId;
 use crate::model::invite::Invite;
 use crate::model::message::MessageFilter;
 use crate::model::message::MessageState;
@@ -37,6 +41,7 @@ use crate::model::message::Posted;
 use crate::notify::Notifier;
 use crate::notify::NotifyClass;
 use crate::notify::NotifyError;
+use crate::notify::UNSURE;
 use crate::retry;
 use crate::store::StoreError;
 use crate::store::Write;
@@ -50,6 +55,13 @@ const GRACE_OF_COMMANDS: Duration = Duration::from_mins(1);
 pub(crate) const GIVE_UP: TimeDelta = TimeDelta::days(5);
 /// Nor is anything given up that was tried less often: who was away for a week has tried nothing meanwhile.
 const FEWEST_TRIES: u32 = 12;
+/// How long a message waits that may have been taken: whoever hung over it for minutes is not well after seconds, and
+/// its reader may have it already.
+const AFTER_UNSURE: Duration = Duration::from_hours(1);
+/// It is handed over so often without an answer: one that never comes is told of, many of the same make people angry.
+const MOST_UNSURE: u32 = 3;
+/// So many messages are counted whose answer nobody heard. One that is forgotten is handed over once more, not thrice.
+const MOST_COUNTED: usize = 1_000;
 /// What ended is remembered for so long.
 pub(crate) const KEPT: TimeDelta = TimeDelta::days(30);
 /// Messages that are read at once: each may hold some 100 kB.
@@ -116,6 +128,8 @@ pub(crate) fn start(shared: &Arc<Shared>, running: Running) {
             shut: 0,
             shut_until: None,
             last: None,
+            known: addressed::Known::default(),
+            unsure: BTreeMap::new(),
         };
         shared.tasks.spawn(courier.run(running));
     }
@@ -136,6 +150,10 @@ struct Courier {
     shut_until: Option<Instant>,
     /// From when on a command that ends begins nothing else.
     last: Option<Instant>,
+    /// Who decides about what, while messages are judged.
+    known: addressed::Known,
+    /// Messages that were handed over without an answer, and how often.
+    unsure: BTreeMap<MessageId, u32>,
 }
 
 impl Courier {
@@ -195,17 +213,22 @@ impl Courier {
 
     /// One after another, each recorded before the next. `false`: no more of them can be handed over now.
     async fn hand_all_over(&mut self, messages: Vec<Posted>) -> Result<bool, StoreError> {
+        self.known.begin();
         for message in messages {
             if self.shut_until.is_some() || self.ends() {
                 return Ok(false);
             }
             // The batch was read a while ago: what was voided since does not leave.
             match invites::leave(&self.shared, &message.id).await? {
-                Leave::Now(message, invite) => match digests::over(&self.shared, &message).await? {
-                    over if over.is_empty() => self.hand_over(&message, invite.as_deref()).await,
-                    over => self.unrecorded = over,
+                Leave::Now(message, invite) => match addressed::judged(&self.shared, &mut self.known, message).await? {
+                    Addressed::Goes(message) => self.hand_over(&message, invite.as_deref()).await,
+                    Addressed::NotYet(message, why) => self.put_off((&message, invite.as_deref()), why),
+                    Addressed::Over(message, why) => {
+                        let why = Some(why.to_owned());
+                        self.end((&message, invite.as_deref()), MessageState::Void, why, self.shared.now());
+                    }
                 },
-                Leave::NotYet(message, invite, why) => self.put_off(&message, &invite, why),
+                Leave::NotYet(message, invite, why) => self.put_off((&message, Some(&invite)), why),
                 Leave::Never => {}
             }
             self.record().await?;
@@ -284,23 +307,51 @@ impl Courier {
             self.end((message, invite), MessageState::Refused, Some(error.message.clone()), now);
             return;
         }
+        if error.class == NotifyClass::Unsure && self.is_once_too_often(message) {
+            let why = format!(
+                "given up, it may have come all the same: {MOST_UNSURE} times nobody heard whether it was taken"
+            );
+            self.end((message, invite), MessageState::Refused, Some(why), now);
+            return;
+        }
         let attempts = message.attempts.saturating_add(1);
         let asked = error.retry_after.map(|asked| asked.min(LONGEST_ASKED));
         let seed = message.id.as_str().bytes().fold(0_u64, |seed, byte| seed.rotate_left(5) ^ u64::from(byte));
         let mut wait = retry::delay(attempts, asked, false, seed);
-        if error.class == NotifyClass::Door {
+        if matches!(error.class, NotifyClass::Door | NotifyClass::Unsure) {
             self.shut = self.shut.saturating_add(1);
             wait = retry::delay(self.shut, asked, false, seed);
             self.shut_until = Some(Instant::now() + wait);
+        }
+        if error.class == NotifyClass::Unsure {
+            // Each further try may be one more of the same: the other messages go on sooner.
+            wait = AFTER_UNSURE;
         }
         let wait = TimeDelta::from_std(wait).unwrap_or(FAR).min(FAR);
         self.again((message, invite), attempts, wait, error.message.clone());
     }
 
+    /// Counts tries whose answer nobody heard. Of an earlier process it is known that there was one, no more: then this
+    /// one was the last.
+    fn is_once_too_often(&mut self, message: &Posted) -> bool {
+        let first = if message.why.as_deref() == Some(UNSURE) { MOST_UNSURE - 1 } else { 0 };
+        let tries = self.unsure.get(&message.id).copied().unwrap_or(first) + 1;
+        let ends = tries >= MOST_UNSURE;
+        if !ends {
+            self.unsure.insert(message.id.clone(), tries);
+            // Those that were voided since are never heard of again.
+            let over = self.unsure.keys().find(|id| **id != message.id).filter(|_| self.unsure.len() > MOST_COUNTED);
+            if let Some(id) = over.cloned() {
+                self.unsure.remove(&id);
+            }
+        }
+        ends
+    }
+
     /// Nobody can tell yet whether it may leave.
-    fn put_off(&mut self, message: &Posted, invite: &Invite, why: &str) {
+    fn put_off(&mut self, (message, invite): Bringing<'_>, why: &str) {
         let wait = if self.shared.snapshot().is_some() { NOT_YET } else { NOT_LOADED };
-        self.again((message, Some(invite)), message.attempts, wait, why.to_owned());
+        self.again((message, invite), message.attempts, wait, why.to_owned());
     }
 
     /// It is looked at again later, or given up.
@@ -320,6 +371,7 @@ impl Courier {
     }
 
     fn end(&mut self, (message, invite): Bringing<'_>, state: MessageState, why: Option<String>, at: DateTime<Utc>) {
+        self.unsure.remove(&message.id);
         self.unrecorded.extend(ended(message, state, why, at));
         self.unrecorded.extend(invite.and_then(|invite| invites::ended_with_its_mail(invite, state, at)));
     }

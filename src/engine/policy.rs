@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::accept::asks;
 use crate::accept::policy;
 use crate::accept::policy::Judged;
 use crate::engine::EngineError;
@@ -86,10 +87,10 @@ fn settle_one(
             KnownTarget { policy: wanted, serial: 0, parts },
         );
     };
-    let Judged { acts, looser } = policy::judge(&known.policy, &wanted);
-    let serial = known.serial + u64::from(acts != known.policy);
-    let digest =
-        digest_of(&target.name, &KnownTarget { policy: acts.clone(), serial, parts: BTreeMap::new() }, &wanted);
+    let Judged { acts, agreed, looser } = policy::judge(&known.policy, &wanted);
+    let serial = known.serial + u64::from(agreed != known.policy);
+    let agreed = KnownTarget { policy: agreed, serial, parts: parts.clone() };
+    let digest = digest_of(&target.name, &agreed, &wanted);
     // What a person released acts with the document that asks for it, once that is accepted.
     let is_released = released.contains(&digest);
     if looser.is_empty() || (is_released && (accepted || known.parts == parts)) {
@@ -109,10 +110,20 @@ fn settle_one(
     (stricter.mode, stricter.limits) = (acts.mode, acts.limits.clone());
     stricter.account.protected.clone_from(&acts.protected);
     stricter.account.deletion = acts.deletion;
+    for blocker in stricter.account.blockers.values_mut() {
+        let agreed = acts.waits.get(&blocker.at).copied();
+        blocker.wait = blocker.wait.and_then(|wait| Some(wait.min(agreed?)));
+    }
+    stricter.approval = asks::acting(target.approval.as_ref(), &target.origin, acts.approval.as_deref());
+    for (word, given) in &acts.catalogue {
+        if let Some(entry) = stricter.entitlements.get_mut(word) {
+            (entry.membership, entry.privileged) = (given.membership.clone(), given.privileged);
+        }
+    }
     // Templates do not depend on the policy: what compiled once compiles again.
     let projector = Projector::new(Arc::new(stricter)).map_or(projector, Arc::new);
     let loosening = (!is_released).then_some(hold);
-    (Settled { projector, loosening, unaccepted: false }, KnownTarget { policy: acts, serial, parts })
+    (Settled { projector, loosening, unaccepted: false }, agreed)
 }
 
 /// What a person releases: this step of this target, once.

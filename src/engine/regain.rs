@@ -13,6 +13,7 @@ use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::plan::SkipReason;
+use crate::model::projection::NoAccessReason;
 use crate::store::Write;
 
 /// Remembers that the account which another hand ended is to be had back, once.
@@ -57,6 +58,9 @@ fn may_be_had_back(target: &TargetName, record: &RecordId, skip: Option<&SkipRea
             format!("`{target}` itself locked the account of `{record}`: unlock it there")
         }
         Some(SkipReason::Vanished | SkipReason::OtherHand(_)) => return Ok(()),
+        Some(SkipReason::NotEntitled(why)) if why == NoAccessReason::Revoked.as_str() => {
+            format!("{why} `{record}`; `rosterd restore {record}` takes that back")
+        }
         Some(SkipReason::NotEntitled(why)) => {
             format!("`{record}` has no access to `{target}` to give back: {why}; declare it first")
         }

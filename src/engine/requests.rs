@@ -37,9 +37,9 @@ use crate::plan::findings;
 use crate::plan::findings::Finding;
 use crate::plan::gate::Gatekeeper;
 use crate::plan::verdict;
-use crate::plan::verdict::Approver;
 use crate::plan::verdict::Moment;
 use crate::plan::verdict::Refused;
+use crate::plan::verdict::rights::Approver;
 use crate::plan::weigh::Requests;
 use crate::plan::weigh::Scales;
 use crate::store::AccountFilter;
@@ -307,8 +307,8 @@ impl Engine {
 }
 
 fn shown(space: &Space, approval: &Approval, request: Request, user: Option<&User>, findings: Vec<Finding>) -> Shown {
-    let level = verdict::level_of(approval, &request).filter(|_| request.state == RequestState::Pending);
-    let turn = level.map(|level| verdict::turn(&request, level)).unwrap_or_default();
+    let level = verdict::rights::level_of(approval, &request).filter(|_| request.state == RequestState::Pending);
+    let turn = level.map(|level| verdict::rights::turn(&request, level)).unwrap_or_default();
     let names = user.map(|user| [user.given_name.as_deref(), user.family_name.as_deref()]);
     let name = names.map(|names| names.into_iter().flatten().collect::<Vec<_>>().join(" "));
     Shown {

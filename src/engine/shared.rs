@@ -35,6 +35,7 @@ use crate::engine::status::TargetStatus;
 use crate::engine::windows::WindowClock;
 use crate::engine::worker::Claim;
 use crate::metrics::Metrics;
+use crate::model::approval::Signed;
 use crate::model::audit::AuditEvent;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
@@ -163,6 +164,8 @@ pub struct Shared {
     pub(crate) clock_was_trusted: AtomicBool,
     /// What people said that holds everywhere.
     pub(crate) said: ArcSwap<Said>,
+    /// What people signed, as the last accepted load has it.
+    pub(crate) signed: ArcSwap<BTreeMap<TargetName, Vec<Signed>>>,
     /// What the file beside the store says.
     pub(crate) order: Order,
     /// Words that hold everywhere are taken one after another.
@@ -221,6 +224,7 @@ impl Shared {
             clock_told: Mutex::default(),
             clock_was_trusted: AtomicBool::new(true),
             said: ArcSwap::from_pointee(Said::default()),
+            signed: ArcSwap::default(),
             order: Order::default(),
             turn: tokio::sync::Mutex::new(()),
             running: OnceLock::new(),

@@ -146,6 +146,10 @@ pub struct SourceStatus {
     pub accepted: Option<DateTime<Utc>>,
     /// What is wrong with the newest load, rendered; empty where it was accepted.
     pub problems: Vec<String>,
+    /// Whether the newest load was refused for them: then nothing that it gives takes effect, and access that
+    /// it ends does.
+    #[serde(default)]
+    pub refused: bool,
     /// Why there was no load at all.
     pub error: Option<String>,
     /// The newest load, where it takes too much away.
@@ -248,6 +252,9 @@ pub struct SyncReport {
     pub plan: Plan,
     /// Changes of a saved plan that no longer follow, and were not made.
     pub stale: Vec<Change>,
+    /// Changes of a saved plan that were made before, so that nothing is left to do for their users.
+    #[serde(default)]
+    pub applied: Vec<Change>,
     /// The error of each user whose change failed.
     pub failures: BTreeMap<RecordId, String>,
 }
@@ -281,6 +288,9 @@ pub struct Explanation {
     pub changes: Vec<Change>,
     /// The guardrail that stops it.
     pub held: Option<Hold>,
+    /// The end of access that is due and not confirmed.
+    #[serde(default)]
+    pub owed: Option<Owed>,
     /// The last error.
     pub failure: Option<String>,
     /// What was done lately, newest first, as sentences.

@@ -6,6 +6,7 @@
 //! - An address is written to once a turn, however many groups and teams lead to it.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -21,6 +22,8 @@ use crate::model::addressee::Addressee;
 use crate::model::addressee::Whom;
 use crate::model::approval::Approval;
 use crate::model::ids::EntitlementName;
+use crate::model::ids::MessageId;
+use crate::model::ids::RecordId;
 use crate::model::message::Mail;
 use crate::model::request::Request;
 use crate::model::snapshot::Snapshot;
@@ -29,7 +32,7 @@ use crate::model::target::Target;
 use crate::model::user::User;
 use crate::plan::canonical;
 use crate::plan::verdict;
-use crate::plan::verdict::Approver;
+use crate::plan::verdict::rights::Approver;
 use crate::schedule;
 
 /// Hex digits that stand for an address in the ids of messages.
@@ -88,31 +91,116 @@ pub(crate) fn mark(mail: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Teams {
     of: Option<Arc<Snapshot>>,
-    members: BTreeMap<String, Vec<User>>,
+    /// When validity of one of them begins or ends next, counted from the last look.
+    next: Option<DateTime<Utc>>,
+    /// Whether that was looked up since they are others.
+    is_looked_up: bool,
+    members: BTreeMap<String, BTreeMap<RecordId, User>>,
 }
 
 impl Teams {
-    /// Reads members anew where the documents are others.
-    pub(crate) fn read(&mut self, snapshot: &Arc<Snapshot>, addressees: &[Addressee]) {
-        if self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, snapshot)) {
-            return;
+    /// Reads members anew where the documents are others, at the cost of what differs. `true`: somebody joined a
+    /// team, left one, or is another than before.
+    pub(crate) fn read(&mut self, snapshot: &Arc<Snapshot>, addressees: &[Addressee]) -> bool {
+        let Some(before) = self.of.replace(Arc::clone(snapshot)) else {
+            self.begin(snapshot, addressees);
+            self.is_looked_up = false;
+            return true;
+        };
+        if self.members.is_empty() || Arc::ptr_eq(&before, snapshot) {
+            return false;
         }
+        let differ = before.users.edits(&snapshot.users).fold(false, |differ, edit| {
+            let was = self.take(edit.record);
+            let is = edit.after().is_some_and(|user| self.put(&user));
+            differ || was || is
+        });
+        self.is_looked_up &= !differ;
+        differ
+    }
+
+    /// Whether validity of a member began or ended since the last look.
+    pub(crate) fn turned(&mut self, now: DateTime<Utc>) -> bool {
+        let turned = self.next_turn().is_some_and(|at| at <= now);
+        if turned || !self.is_looked_up {
+            let members = self.members.values().flat_map(BTreeMap::values);
+            let dates = members.flat_map(|user| [user.valid.from, user.valid.until]).flatten();
+            (self.next, self.is_looked_up) = (dates.filter(|at| *at > now).min(), true);
+        }
+        turned
+    }
+
+    /// When that happens next, as far as it was looked up.
+    pub(crate) fn next_turn(&self) -> Option<DateTime<Utc>> {
+        self.next
+    }
+
+    fn begin(&mut self, snapshot: &Snapshot, addressees: &[Addressee]) {
         let team = |to: &Addressee| match &to.whom {
-            Whom::Team(team) => Some((team.clone(), Vec::new())),
+            Whom::Team(team) => Some((team.clone(), BTreeMap::new())),
             Whom::Person { .. } => None,
         };
         self.members = addressees.iter().filter_map(team).collect();
-        self.of = Some(Arc::clone(snapshot));
         if self.members.is_empty() {
             return;
         }
-        let users = snapshot.users.values();
-        let places = users.flat_map(|user| user.teams.clone().into_iter().map(move |team| (team, user.clone())));
-        let told: Vec<_> = places.filter(|(team, _)| self.members.contains_key(team)).collect();
-        for (team, user) in told {
-            self.members.entry(team).or_default().push(user);
+        for user in snapshot.users.values() {
+            self.put(&user);
         }
     }
+
+    fn take(&mut self, record: &RecordId) -> bool {
+        self.members.values_mut().filter_map(|members| members.remove(record)).count() > 0
+    }
+
+    fn put(&mut self, user: &User) -> bool {
+        let mut told = false;
+        for team in &user.teams {
+            if let Some(members) = self.members.get_mut(team) {
+                members.insert(user.id.clone(), user.clone());
+                told = true;
+            }
+        }
+        told
+    }
+
+    fn members(&self, team: &str) -> impl Iterator<Item = &User> {
+        self.members.get(team).into_iter().flat_map(BTreeMap::values)
+    }
+}
+
+/// What the ids of mails to those whose turn it is begin with.
+const PREFIX: &str = "request-";
+
+/// The turn of a request that runs now: mails of another one have other ids.
+pub(crate) fn id_of(request: &Request) -> String {
+    format!("{PREFIX}{}-{}-{:x}", request.id, request.level, request.level_begun.timestamp_millis())
+}
+
+/// Whether a message is about a turn.
+pub(crate) fn is_one(message: &MessageId) -> bool {
+    message.as_str().starts_with(PREFIX)
+}
+
+/// Whether it is about a turn of this request.
+pub(crate) fn is_about(message: &MessageId, request: &Request) -> bool {
+    let rest = message.as_str().strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(request.id.as_str()));
+    rest.is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// What stands for its address in the id of a mail about requests.
+pub(crate) fn mark_of(message: &MessageId) -> &str {
+    message.as_str().rsplit('-').next().unwrap_or_default()
+}
+
+/// The folded address that a mail about requests is for, as far as these entries lead to it.
+pub(crate) fn address_of(message: &MessageId, addressees: &[Addressee], teams: &Teams) -> Option<String> {
+    let wanted = mark_of(message);
+    let is_it = |address: &String| mark(address) == wanted;
+    addressees.iter().find_map(|to| match &to.whom {
+        Whom::Person { mail, .. } => Some(folded(mail)).filter(is_it),
+        Whom::Team(team) => teams.members(team).filter_map(welcome::address).map(folded).find(is_it),
+    })
 }
 
 /// What somebody may have to decide about.
@@ -124,14 +212,16 @@ pub(crate) struct Matter<'a> {
     pub(crate) user: &'a User,
 }
 
-/// Those of an entry whose turn it is, by their folded address.
+/// Those of an entry whose turn it is, by their folded address; of one address alone where only that one is asked
+/// for.
 pub(crate) fn readers_of(
     to: &Addressee,
     teams: &Teams,
     matter: Matter<'_>,
-    now: DateTime<Utc>,
+    (now, only): (DateTime<Utc>, Option<&str>),
 ) -> BTreeMap<String, Reader> {
     let mut readers = BTreeMap::new();
+    let is_asked_for = |mail: &str| only.is_none_or(|only| folded(mail) == only);
     let mut approver = Approver {
         groups: BTreeMap::from([(to.group.clone(), vec![to.scope.clone()])]),
         scope: to.scope.clone(),
@@ -140,18 +230,19 @@ pub(crate) fn readers_of(
     // Whether what they wrote, or they themselves, are named by subject or by mail: it is theirs all the same.
     let mut is_turn_of = |subject: &str, mail: &str| {
         subject.clone_into(&mut approver.person);
-        verdict::is_turn_of(matter.approval, matter.request, &approver, mail, matter.user)
+        approver.also = BTreeSet::from([mail.to_owned()]);
+        verdict::rights::is_turn_of(matter.approval, matter.request, &approver, matter.user)
     };
     match &to.whom {
         Whom::Person { subject, mail, locale } => {
-            if is_turn_of(subject, mail) {
+            if is_asked_for(mail) && is_turn_of(subject, mail) {
                 let (name, mail, locale) = (subject.clone(), mail.clone(), locale.clone());
                 readers.insert(folded(&mail), Reader { name, mail, locale, zone: None });
             }
         }
         Whom::Team(team) => {
-            for member in teams.members.get(team).into_iter().flatten() {
-                let Some(mail) = welcome::address(member) else { continue };
+            for member in teams.members(team) {
+                let Some(mail) = welcome::address(member).filter(|mail| is_asked_for(mail)) else { continue };
                 let works = member.active && member.valid.contains(now);
                 if works && is_turn_of(member.id.as_str(), mail) {
                     let reader = Reader {
@@ -176,7 +267,7 @@ pub(crate) fn readers(
     now: DateTime<Utc>,
 ) -> BTreeMap<String, Reader> {
     let at_once = addressees.iter().filter(|to| to.digest.is_none());
-    at_once.flat_map(|to| readers_of(to, teams, matter, now)).collect()
+    at_once.flat_map(|to| readers_of(to, teams, matter, (now, None))).collect()
 }
 
 /// What people call the target.

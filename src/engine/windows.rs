@@ -36,6 +36,8 @@ pub(crate) struct WindowClock {
     lag: TimeDelta,
     /// The same, as the store knows it.
     remembered: TimeDelta,
+    /// How long windows stood still in this process.
+    stood: TimeDelta,
 }
 
 impl WindowClock {
@@ -46,7 +48,7 @@ impl WindowClock {
         let wall = clock.now();
         let at = wall.checked_sub_signed(lag).unwrap_or(wall);
         let at = newest.map_or(at, |newest| newest.max(at));
-        Self { at, steady: clock.steady(), lag: believed.unwrap_or(lag), remembered: lag }
+        Self { at, steady: clock.steady(), lag: believed.unwrap_or(lag), remembered: lag, stood: TimeDelta::zero() }
     }
 
     /// Now; `stands` where the wall clock is doubted since it showed that.
@@ -59,6 +61,7 @@ impl WindowClock {
         };
         let stands = stands.checked_sub_signed(self.lag).unwrap_or(stands);
         if stands < now {
+            self.stood += now - stands;
             (self.at, self.steady) = (stands, clock.steady());
         }
         stands.min(now)
@@ -81,6 +84,13 @@ impl Shared {
     pub fn window_now(&self) -> DateTime<Utc> {
         let stands = self.doubted_since();
         lock(&self.windows).now(&*self.clock, stands)
+    }
+
+    /// The same with what windows stood still in this process: what keeps somebody in goes on by the steady
+    /// clock whatever is doubted. Another process counts what was left of a wait from where it stands.
+    pub fn passed_now(&self) -> DateTime<Utc> {
+        let now = self.window_now();
+        now.checked_add_signed(lock(&self.windows).stood).unwrap_or(now)
     }
 
     /// How far the wall clock was ahead of that time when it was last believed.

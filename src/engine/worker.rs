@@ -8,8 +8,10 @@
 
 mod away;
 mod batch;
+mod blocked;
 mod book;
 mod calls;
+mod ceded;
 mod cycles;
 mod deletion;
 mod door;
@@ -19,6 +21,8 @@ mod grants;
 mod hands;
 mod heard;
 mod identity;
+mod joined;
+mod keeps;
 mod keyed;
 mod limits;
 mod moved;
@@ -70,6 +74,7 @@ use crate::engine::shared::lock;
 use crate::engine::status::SyncReport;
 use crate::engine::turns::Teams;
 use crate::engine::worker::away::Away;
+use crate::engine::worker::blocked::Blocked;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
 use crate::engine::worker::calls::Paced;
@@ -134,6 +139,8 @@ pub enum Message {
     Regained(AccountId, SyncRequest, Reply),
     /// People decided about requests.
     Decide(Deciding),
+    /// People signed other words about requests.
+    Signed,
 }
 
 /// How long a store that does not answer is left alone.
@@ -225,6 +232,8 @@ pub(super) struct Worker {
     welcomes: tell::Welcomes,
     /// Accounts whose wait for their deletion is over.
     waits: Waits,
+    /// Accounts that stay open for what hangs on them.
+    blocked: Blocked,
     /// Members of the teams that are told of turns.
     teams: Teams,
 }
@@ -299,7 +308,8 @@ impl Worker {
             held_seen: BTreeMap::new(),
             owed: OwedList::default(),
             recalled: None,
-            halted: None,
+            // A stop that holds already begins for nobody: who asks for what passes it is not turned away.
+            halted: shared.halts(),
             born: Instant::now(),
             written: BTreeMap::new(),
             contradictions: Contradictions::default(),
@@ -318,6 +328,7 @@ impl Worker {
             requests: Book::new(&target),
             welcomes: tell::Welcomes::default(),
             waits: Waits::default(),
+            blocked: Blocked::default(),
             teams: Teams::default(),
         };
         if running == Running::Daemon {
@@ -329,6 +340,7 @@ impl Worker {
     async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Message>) {
         self.refresh(None);
         self.recall_owed().await;
+        self.recall_waits().await;
         self.recall_invites().await;
         loop {
             let stopping = self.handle.cancel.is_cancelled();
@@ -340,6 +352,7 @@ impl Worker {
             if !stopping {
                 self.on_time();
                 self.heed_signed().await;
+                self.tell_joined();
                 self.knock();
                 self.start_full();
                 self.start_looks();
@@ -347,8 +360,9 @@ impl Worker {
             }
             self.keep_owed();
             self.commit_rest().await;
-            self.reply();
+            // Whoever is answered may ask at once how things are.
             self.publish();
+            self.reply();
             if stopping && self.calls.is_empty() {
                 break;
             }
@@ -394,6 +408,7 @@ impl Worker {
                 self.asked(request, Trigger::Decision, reply);
             }
             Message::Decide(deciding) => self.decide(deciding).await,
+            Message::Signed => self.requests.heeded = false,
             Message::Undo(changes, seen, reply) => self.undo(changes, seen, reply).await,
             Message::Linked(request, reply) => {
                 self.reload_links().await;
@@ -441,8 +456,10 @@ impl Worker {
             self.review_requests(None);
         }
         self.mark_differing(differ, Trigger::Manifest, current.at);
+        self.end_recalled_waits();
         let edits = before.iter().flat_map(|before| before.users.edits(&current.snapshot.users));
         let asked = self.asked_about(edits.map(|edit| edit.record.clone()));
+        self.requests.unheard.of(&asked);
         self.mark_changed(asked, Trigger::Manifest, current.at);
     }
 
@@ -488,6 +505,7 @@ impl Worker {
             known: Arc::new(self.known()?),
             connector: Arc::clone(&self.handle.connector),
             now: self.shared.window_now(),
+            passed: self.shared.passed_now(),
         })
     }
 

@@ -28,8 +28,8 @@ use crate::model::approval::TurnMail;
 use crate::model::approval::When;
 use crate::model::ids::EntitlementName;
 use crate::model::origin::Origin;
+use crate::model::request::voice;
 use crate::model::target::Entitlement;
-use crate::schedule::parse_duration;
 
 /// More people than anybody asks about one account.
 const MOST_QUORUM: usize = 20;
@@ -176,6 +176,8 @@ pub(crate) fn convert(
         gates: gates(entry.gates.as_ref(), report),
         grants,
         when: entry.when.map(when),
+        accepted_when: Vec::new(),
+        reopen_by: None,
         rules: rules(entry.rules, when, report),
         reopen_on: reopen_on(entry.reopen_on, report),
         checks: entry.checks.into_iter().map(CheckWord::check).collect(),
@@ -186,7 +188,6 @@ pub(crate) fn convert(
         remind_every: entry.remind_every.and_then(|text| duration(&text, report)),
         within: entry.within.and_then(|text| duration(&text, report)).unwrap_or(Approval::WITHIN),
         mail,
-        signed: Vec::new(),
         origin: at(place),
     }
 }
@@ -216,7 +217,11 @@ fn grants(entry: Option<&Located<GrantsEntry>>, catalogue: &Catalogue, report: &
             .add(entry.place, "wrong-value", "this is about no grant at all")
             .hint("name `entitlements`, write `privileged: true`, or take `grant` out of `gates`");
     }
-    let entitlements = entry.entitlements.iter().map(|word| word.as_str().into()).collect();
+    let asked = |word: &EntitlementName| entry.entitlements.iter().any(|asked| asked.value == word.as_str());
+    let given: BTreeSet<_> = catalogue.iter().filter(|(word, _)| asked(word)).map(|(_, it)| &it.membership).collect();
+    // By another word for the same group the same is given.
+    let same = catalogue.iter().filter(|(_, it)| given.contains(&it.membership)).map(|(word, _)| word.clone());
+    let entitlements = same.collect();
     GatedGrants::Only { entitlements, privileged: entry.privileged }
 }
 
@@ -274,8 +279,13 @@ fn level(entry: LevelEntry, report: &mut Report<'_>) -> Level {
     });
     let any_of = any_of.unwrap_or_default();
     let quorum = entry.quorum.map_or(1, |quorum| {
-        let people = any_of.iter().filter(|party| matches!(party, Party::Person(_))).count();
-        let all_named = people > 0 && people == any_of.len() && entry.escalate.is_none();
+        let voices = any_of.iter().map(|party| match party {
+            Party::Person(person) => Some(voice(person)),
+            Party::Group(_) => None,
+        });
+        let voices: BTreeSet<_> = voices.collect();
+        let people = voices.len();
+        let all_named = people > 0 && !voices.contains(&None) && entry.escalate.is_none();
         if !(1..=MOST_QUORUM).contains(&quorum.value) || (all_named && quorum.value > people) {
             let most = if all_named { people.min(MOST_QUORUM) } else { MOST_QUORUM };
             report
@@ -307,19 +317,10 @@ fn parties(entries: Vec<Located<String>>, report: &mut Report<'_>) -> BTreeSet<P
 }
 
 fn duration(text: &Located<String>, report: &mut Report<'_>) -> Option<Duration> {
-    match parse_duration(text) {
-        Ok(length) if length.is_zero() => {
-            report
-                .add(text.place, "bad-duration", "this is no time at all")
-                .hint("write it like `24h`, or leave it out");
-            None
-        }
-        Ok(length) => Some(length),
-        Err(error) => {
-            let text_of = error.to_string();
-            let (message, hint) = text_of.split_once("; ").unwrap_or((&text_of, "write it like `24h`"));
-            report.add(text.place, "bad-duration", message).hint(hint);
-            None
-        }
+    let length = words::duration(text, "write it like `24h`", report)?;
+    if length.is_zero() {
+        report.add(text.place, "bad-duration", "this is no time at all").hint("write it like `24h`, or leave it out");
+        return None;
     }
+    Some(length)
 }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::manifest::located::Located;
 use crate::manifest::mapping::PathText;
 use crate::manifest::report::Report;
+use crate::manifest::words;
 use crate::model::target::Blocker;
-use crate::schedule::parse_duration;
 
 /// Access that ended stays open for nothing longer than this.
 const LONGEST: Duration = Duration::from_hours(24);
@@ -39,19 +39,12 @@ pub(crate) fn blockers(
 }
 
 fn length(text: &Located<String>, report: &mut Report<'_>) -> Option<Duration> {
-    match parse_duration(text) {
-        Ok(length) if length <= LONGEST => Some(length),
-        Ok(_) => {
-            report
-                .add(text.place, "bad-duration", "an account stays open for a day at most after its access ended")
-                .hint("write `24h` or less");
-            None
-        }
-        Err(error) => {
-            let text_of = error.to_string();
-            let (message, hint) = text_of.split_once("; ").unwrap_or((&text_of, "write it like `24h`"));
-            report.add(text.place, "bad-duration", message).hint(hint);
-            None
-        }
+    let length = words::duration(text, "write it like `24h`", report)?;
+    if length > LONGEST {
+        report
+            .add(text.place, "bad-duration", "an account stays open for a day at most after its access ended")
+            .hint("write `24h` or less");
+        return None;
     }
+    Some(length)
 }

@@ -105,7 +105,7 @@ pub fn combine(
     references::of_roles(bundles, &targets, &broken, &mut crossed);
     let people = users.values().chain(files.iter().flat_map(|file| file.broken_users.iter().cloned()));
     exception::attach(&documents, &users, &mut targets, &broken, &mut problems);
-    decision::attach(&signed, &rules.decision_keys, &mut targets, &broken, &mut problems);
+    let signed = decision::read_all(&signed, &rules.decision_keys, &targets, &broken, &mut problems);
     references::of_users(people, &users, &found_roles, (rules, &broken), &mut crossed);
     let left_out = crossed.len().saturating_sub(MOST_PROBLEMS);
     crossed.sort();
@@ -123,6 +123,7 @@ pub fn combine(
         users,
         roles: found_roles.into_iter().map(|(name, found)| (name, found.role.clone())).collect(),
         targets,
+        signed,
         problems,
         digest: digests.whole(),
     }
@@ -138,7 +139,7 @@ fn whole(code: &'static str, message: String, hint: Option<&str>) -> Problem {
         hint: hint.map(str::to_owned),
         snippet: None,
         conflict_of: None,
-        beside: false,
+        drops_document: false,
     }
 }
 
@@ -191,7 +192,7 @@ pub(crate) fn at(origin: &Origin, code: &'static str, message: String, hint: Str
         hint: Some(hint),
         snippet: None,
         conflict_of: None,
-        beside: false,
+        drops_document: false,
     }
 }
 

@@ -3,7 +3,6 @@
 //! What is signed is one line: the fields of `spec` but the signature, as JSON with sorted keys.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::DateTime;
 use ring::digest::SHA256;
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use crate::manifest::Problem;
 use crate::manifest::combine;
 use crate::manifest::decode::decode;
+use crate::manifest::document;
 use crate::manifest::document::Kind;
 use crate::manifest::document::Metadata;
 use crate::manifest::file::OperatorDocument;
@@ -27,6 +27,7 @@ use crate::manifest::suggest;
 use crate::manifest::words;
 use crate::model::addressee::LabelScope;
 use crate::model::approval::Signed;
+use crate::model::ids::TargetName;
 use crate::model::origin::Origin;
 use crate::model::request::Word;
 
@@ -34,7 +35,7 @@ use crate::model::request::Word;
 pub const NAMESPACE: &str = "rosterd";
 /// What becomes wrong with a decision by what others do: a key that is taken away, a target that goes. It
 /// is told, the word does not count, and nobody else's access waits for it.
-const BESIDE: [&str; 3] = ["unknown-key", "bad-signature", "unknown-target"];
+const DROPPED: [&str; 3] = ["unknown-key", "bad-signature", "unknown-target"];
 /// Bytes of a hash that name a decision.
 const NAMED_BY: usize = 8;
 
@@ -151,16 +152,17 @@ impl Said<'_> {
     }
 }
 
-/// Gives each target the signed words about its requests, and tells what is wrong with them.
-pub(crate) fn attach(
+/// The signed words about the requests of each target; tells what is wrong with them.
+pub(crate) fn read_all(
     documents: &[&OperatorDocument],
     keys: &BTreeMap<String, DecisionKey>,
-    targets: &mut Targets,
+    targets: &Targets,
     excused: &Excused<'_>,
     problems: &mut Vec<Problem>,
-) {
+) -> BTreeMap<TargetName, Vec<Signed>> {
     if keys.is_empty() {
-        return refuse(documents, problems);
+        refuse(documents, problems);
+        return BTreeMap::new();
     }
     let mut names: BTreeMap<String, Vec<Origin>> = BTreeMap::new();
     let mut found: Vec<(String, Signed)> = Vec::new();
@@ -168,7 +170,7 @@ pub(crate) fn attach(
         let mut report = Report::new(vec![&document.source]);
         let read = read(document, keys, targets, excused, &mut report).filter(|_| report.is_empty());
         let told = report.into_problems().into_iter();
-        problems.extend(told.map(|problem| Problem { beside: BESIDE.contains(&problem.code), ..problem }));
+        problems.extend(told.map(|problem| Problem { drops_document: DROPPED.contains(&problem.code), ..problem }));
         if let Some((target, signed)) = read {
             names.entry(signed.name.clone()).or_default().push(signed.origin.clone());
             found.push((target, signed));
@@ -178,12 +180,14 @@ pub(crate) fn attach(
         combine::repeated(Kind::Decision.as_str(), name, &origins.iter().collect::<Vec<_>>(), problems);
     }
     found.sort_by(|left, right| left.1.name.cmp(&right.1.name));
+    let mut words: BTreeMap<TargetName, Vec<Signed>> = BTreeMap::new();
     for (target, signed) in found {
-        let mut matching = targets.targets.iter_mut().filter(|found| found.name.as_str() == target);
-        if let Some(approval) = matching.next().and_then(|target| Arc::make_mut(target).approval.as_mut()) {
-            approval.signed.push(signed);
+        // Also where the document asks nobody: until that is released, the accepted one asks.
+        if let Some(found) = targets.targets.iter().find(|found| found.name.as_str() == target) {
+            words.entry(found.name.clone()).or_default().push(signed);
         }
     }
+    words
 }
 
 fn read(
@@ -241,11 +245,7 @@ fn read(
             .hint("`rosterd requests sign` writes the document anew");
         return None;
     }
-    let origin = Origin {
-        file: document.source.file.clone(),
-        line: name.place.line,
-        what: format!("Decision {}", name.value).into(),
-    };
+    let origin = document::origin(Kind::Decision, name, &document.source.file);
     let signed = Signed {
         name: name.value.clone(),
         by: format!("signed:{}:{}", by.value, named(&line)),

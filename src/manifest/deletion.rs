@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::manifest::located::Located;
 use crate::manifest::report::Report;
+use crate::manifest::words;
 use crate::model::target::Deletion;
 use crate::model::target::Ending;
-use crate::schedule::parse_duration;
 
 /// A shorter wait leaves nobody the time to notice a mistake before it cannot be undone.
 const SHORTEST: Duration = Duration::from_hours(24);
@@ -43,19 +43,12 @@ pub(crate) fn deletion(entry: &DeletionEntry<'_>, report: &mut Report<'_>) -> Op
 }
 
 fn length(text: &Located<String>, report: &mut Report<'_>) -> Option<Duration> {
-    match parse_duration(text) {
-        Ok(length) if length >= SHORTEST => Some(length),
-        Ok(_) => {
-            report
-                .add(text.place, "bad-duration", "an account is deleted a day after it was ended, or later")
-                .hint("write it like `90d`");
-            None
-        }
-        Err(error) => {
-            let text_of = error.to_string();
-            let (message, hint) = text_of.split_once("; ").unwrap_or((&text_of, "write it like `90d`"));
-            report.add(text.place, "bad-duration", message).hint(hint);
-            None
-        }
+    let length = words::duration(text, "write it like `90d`", report)?;
+    if length < SHORTEST {
+        report
+            .add(text.place, "bad-duration", "an account is deleted a day after it was ended, or later")
+            .hint("write it like `90d`");
+        return None;
     }
+    Some(length)
 }

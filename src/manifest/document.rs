@@ -1,6 +1,7 @@
 //! What all documents have: `apiVersion`, `kind`, `metadata`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,9 +12,16 @@ use crate::manifest::suggest;
 use crate::manifest::tree::Tree;
 use crate::manifest::tree::Value;
 use crate::manifest::words;
+use crate::model::origin::Origin;
 
 /// The only `apiVersion`.
 pub const API_VERSION: &str = "rosterd.dev/v1";
+
+/// Where a document stands: the line of its name.
+pub(crate) fn origin(kind: Kind, name: &Located<String>, file: &Arc<str>) -> Origin {
+    let what = format!("{} {}", kind.as_str(), name.value);
+    Origin { file: file.clone(), line: name.place.line, what: what.into() }
+}
 
 /// The kinds of documents that this version reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

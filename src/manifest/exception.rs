@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::manifest::Problem;
 use crate::manifest::combine;
 use crate::manifest::decode::decode;
+use crate::manifest::document;
 use crate::manifest::document::Kind;
 use crate::manifest::document::Metadata;
 use crate::manifest::file::OperatorDocument;
@@ -130,8 +131,7 @@ fn read(
         Some(text) => Some(moment(text, report)?),
         None => None,
     };
-    let what = format!("Exception {}", name.value);
-    let origin = Origin { file: document.source.file.clone(), line: name.place.line, what: what.into() };
+    let origin = document::origin(Kind::Exception, name, &document.source.file);
     let exception = Exception {
         name: name.value.clone(),
         account: account.value,

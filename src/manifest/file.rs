@@ -109,7 +109,7 @@ impl FileDocuments {
             hint: Some(hint.to_owned()),
             snippet: None,
             conflict_of: None,
-            beside: false,
+            drops_document: false,
         });
     }
 }

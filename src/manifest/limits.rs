@@ -15,7 +15,6 @@ use crate::model::target::Schedule;
 use crate::model::target::Window;
 use crate::schedule::Freezes;
 use crate::schedule::Timetable;
-use crate::schedule::parse_duration;
 
 /// More calls in flight than any target takes.
 const MOST_CONCURRENCY: usize = 1024;
@@ -210,7 +209,7 @@ fn windows(
 }
 
 fn window(entry: &Located<WindowEntry>, report: &mut Report<'_>) -> Option<Window> {
-    let length = duration(&entry.window, report)?;
+    let length = words::duration(&entry.window, "write it like `15m`", report)?;
     if length > LONGEST_WINDOW {
         report.add(entry.window.place, "bad-limit", "a window is at most 30 days long").hint("write `30d` or less");
         return None;
@@ -226,16 +225,6 @@ fn window(entry: &Located<WindowEntry>, report: &mut Report<'_>) -> Option<Windo
         return None;
     }
     Some(Window { count: entry.count, percent: entry.percent.map(|percent| percent.value), window: length })
-}
-
-fn duration(text: &Located<String>, report: &mut Report<'_>) -> Option<Duration> {
-    match parse_duration(text) {
-        Ok(length) => Some(length),
-        Err(error) => {
-            told(text.place, "bad-duration", &error.to_string(), "write it like `15m`", report);
-            None
-        }
-    }
 }
 
 /// The schedule, if it ever runs.
@@ -255,7 +244,7 @@ pub(crate) fn schedule(entry: &Located<ScheduleEntry>, report: &mut Report<'_>) 
                     .add(zone.place, "wrong-value", "`timeZone` belongs to `cron`; an interval has none")
                     .hint("take it out");
             }
-            (Schedule::Every(duration(every, report)?), every.place)
+            (Schedule::Every(words::duration(every, "write it like `15m`", report)?), every.place)
         }
         _ => {
             report
@@ -281,7 +270,7 @@ pub(crate) fn freezes(entries: Vec<Located<FreezeEntry>>, report: &mut Report<'_
 
 fn freeze(entry: Located<FreezeEntry>, report: &mut Report<'_>) -> Option<Freeze> {
     let Located { value: FreezeEntry { cron, time_zone, lasts }, place } = entry;
-    let length = duration(&lasts, report);
+    let length = words::duration(&lasts, "write it like `15m`", report);
     let begins = ScheduleEntry { cron: Some(cron), time_zone, every: None };
     let freeze = Freeze { begins: schedule(&Located { value: begins, place }, report)?, lasts: length? };
     if freeze.lasts.is_zero() {

@@ -46,7 +46,7 @@ impl<'s> Report<'s> {
             hint: None,
             snippet: source.and_then(|source| excerpt(&source.text, place)),
             conflict_of: None,
-            beside: false,
+            drops_document: false,
         });
         Noted(self.problems.last_mut())
     }

@@ -10,6 +10,8 @@ use serde::Deserializer;
 use serde::de;
 use serde_json::Value as Json;
 
+use crate::manifest::document;
+use crate::manifest::document::Kind;
 use crate::manifest::document::Metadata;
 use crate::manifest::located::Located;
 use crate::manifest::mask;
@@ -20,7 +22,6 @@ use crate::manifest::tree::Tree;
 use crate::manifest::words;
 use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
-use crate::model::origin::Origin;
 use crate::model::user::Login;
 use crate::model::user::RoleHeld;
 use crate::model::user::User;
@@ -147,7 +148,7 @@ pub(crate) fn convert(
     }
     check_words(&spec, report);
     let valid = validity(spec.valid_from, spec.valid_until, report);
-    let origin = Origin { file: file.clone(), line: name.place.line, what: format!("User {}", name.value).into() };
+    let origin = document::origin(Kind::User, name, file);
     let user = User {
         id: RecordId::from(name.value.as_str()),
         formerly: metadata.formerly.iter().map(|former| RecordId::from(former.value.as_str())).collect(),

@@ -19,6 +19,7 @@ use crate::expr::Names as ExprNames;
 use crate::manifest::Problem;
 use crate::manifest::combine;
 use crate::manifest::decode::decode;
+use crate::manifest::document;
 use crate::manifest::document::Kind;
 use crate::manifest::document::Metadata;
 use crate::manifest::endpoint;
@@ -501,11 +502,7 @@ fn read(document: &OperatorDocument, report: &mut Report<'_>) -> Option<Found> {
             .hint("take `html` out of a template whose text has the password");
     }
     tags.retain(|tag| [PASSWORD, LINK].contains(&tag.as_str()));
-    let origin = Origin {
-        file: document.source.file.clone(),
-        line: name.place.line,
-        what: format!("Template {}", name.value).into(),
-    };
+    let origin = document::origin(Kind::Template, name, &document.source.file);
     let template = MailTemplate {
         name: name.value.clone(),
         locale: locale.value,

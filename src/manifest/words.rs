@@ -1,9 +1,12 @@
 //! Forms of names and texts.
 
+use std::time::Duration;
+
 use crate::manifest::located::Located;
 use crate::manifest::report::Report;
 use crate::manifest::suggest;
 use crate::manifest::text::Place;
+use crate::schedule::parse_duration;
 
 /// Longest record id: keys of the store and segments of URLs are made of them.
 const LONGEST_ID: usize = 200;
@@ -22,6 +25,16 @@ fn is_bidi(c: char) -> bool {
 /// them look the same.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}' | '\u{2028}' | '\u{2029}' | '\u{2060}' | '\u{feff}' | '\u{00ad}')
+}
+
+/// A length of time; `like` shows the form of one that is wrong.
+pub(crate) fn duration(text: &Located<String>, like: &str, report: &mut Report<'_>) -> Option<Duration> {
+    let said = parse_duration(text).map_err(|error| error.to_string());
+    said.map_err(|said| {
+        let (message, hint) = said.split_once("; ").unwrap_or((&said, like));
+        report.add(text.place, "bad-duration", message).hint(hint);
+    })
+    .ok()
 }
 
 /// A text of one line: a given name, a mail address, a label.

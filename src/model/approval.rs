@@ -25,6 +25,10 @@ pub struct Approval {
     pub grants: GatedGrants,
     /// Whom it is about: everybody else passes unasked. `None` asks for everybody.
     pub when: Option<When>,
+    /// Conditions that were accepted before and act beside `when` while nobody released the new one: it is about
+    /// whoever meets any of them. Each is judged for itself, as it would be alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted_when: Vec<When>,
     /// What accepts a request without a person, in order; the first that holds decides.
     pub rules: Vec<AcceptRule>,
     /// Fields of a user (`email`, `attributes.phone`) whose change makes a refused or expired request
@@ -39,18 +43,20 @@ pub struct Approval {
     pub author_label: Option<String>,
     /// Who decides, in sequence; never empty.
     pub levels: Vec<Level>,
+    /// Who may reopen what was refused or expired, while nobody released that others may; empty: whoever has the right
+    /// for the user. `None`: whoever has a say at any level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopen_by: Option<BTreeSet<Party>>,
     /// How long a request waits; `None`: for ever.
     pub expires: Option<Duration>,
     /// How often those whose turn it is are reminded; `None`: never.
     pub remind_every: Option<Duration>,
     /// How soon after its acceptance a change is to be made; what takes longer is counted as late.
     pub within: Duration,
-    /// How those whose turn it is are written to.
-    #[serde(default)]
+    /// How those whose turn it is are written to. Not written where it says nothing: a version that knows of it must
+    /// give a document without it the hash that one before it gave.
+    #[serde(default, skip_serializing_if = "TurnMail::is_silent")]
     pub mail: TurnMail,
-    /// Signed words about its requests.
-    #[serde(default)]
-    pub signed: Vec<Signed>,
     /// Where the block stands.
     pub origin: Origin,
 }
@@ -67,17 +73,18 @@ impl Approval {
             gates: BTreeSet::new(),
             grants: GatedGrants::All,
             when: None,
+            accepted_when: Vec::new(),
             rules: Vec::new(),
             reopen_on: BTreeSet::new(),
             checks: BTreeSet::new(),
             scope_label: None,
             author_label: Some(Self::AUTHOR_LABEL.to_owned()),
             levels: vec![Level::anybody()],
+            reopen_by: None,
             expires: None,
             remind_every: None,
             within: Self::WITHIN,
             mail: TurnMail::default(),
-            signed: Vec::new(),
             origin: Origin { file: "".into(), line: 0, what: "".into() },
         }
     }
@@ -120,6 +127,69 @@ pub struct TurnMail {
     pub names: Vec<String>,
     /// Those documents, in the same order.
     pub templates: Vec<MailTemplate>,
+}
+
+impl TurnMail {
+    fn is_silent(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What of a block says who is asked about what: it gets looser by a person's release alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asks {
+    /// Kinds of changes that become requests.
+    pub gates: BTreeSet<Gate>,
+    /// Which grants [`Gate::Grant`] is about.
+    pub grants: GatedGrants,
+    /// Whom it is about: who meets one of these conditions; empty: everybody.
+    pub when: BTreeSet<String>,
+    /// What accepts without a person: names and conditions.
+    pub rules: BTreeSet<(String, String)>,
+    /// What reopens a refusal without a person.
+    #[serde(default)]
+    pub reopen_on: BTreeSet<String>,
+    /// The label by which rights are given.
+    pub scope_label: Option<String>,
+    /// The label that names who wrote a document.
+    pub author_label: Option<String>,
+    /// Who decides.
+    pub levels: Vec<Level>,
+    /// Who reopens, where that is not whoever has a say at any level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopen_by: Option<BTreeSet<Party>>,
+}
+
+impl Asks {
+    /// Who may reopen what was refused or expired; empty: whoever has the right for the user.
+    pub fn reopeners(&self) -> BTreeSet<Party> {
+        self.reopen_by.clone().unwrap_or_else(|| Self::with_a_say(&self.levels))
+    }
+
+    /// Whoever has a say at one of these levels; empty: whoever has the right for the user.
+    pub fn with_a_say(levels: &[Level]) -> BTreeSet<Party> {
+        if levels.iter().any(|level| level.any_of.is_empty()) {
+            return BTreeSet::new();
+        }
+        levels.iter().flat_map(Level::everybody).collect()
+    }
+}
+
+impl From<&Approval> for Asks {
+    fn from(approval: &Approval) -> Self {
+        let rule = |rule: &AcceptRule| (rule.name.clone(), rule.when.condition.clone());
+        Self {
+            gates: approval.gates.clone(),
+            grants: approval.grants.clone(),
+            when: approval.when.iter().chain(&approval.accepted_when).map(|when| when.condition.clone()).collect(),
+            rules: approval.rules.iter().map(rule).collect(),
+            reopen_on: approval.reopen_on.clone(),
+            scope_label: approval.scope_label.clone(),
+            author_label: approval.author_label.clone(),
+            levels: approval.levels.clone(),
+            reopen_by: approval.reopen_by.clone(),
+        }
+    }
 }
 
 /// One entry of `gates`.
@@ -221,6 +291,12 @@ pub struct Level {
 }
 
 impl Level {
+    /// Whoever may have a say here, also those who join late; empty: whoever has the right for the user.
+    pub fn everybody(&self) -> BTreeSet<Party> {
+        let to = self.escalate.iter().filter(|_| !self.any_of.is_empty()).flat_map(|escalation| &escalation.to);
+        self.any_of.iter().chain(to).cloned().collect()
+    }
+
     /// One person with the right for the user.
     pub fn anybody() -> Self {
         Self { any_of: BTreeSet::new(), quorum: 1, escalate: None }
@@ -248,6 +324,11 @@ pub enum Party {
 }
 
 impl Party {
+    /// Stands where nobody decides whom both the accepted document and the newest one name.
+    pub fn nobody() -> Self {
+        Self::Person("nobody until a release".to_owned())
+    }
+
     /// From the word in documents.
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, name) = text.split_once(':')?;

@@ -41,6 +41,15 @@ pub struct Hand {
     /// Since when the account of a user without access has been kept open for what hangs on it, in the
     /// time by which windows slide.
     pub blocked: Option<DateTime<Utc>>,
+    /// Since when something that is waited for was seen to hang on the account, by the attribute that lists
+    /// it, for as long as its user has no access: in the time by which windows slide, with what those stood
+    /// still meanwhile.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub waited: BTreeMap<AttributePath, DateTime<Utc>>,
+    /// When the target said that it takes a deletion of the account, which it showed all the same: it may
+    /// be done late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<DateTime<Utc>>,
     /// Switches of mails that rosterd turned off with the access, each with what it was.
     pub silenced: BTreeMap<AttributePath, Value>,
 }

@@ -118,6 +118,26 @@ pub enum SkipReason {
     },
 }
 
+impl SkipReason {
+    /// Whether a person must settle something first: what `status` counts as conflicts.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Conflict(_)
+            | Self::Proposal { .. }
+            | Self::Vanished
+            | Self::OtherHand(_)
+            | Self::Blocked(_)
+            | Self::Protected => true,
+            Self::InSync
+            | Self::NotEntitled(_)
+            | Self::LookUpFirst
+            | Self::Kept(_)
+            | Self::Drift(_)
+            | Self::Request { .. } => false,
+        }
+    }
+}
+
 /// An account that was never rosterd's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unmanaged {

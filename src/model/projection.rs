@@ -34,6 +34,12 @@ pub trait Wishes: Send + Sync {
     /// What one user should have; `None`: nobody declares the user.
     fn of(&self, record: &RecordId) -> Option<Cow<'_, Desired>>;
 
+    /// How the account would look that a user without one, or in conflict, is going to have by the documents of
+    /// today, as far as that can be told; `None`: none, or nobody knows.
+    fn expected(&self, _record: &RecordId) -> Option<Projection> {
+        None
+    }
+
     /// Whether there is an answer.
     fn contains(&self, record: &RecordId) -> bool;
 

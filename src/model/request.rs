@@ -77,6 +77,12 @@ pub struct Request {
     pub state: RequestState,
     /// Whose turn it is, counted from 0.
     pub level: usize,
+    /// What stands for that level: its number says nothing where a document puts others before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Digest>,
+    /// What stands for the levels that agreed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<Digest>,
     /// Since when it is theirs, in the time by which windows slide.
     pub level_begun: DateTime<Utc>,
     /// Whether others joined that level because it took too long.
@@ -156,10 +162,24 @@ pub struct Vote {
     pub person: String,
     /// When.
     pub at: DateTime<Utc>,
-    /// At which level.
+    /// At which level, by its number at that moment.
     pub level: usize,
+    /// What stands for that level; `None`: it is no voice, or lost its level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Digest>,
     /// Why, in the person's words.
     pub reason: Option<String>,
+}
+
+/// The one voice of a person, however their name is written: the case of its letters, space around it and what
+/// follows a `+` in a mailbox make nobody else. Who shares a mailbox that way is one voice, too: then somebody else has
+/// to agree, which is the mistake that gives nothing away.
+pub fn voice(name: &str) -> String {
+    let name = name.trim().to_lowercase();
+    match name.rsplit_once('@').and_then(|(local, host)| Some((local.split_once('+')?.0, host))) {
+        Some((mailbox, host)) if !mailbox.is_empty() => format!("{mailbox}@{host}"),
+        Some(_) | None => name,
+    }
 }
 
 impl Vote {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::model::account::Membership;
 use crate::model::approval::Approval;
+use crate::model::approval::Asks;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::EnvironmentName;
 use crate::model::ids::RecordId;
@@ -541,12 +542,30 @@ pub struct Policy {
     /// When ended accounts may be deleted.
     #[serde(default)]
     pub deletion: Option<Deletion>,
+    /// How long accounts of leavers stay open for what an attribute of theirs lists, by that attribute.
+    #[serde(default)]
+    pub waits: BTreeMap<AttributePath, Duration>,
+    /// Who is asked about what; `None`: nobody about anything, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Box<Asks>>,
+    /// What the words of the catalogue give, where people are asked about grants: what they agreed to by a word.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub catalogue: BTreeMap<EntitlementName, Given>,
+}
+
+/// What a word of the catalogue gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// What it is in the target.
+    pub membership: Membership,
+    /// Whether it counts as privileged.
+    pub privileged: bool,
 }
 
 /// What is remembered of a target's documents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnownTarget {
-    /// The policy that acts.
+    /// The policy that was accepted: what a document loosens is no part of it before a person releases that.
     pub policy: Policy,
     /// Counts changes of the policy, so that a release is good for one loosening.
     pub serial: u64,

@@ -118,6 +118,13 @@ impl Users {
         self.former.iter().map(|(old, new)| (old, new))
     }
 
+    /// The user of a record id, also where it is one that they had.
+    pub fn by_any_id(&self, record: &RecordId) -> Option<User> {
+        let first = (record.clone(), RecordId::from(""));
+        let renamed = || self.former.range(first..).next().filter(|(old, _)| old == record);
+        self.get(record).or_else(|| self.get(&renamed()?.1))
+    }
+
     /// Whether a user had this record id.
     pub fn is_former(&self, record: &RecordId) -> bool {
         self.former.range((record.clone(), RecordId::from(""))..).next().is_some_and(|(old, _)| old == record)
@@ -218,6 +225,18 @@ mod tests {
         let until = (version % 5 == 2).then_some(chrono::DateTime::UNIX_EPOCH);
         let valid = Validity { from: None, until };
         User { formerly, given_name: Some(version.to_string()), valid, ..User::plain(&id) }
+    }
+
+    #[test]
+    fn a_user_is_found_by_a_record_id_that_they_had_unless_it_is_anothers_now() {
+        let mut users = Users::default();
+        users.insert(&user(1, 1));
+        let known = |users: &Users, id: &str| users.by_any_id(&id.into()).map(|user| user.id.to_string());
+        assert_eq!(known(&users, "u-00001").as_deref(), Some("u-00001"));
+        assert_eq!(known(&users, "o-00001").as_deref(), Some("u-00001"));
+        assert_eq!(known(&users, "o-00000"), None, "the next one is somebody else's");
+        users.insert(&User::plain("o-00001"));
+        assert_eq!(known(&users, "o-00001").as_deref(), Some("o-00001"));
     }
 
     /// Runs of neighbours and lone users, put in (`Some`) or taken out.

@@ -107,6 +107,7 @@ pub fn check(plan: &Plan, facts: &PlanInput<'_>) -> Vec<String> {
 pub fn check_seen(planned: &Planned, facts: &PlanInput<'_>) -> Vec<String> {
     let mut broken = check(&planned.plan, facts);
     broken.extend(access::against_accounts(planned, facts));
+    broken.extend(deletion::nobody_elses_is_deleted(planned, facts));
     broken
 }
 

@@ -30,7 +30,10 @@ pub fn initial(projection: &Projection) -> Vec<FieldChange> {
         let value = projected.value.as_ref().filter(|value| !is_empty(value))?;
         Some(field(path, projected, None, Some(value.clone())))
     });
-    valued.collect()
+    let mut fields: Vec<_> = valued.collect();
+    // A plan may keep a million of these.
+    fields.shrink_to_fit();
+    fields
 }
 
 /// What differs between a projection and an account, and what is done about it.

@@ -243,6 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn nobody_shares_a_mail_that_neither_has() {
+        let without = |id, names, folder| User { email: None, ..user(id, names, "", folder) };
+        let one = without("u-1", ("Gaelle", "Renaud"), "A");
+        let others = [without("u-2", ("Elise", "Morel"), "B"), without("u-3", ("Farid", "Benali"), "A")];
+        check(&one, &others, &[], &[]);
+    }
+
+    #[test]
+    fn short_names_are_near_only_where_they_are_the_same() {
+        assert!(is_near("ann li", "ann li") && is_near("gaelle renaud", "gaele renaud"));
+        for (left, right) in [("ann li", "ann lo"), ("ann", "anne marie louise"), ("anne marie louise", "ann")] {
+            assert!(!is_near(left, right), "{left} {right}");
+        }
+        assert!(!is_near("gaelle renaud", "gale renou"));
+    }
+
+    #[test]
     fn an_account_that_nobody_declares_is_near_by_its_name() {
         let one = user("u-1", ("Gaelle", "Renaud"), "g.renaud@renaud.example", "A");
         check(

@@ -31,7 +31,7 @@ use crate::plan::canonical;
 #[derive(Debug, Default)]
 pub struct Gatekeeper {
     approval: Option<Approval>,
-    when: Option<Condition>,
+    when: Vec<Condition>,
     rules: Vec<(AcceptRule, Condition)>,
 }
 
@@ -54,7 +54,8 @@ impl Gatekeeper {
     pub fn new(approval: Option<&Approval>) -> Result<Self, ExprError> {
         let Some(approval) = approval else { return Ok(Self::default()) };
         let compile = |source: &str| Condition::compile(source, &Names::user());
-        let when = approval.when.as_ref().map(|when| compile(&when.condition)).transpose()?;
+        let when = approval.when.iter().chain(&approval.accepted_when).map(|when| compile(&when.condition));
+        let when = when.collect::<Result<_, ExprError>>()?;
         let rules = approval.rules.iter().map(|rule| Ok((rule.clone(), compile(&rule.when.condition)?)));
         let rules = rules.collect::<Result<_, ExprError>>()?;
         Ok(Self { approval: Some(approval.clone()), when, rules })
@@ -112,8 +113,11 @@ impl Gatekeeper {
         };
         Some(match &approval.when {
             Some(when) if !self.concerns(Some(user)) => {
-                let words = format!("nobody is asked: `approval.when` does not hold for this user: {}", when.condition);
-                (words, vec![when.origin.clone()])
+                let all = [when].into_iter().chain(&approval.accepted_when);
+                let conditions: Vec<_> = all.clone().map(|when| when.condition.as_str()).collect();
+                let conditions = conditions.join("; ");
+                let words = format!("nobody is asked: `approval.when` does not hold for this user: {conditions}");
+                (words, all.map(|when| when.origin.clone()).collect())
             }
             when => match self.accepted_by_rule(user) {
                 Some(rule) => {
@@ -149,8 +153,11 @@ impl Gatekeeper {
 
     /// Whether people are asked about this user. Where that cannot be told, they are.
     fn concerns(&self, user: Option<&User>) -> bool {
-        let Some(when) = &self.when else { return self.approval.is_some() };
-        user.is_none_or(|user| when.holds(&Context::of_user(user)).unwrap_or(true))
+        if self.when.is_empty() {
+            return self.approval.is_some();
+        }
+        let meets = |user: &User, when: &Condition| when.holds(&Context::of_user(user)).unwrap_or(true);
+        user.is_none_or(|user| self.when.iter().any(|when| meets(user, when)))
     }
 
     fn is_gated(&self, entry: &EntitlementChange, name: &EntitlementName) -> bool {

@@ -77,6 +77,21 @@ pub fn undeclared(old: &RecordId, new: &RecordId, account: &AccountId) -> Confli
     }
 }
 
+/// An account to be deleted that somebody else fits.
+pub fn claimed(owner: &RecordId, claimant: &RecordId, account: &AccountId) -> Conflict {
+    Conflict {
+        code: "account-shared".to_owned(),
+        message: format!(
+            "account `{account}` of `{owner}` would be deleted by now, and `{claimant}` fits it, too: what anybody may \
+             still need is not deleted"
+        ),
+        hint: format!(
+            "`rosterd link {claimant} {account}` says that it is `{claimant}`'s; else give `{claimant}` another user \
+             name and other match keys, or delete the account there by hand"
+        ),
+    }
+}
+
 /// Somebody who comes back, where a person is to be asked.
 pub fn asked(record: &RecordId, account: &AccountId) -> Conflict {
     Conflict {

@@ -52,6 +52,9 @@ pub struct PlanInput<'a> {
     /// The moment of the plan, in the time by which windows slide; it stands still while the clock is
     /// doubted (L16).
     pub now: DateTime<Utc>,
+    /// The same, where it went on while the clock was doubted, by the time that really passed: for what
+    /// keeps a leaver in.
+    pub passed: DateTime<Utc>,
 }
 
 impl<'a> PlanInput<'a> {
@@ -76,8 +79,10 @@ impl<'a> PlanInput<'a> {
             missing: false,
             regain: false,
             ended: None,
+            taken: None,
             silenced: BTreeMap::new(),
             blocked: None,
+            waited: BTreeMap::new(),
         };
         self.hands.get(account).unwrap_or(&NOBODY)
     }

@@ -259,13 +259,13 @@ impl Case<'_> {
 
     /// What can be taken without shutting the account goes at once; the rest waits.
     fn blocked(&self, no: &NoAccess, until: DateTime<Utc>) -> Decided {
-        let hanging = blockers::told(self.input, self.account).unwrap_or_default();
+        let hanging = blockers::told(&self.input.target.account, self.account).unwrap_or_default();
         let what = format!("{}; {hanging}, and it is shut on {} at the latest", no.reason.as_str(), day(until));
         Decided { changes: self.stripped(no), skips: vec![self.skipped(SkipReason::Blocked(what))] }
     }
 
     fn end(&self, action: Action, no: &NoAccess) -> Change {
-        let hanging = blockers::told(self.input, self.account).filter(|_| action == Action::Disable);
+        let hanging = blockers::told(&self.input.target.account, self.account).filter(|_| action == Action::Disable);
         let reason =
             hanging.map_or_else(|| no.reason.as_str().to_owned(), |what| format!("{}; {what}", no.reason.as_str()));
         Change {

@@ -43,6 +43,7 @@ pub fn note(input: &PlanInput<'_>, link: &Link, account: &Account, desired: Opti
         hand = Hand { ended_over: None, deleted_by_us: false, regain: false, ..hand };
     }
     hand.ended = deletion::counts(input, link, account, desired).then(|| hand.ended.unwrap_or(input.now));
+    hand.waited = blockers::waited(input, link, account, desired);
     hand.blocked = blockers::since(input, link, account, desired);
     if let Some(Desired::Account(projection)) = desired {
         agree(input, projection, account, &mut hand);

@@ -28,6 +28,7 @@ use crate::model::projection::Desired;
 use crate::model::projection::Projection;
 use crate::model::target::Exception;
 use crate::model::target::Mark;
+use crate::plan::claims;
 use crate::plan::diff;
 use crate::plan::identity;
 use crate::plan::input::PlanInput;
@@ -127,13 +128,15 @@ impl<'a> Planner<'a> {
             return;
         }
         let owner = self.owners.get(&account.id).copied();
+        // A million ids are kept twice as cheaply where they are those of the links.
+        let id = owner.map_or(&account.id, |link| &link.account).clone();
         let seen = SeenAccount {
-            account: account.id.clone(),
+            account: id.clone(),
             user_name: account.user_name().map(str::to_owned),
             state: account.state,
             record: owner.map(|link| link.record.clone()),
         };
-        match self.in_view.entry(account.id.clone()) {
+        match self.in_view.entry(id) {
             Entry::Vacant(entry) => {
                 entry.insert(seen);
             }
@@ -298,6 +301,7 @@ impl<'a> Planner<'a> {
         drop(in_sync);
         self.without_link(&coverage, &mut quiet, &mut decided);
         self.tell_twins(&mut decided);
+        self.keep_claimed(&mut decided, &touched);
         let mut changes = Vec::new();
         let mut skips = Vec::new();
         for outcome in decided.into_values() {
@@ -354,6 +358,20 @@ impl<'a> Planner<'a> {
             outcome.changes.retain(|change| change.action != Action::Delete);
             let reason = SkipReason::Conflict(identity::twins(record, &link.account, others));
             outcome.skips.push(Skip { record: (*record).clone(), account: Some(link.account.clone()), reason });
+        }
+    }
+
+    /// What anybody else fits is not deleted.
+    fn keep_claimed(&self, decided: &mut BTreeMap<RecordId, Decided>, touched: &BTreeMap<AccountId, Arc<Account>>) {
+        let deletes = |outcome: &Decided| outcome.changes.iter().any(|change| change.action == Action::Delete);
+        let doomed = decided.iter().filter(|(_, outcome)| deletes(outcome));
+        let account = |record: &RecordId| touched.get(&self.input.links.get(record)?.account);
+        let accounts = doomed.filter_map(|(record, _)| Some((record, account(record)?))).collect();
+        for (owner, claimant) in claims::claimants(&self.input, &accounts) {
+            let (Some(outcome), Some(link)) = (decided.get_mut(&owner), self.input.links.get(&owner)) else { continue };
+            outcome.changes.retain(|change| change.action != Action::Delete);
+            let reason = SkipReason::Conflict(identity::claimed(&owner, &claimant, &link.account));
+            outcome.skips.push(Skip { record: owner, account: Some(link.account.clone()), reason });
         }
     }
 

@@ -11,4 +11,5 @@ pub use crate::plan::canonical::essence;
 pub use crate::plan::canonical::json as canonical_json;
 pub use crate::plan::render::markdown::markdown;
 pub use crate::plan::render::text::text;
+pub use crate::plan::render::words::membership;
 pub use crate::plan::render::words::totals;

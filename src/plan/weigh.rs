@@ -187,11 +187,11 @@ impl Scales<'_> {
 /// Of these users those whose accounts have what they should, as far as a plan shows it: nobody needs to be asked
 /// about them, whoever made it so. A complete plan names the others alone.
 pub fn settled_by(plan: &Plan, mut among: BTreeSet<&RecordId>) -> BTreeSet<RecordId> {
-    let stays = |skip: &&Skip| matches!(skip.reason, SkipReason::InSync | SkipReason::Drift(_));
     if plan.coverage != Coverage::Complete {
-        let shown: BTreeSet<_> = plan.skips.iter().filter(stays).map(|skip| &skip.record).collect();
+        let shown: BTreeSet<_> = plan.skips.iter().map(|skip| &skip.record).collect();
         among.retain(|record| shown.contains(record));
     }
+    let stays = |skip: &&Skip| matches!(skip.reason, SkipReason::InSync | SkipReason::Drift(_));
     let changes = plan.changes.iter().chain(plan.holds.iter().flat_map(|hold| &hold.changes));
     let skips = plan.skips.iter().filter(|skip| !stays(skip)).map(|skip| &skip.record);
     for record in changes.map(|change| &change.record).chain(skips) {

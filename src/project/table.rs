@@ -14,6 +14,7 @@ use chrono::Utc;
 
 use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
+use crate::model::packed::PackedUser;
 use crate::model::path::AttributePath;
 use crate::model::projection::Conflict;
 use crate::model::projection::Desired;
@@ -52,6 +53,15 @@ impl Wishes for Projections {
             None => self.alone(record)?.desired,
         };
         Some(Cow::Owned(desired))
+    }
+
+    /// Whom a person revoked is expected nowhere.
+    fn expected(&self, record: &RecordId) -> Option<Projection> {
+        let user = self.snapshot.users.get(record)?;
+        if self.revoked.of(record, &user.formerly, self.now).is_some() {
+            return None;
+        }
+        self.projector.expected(&user, &self.snapshot.roles, self.now)
     }
 
     fn contains(&self, record: &RecordId) -> bool {
@@ -101,7 +111,9 @@ impl Projections {
 
     /// The next moment at which the answer of one user may change by itself.
     fn turn(&self, record: &RecordId) -> Option<DateTime<Utc>> {
-        let user = self.snapshot.users.get(record);
+        // Most users have no dates and one record id, and need not be unpacked to know it.
+        let turns = |user: &&PackedUser| user.is_dated() || user.is_renamed();
+        let user = self.snapshot.users.packed(record).filter(turns).map(PackedUser::user);
         let ends = self.revoked.ends(record, user.as_ref().map_or(&[], |user| &user.formerly), self.now);
         let turns = user.and_then(|user| schedule::next_transition(&user, self.now));
         [ends, turns].into_iter().flatten().min()

@@ -20,9 +20,9 @@ use crate::server::input::Body;
 use crate::server::input::Params;
 use crate::server::inside::Inside;
 use crate::server::inside::Told;
+use crate::server::known;
 use crate::server::problem::Refusal;
 use crate::server::problem::invalid;
-use crate::server::problem::no_target;
 use crate::server::wire::ExplainReply;
 use crate::server::wire::PlanBody;
 use crate::server::wire::PlanReply;
@@ -35,7 +35,7 @@ fn asked(api: &Api, caller: &Caller, only: Option<TargetName>) -> Result<Vec<Tar
             caller.reach_target(&name)?;
             names.retain(|known| *known == name);
             if names.is_empty() {
-                return Err(no_target(name.as_str()));
+                return Err(known::no_target(api, &name));
             }
         }
         None => names.retain(|name| caller.reach.covers(name)),
@@ -71,6 +71,7 @@ pub(crate) async fn plan(
     let single = target.is_some();
     let names = asked(&api, &caller, target)?;
     let snapshot = documents.map(checked).transpose()?.map(Arc::new);
+    known::users(&api, &caller, users.as_ref(), snapshot.as_deref()).await?;
     let plans = names.into_iter().map(|name| async {
         let plan = match at {
             None => api.engine.plan(&name, snapshot.clone(), users.clone()).await,
@@ -120,15 +121,15 @@ pub(crate) async fn explain(
     let mut answers = join_all(explanations).await;
     let mut left_behind = api.engine.left_behind(&user).await?;
     left_behind.retain(|left| caller.reach.covers(&left.space.target));
-    if !left_behind.is_empty() {
-        // Whoever has an account somewhere is somebody.
-        answers.retain(|(_, answer)| single || !matches!(answer, Err(EngineError::NoUser(_))));
-    }
-    // Nobody anywhere is an answer of its own; nobody in one target of several is not.
+    // Nobody anywhere is an answer of its own; nobody in one target of several is not, nor is somebody of before.
     let unknown =
         left_behind.is_empty() && answers.iter().all(|(_, answer)| matches!(answer, Err(EngineError::NoUser(_))));
+    if unknown && !answers.is_empty() && (single || !api.engine.knows_user(&user).await?) {
+        return Err(known::no_user(&api, &caller, &user, None));
+    }
+    answers.retain(|(_, answer)| single || !matches!(answer, Err(EngineError::NoUser(_))));
     let senseless = answers.iter().any(|(_, answer)| matches!(answer, Err(EngineError::Invalid(_))));
-    let (items, errors) = sort(single || unknown || senseless, answers)?;
+    let (items, errors) = sort(single || senseless, answers)?;
     Ok(Json(ExplainReply { items, errors, left_behind }))
 }
 

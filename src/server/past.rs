@@ -14,6 +14,7 @@ use crate::server::Api;
 use crate::server::access::Caller;
 use crate::server::access::Reach;
 use crate::server::input::Params;
+use crate::server::known;
 use crate::server::page;
 use crate::server::problem::Refusal;
 use crate::server::wire::AuditVerdict;
@@ -40,6 +41,7 @@ pub(crate) async fn history(
     let asked = match (target, &caller.reach) {
         (Some(target), _) => {
             caller.reach_target(&target)?;
+            known::target(&api, &target).await?;
             vec![Some(target)]
         }
         (None, Reach::All) => vec![None],
@@ -74,7 +76,10 @@ pub(crate) async fn audit(
     let AuditParams { target, from, limit } = params;
     let limit = page::limit(limit)?;
     match &target {
-        Some(target) => caller.reach_target(target)?,
+        Some(target) => {
+            caller.reach_target(target)?;
+            known::target(&api, target).await?;
+        }
         None => caller.reach_all()?,
     }
     let events = api.store.audit(target.as_ref(), from.unwrap_or(1), limit + 1).await?;

@@ -1,6 +1,7 @@
 //! Requests: what waits for people, and their words about it.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -16,14 +17,15 @@ use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::request::RequestState;
 use crate::model::request::Word;
-use crate::plan::verdict::Approver;
 use crate::plan::verdict::Refused;
-use crate::plan::verdict::Scope;
+use crate::plan::verdict::rights::Approver;
+use crate::plan::verdict::rights::Scope;
 use crate::server::Api;
 use crate::server::access::Caller;
 use crate::server::input::Body;
 use crate::server::input::Params;
 use crate::server::input::checked_reason;
+use crate::server::known;
 use crate::server::page;
 use crate::server::page::Paging;
 use crate::server::problem::Refusal;
@@ -59,7 +61,9 @@ pub(crate) async fn list(
     let RequestParams { target, state, label, user, after, limit } = params;
     if let Some(target) = &target {
         caller.reach_target(target)?;
+        known::target(&api, target).await?;
     }
+    known::users(&api, &caller, user.clone().map(|user| BTreeSet::from([user])).as_ref(), None).await?;
     let states = states(state.as_deref())?;
     let label = label.as_deref().map(pair).transpose()?;
     let within = |name: &TargetName| caller.reach.covers(name) && target.as_ref().is_none_or(|target| target == name);
@@ -161,7 +165,7 @@ fn approver(api: &Api, caller: &Caller) -> Approver {
     let local = actor == "local" && api.approvers.is_none();
     // Who is in none of the groups that are named has no say where a level names nobody, either.
     let outside = api.approvers.is_some() && known.is_empty();
-    Approver { by: actor, person, local, outside, groups: known, scope: labels }
+    Approver { by: actor, person, also: BTreeSet::new(), local, outside, groups: known, scope: labels }
 }
 
 fn item(said: Said) -> DecidedItem {

@@ -31,10 +31,10 @@ use crate::server::input::Params;
 use crate::server::input::checked_reason;
 use crate::server::inside::Inside;
 use crate::server::inside::Told;
+use crate::server::known;
 use crate::server::page;
 use crate::server::page::Paging;
 use crate::server::problem::Refusal;
-use crate::server::problem::no_target;
 use crate::server::wire::Holds;
 use crate::server::wire::LinkBody;
 use crate::server::wire::Page;
@@ -67,7 +67,7 @@ async fn look_left_behind(api: &Api) {
 
 fn status_of(api: &Api, name: &TargetName) -> Result<TargetStatus, Refusal> {
     let targets = api.engine.status().targets;
-    targets.into_iter().find(|target| target.name == *name).ok_or_else(|| no_target(name.as_str()))
+    targets.into_iter().find(|target| target.name == *name).ok_or_else(|| known::no_target(api, name))
 }
 
 /// `GET /api/v1/status`
@@ -213,6 +213,7 @@ pub(crate) async fn sync(
 ) -> Result<Told<SyncReport>, Refusal> {
     status_of(&api, &name)?;
     let SyncBody { users, only } = body;
+    known::users(&api, &caller, users.as_ref(), None).await?;
     let mut details = BTreeMap::new();
     if let Some(users) = &users {
         details.insert("users".to_owned(), users.len().into());

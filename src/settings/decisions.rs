@@ -68,7 +68,7 @@ pub(crate) fn keys(
     if keys.is_empty() {
         report.add(place, "blank-value", "no key is named").hint("write `decisionsFrom: none`, or name keys");
     }
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<String, DecisionKey> = BTreeMap::new();
     for (person, entry) in keys {
         let MoreFile { key, groups, label } = match entry {
             KeyEntry::Key(key) => MoreFile { key, groups: BTreeSet::new(), label: BTreeMap::new() },
@@ -80,6 +80,15 @@ pub(crate) fn keys(
                 .hint("write what `ssh-keygen -t ed25519` put into its `.pub` file");
             continue;
         };
+        if let Some((other, _)) = found.iter().find(|(_, before)| before.key == key) {
+            report
+                .add(
+                    place,
+                    "wrong-value",
+                    format!("`{other}` and `{person}` have one key, and one person is one voice"),
+                )
+                .hint("name the key once, by the person who holds it; each person has a key of their own");
+        }
         let scope = label.into_iter().map(|(label, values)| (label, values.into_set())).collect();
         let groups = known(groups, approvers);
         // Who is in none of them has no say where a level names nobody, either.

@@ -81,6 +81,7 @@ use crate::model::message::Backlog;
 use crate::model::message::MessageFilter;
 use crate::model::message::Posted;
 use crate::model::request::Request;
+use crate::model::snapshot::Snapshot;
 use crate::model::tally::Counter;
 use crate::model::tally::Thing;
 use crate::model::target::KnownTarget;
@@ -403,6 +404,15 @@ impl Store for PostgresStore {
 
     async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError> {
         self.write(async move |inner, writer| writer.snapshot(inner).await).await
+    }
+
+    async fn share_snapshot(&self, snapshot: &Arc<Snapshot>) {
+        let snapshot = Arc::clone(snapshot);
+        let shared = self.write(async move |_, writer| {
+            writer.share_snapshot(snapshot);
+            Ok(())
+        });
+        shared.await.unwrap_or_default();
     }
 
     async fn highest_level(&self, since: DateTime<Utc>) -> Result<Option<u64>, StoreError> {

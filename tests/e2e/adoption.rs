@@ -151,7 +151,7 @@ pub(crate) async fn a_person_links_the_account_that_was_proposed(kind: Kind) {
     world.user(&Person::named("bea"));
     enforce(&world).await;
     assert_eq!(world.skip_of("u-ada").await["proposal"]["key"], "userName");
-    world.rosterd(&["link", "u-ada", "ada@x.example"]).await.ends(DONE);
+    world.rosterd(&["link", "u-ada", "ada@x.example", "--yes"]).await.ends(DONE);
     let ada = world.account("ada@x.example").await;
     assert_eq!((id(&ada), &ada["externalId"], &ada["title"]), (account, &json!("u-ada"), &json!("Countess")));
     assert_eq!(world.accounts().await.len(), CROWD + 2);

@@ -257,7 +257,13 @@ impl Days {
         let labels = [("target", TARGET)];
         self.tells("rosterd_accounts_missing", &labels, |value| value >= 1).await;
         self.somebody_comes_and_goes();
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        let joiner = self.people.last().expect("somebody came").record.clone();
+        eventually("somebody comes while others are missing", async || {
+            let rows = self.world.server.admin("GET", "/users", None).await;
+            rows.as_array().expect("rows").iter().any(|row| row["externalId"] == *joiner).then_some(())
+        })
+        .await;
+        self.world.rosterd(&["sync", TARGET]).await;
         let rows = self.world.server.admin("GET", "/users", None).await;
         let rows = rows.as_array().expect("rows");
         assert!(rows.iter().all(|row| !forgotten.contains(&id(row))));

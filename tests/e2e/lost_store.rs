@@ -192,7 +192,7 @@ async fn a_store_deleted_under_a_running_daemon_gives_and_takes_no_access_and_a_
         let leaver = company.people.iter().find(|person| !person.active).expect("somebody left").clone();
         let unmanaged = company.world.rosterd(&["accounts", TARGET, "--state", "unmanaged"]).await.ends(DONE);
         assert!(unmanaged.out.contains(&leaver.email), "{unmanaged:?}");
-        company.world.rosterd(&["link", &leaver.record, &leaver.email]).await.ends(DONE);
+        company.world.rosterd(&["link", &leaver.record, &leaver.email, "--yes"]).await.ends(DONE);
         company.is_right(&daemon).await;
         daemon.stops().await;
         company.world.is_settled().await;

@@ -3,7 +3,10 @@
 mod back;
 mod left;
 mod once;
+mod port;
+mod prompt;
 mod store;
+mod walk;
 mod words;
 
 use std::fs;

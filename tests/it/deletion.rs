@@ -17,6 +17,13 @@ use rosterd::model::target::Target;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 
+use crate::support::leaver::WAIT;
+use crate::support::leaver::app;
+use crate::support::leaver::deletions;
+use crate::support::leaver::leaver;
+use crate::support::leaver::left;
+use crate::support::leaver::state;
+use crate::support::leaver::there;
 use crate::support::make::documents;
 use crate::support::make::inactive;
 use crate::support::make::target;
@@ -29,42 +36,9 @@ use crate::support::target::Fault;
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-const WAIT: Duration = Duration::from_hours(3 * 24);
-
-/// A target that deletes what it ended three days ago, and has no schedule.
-fn app(unattended: bool) -> Target {
-    let mut app = target("app");
-    app.account.deletion = Some(Deletion { after: WAIT, unattended });
-    app
-}
-
-fn there(app: &Target) -> Documents {
-    documents([user("u"), user("v")], [app.clone()])
-}
-
-fn left(app: &Target) -> Documents {
-    documents([inactive("u"), user("v")], [app.clone()])
-}
 
 fn gone(app: &Target) -> Documents {
     documents([user("v")], [app.clone()])
-}
-
-/// `u` had an account, and left.
-async fn leaver(app: &Target) -> Rig {
-    let rig = Rig::started(there(app)).await;
-    rig.declare(left(app)).await;
-    assert_eq!(state(&rig), Some(AccountState::Disabled), "access ends at once");
-    rig
-}
-
-fn state(rig: &Rig) -> Option<AccountState> {
-    rig.target("app").by_name("u@acme.example").map(|account| account.state)
-}
-
-/// Calls that delete.
-fn deletions(rig: &Rig) -> usize {
-    rig.target("app").count("delete")
 }
 
 fn held(rig: &Rig) -> usize {

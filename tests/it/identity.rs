@@ -124,6 +124,122 @@ async fn narrowing_passes_for_a_record_id_that_went_to_somebody_else() {
     assert_eq!(state(&rig, &account), AccountState::Disabled);
 }
 
+/// `a` is gone, and its removal waits: for another try, or for a person. `w` came at the same time, has
+/// another mail, and got no account.
+async fn succeeded(app: &Target, held: bool) -> (Rig, AccountId) {
+    let mut app = app.clone();
+    if held {
+        app.limits.narrow_inferred[0].count = Some(0);
+    }
+    let rig = Rig::started(documents([user("a"), user("b")], [app.clone()])).await;
+    let account = rig.target("app").by_name("a@acme.example").unwrap().id;
+    {
+        let mut inside = rig.target("app").inside();
+        inside.bad_user = Some(("w@acme.example".to_owned(), ErrorClass::Refused));
+        if !held {
+            let later = Some(Duration::from_secs(50));
+            inside.faults.push_back(Fault::Refuse(ErrorClass::Transient, later));
+        }
+    }
+    rig.declare(documents([user("b"), user("w")], [app])).await;
+    rig.target("app").inside().bad_user = None;
+    assert_eq!(rig.target("app").count("disable"), usize::from(!held));
+    assert_eq!((state(&rig, &account), rig.status("app").holds.len()), (AccountState::Active, usize::from(held)));
+    (rig, account)
+}
+
+/// L11
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_whoever_had_an_account_is_not_done_once_a_person_says_whose_it_is() {
+    for held in [false, true] {
+        let (rig, account) = succeeded(&unmarked(), held).await;
+        let before = rig.target("app").count("disable");
+        link(&rig, "w", &account).await;
+        rig.pass(Duration::from_mins(2)).await;
+        assert_eq!(
+            (state(&rig, &account), rig.target("app").count("disable")),
+            (AccountState::Active, before),
+            "{held}"
+        );
+        assert_eq!(rig.target("app").inside().accounts[&account].user_name(), Some("w@acme.example"));
+        assert_eq!((rig.status("app").owed.len(), rig.status("app").holds.len()), (0, 0), "{held}");
+        rig.assert_settled("app").await;
+    }
+}
+
+/// `a` is gone, and the call that ends the access is under way; `w` was refused an account. `creates`: their
+/// creation is under way, too.
+async fn leaving(creates: bool) -> (Rig, AccountId) {
+    let rig = Rig::started(documents([user("a"), user("b")], [unmarked()])).await;
+    let account = rig.target("app").by_name("a@acme.example").unwrap().id;
+    let both = || documents([user("b"), user("w")], [unmarked()]);
+    if !creates {
+        rig.target("app").inside().bad_user = Some(("w@acme.example".to_owned(), ErrorClass::Refused));
+        rig.declare(documents([user("a"), user("b"), user("w")], [unmarked()])).await;
+    }
+    rig.target("app").inside().latency = Duration::from_secs(3);
+    rig.source.set(Ok(both()));
+    while rig.target("app").count("disable") == 0 {
+        rig.pass(Duration::from_millis(100)).await;
+    }
+    rig.pass(Duration::from_millis(100)).await;
+    assert_eq!(rig.target("app").count("create w@"), 1);
+    rig.target("app").inside().latency = Duration::ZERO;
+    rig.target("app").inside().bad_user = None;
+    assert_eq!(state(&rig, &account), AccountState::Active, "it is under way");
+    (rig, account)
+}
+
+/// L11
+#[tokio::test(start_paused = true)]
+async fn a_call_for_whoever_had_an_account_keeps_nobody_out_to_whom_a_person_gave_it() {
+    let (rig, account) = leaving(false).await;
+    rig.engine.link(&"app".into(), &"w".into(), &account, "local").await.unwrap();
+    rig.pass(Duration::from_secs(30)).await;
+    assert_eq!(rig.target("app").count("disable"), 1);
+    assert_eq!(state(&rig, &account), AccountState::Active, "it was shut under `w`, and is opened again");
+    rig.assert_settled("app").await;
+}
+
+/// L2, L11
+#[tokio::test(start_paused = true)]
+async fn a_creation_under_way_ends_beside_the_account_that_a_person_linked_and_is_told() {
+    let (rig, account) = leaving(true).await;
+    rig.engine.link(&"app".into(), &"w".into(), &account, "local").await.unwrap();
+    rig.pass(Duration::from_secs(30)).await;
+    let links: Vec<_> =
+        rig.store.open().links.values().map(|link| (link.record.clone(), link.account.clone())).collect();
+    assert!(links.contains(&("w".into(), account.clone())), "{links:?}");
+    assert_eq!(state(&rig, &account), AccountState::Active, "what the creation made says nothing of this one");
+    let told = rig.status("app").failures.get(&"w".into()).cloned().unwrap_or_default();
+    let made = rig.target("app").inside().accounts.keys().next_back().cloned().unwrap();
+    assert!(made != account && told.contains(&format!("`{made}`")), "{told}");
+}
+
+/// L5
+#[tokio::test(start_paused = true)]
+async fn a_link_is_not_forgotten_that_the_store_did_not_take_when_a_person_linked_somebody_else() {
+    let rig = Rig::started(documents([user("a"), user("b")], [unmarked()])).await;
+    let found = rig.target("app").put("x@acme.example", AccountState::Active);
+    rig.target("app").inside().latency = Duration::from_secs(1);
+    rig.source.set(Ok(documents([user("a"), user("b"), user("w"), user("x")], [unmarked()])));
+    while rig.target("app").count("create w@") == 0 {
+        rig.pass(Duration::from_millis(100)).await;
+    }
+    rig.target("app").inside().latency = Duration::ZERO;
+    rig.store.open().full = true;
+    while rig.target("app").by_name("w@acme.example").is_none() {
+        rig.pass(Duration::from_millis(10)).await;
+    }
+    rig.pass(Duration::from_millis(100)).await;
+    rig.store.open().full = false;
+    link(&rig, "x", &found).await;
+    rig.pass(Duration::from_secs(30)).await;
+    rig.declare(documents([user("a"), user("b"), inactive("w"), user("x")], [unmarked()])).await;
+    assert_eq!(rig.target("app").by_name("w@acme.example").unwrap().state, AccountState::Disabled);
+    rig.assert_settled("app").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_mail_or_a_new_family_name_alone_is_the_same_person() {
     let rig = Rig::started(documents([user("a")], [target("app")])).await;

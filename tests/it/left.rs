@@ -8,8 +8,12 @@ use rosterd::engine::receipt::Verdict;
 use rosterd::engine::status::LeftBehind;
 use rosterd::metrics::OwedReason;
 use rosterd::model::account::AccountState;
+use rosterd::model::decision::Decision;
+use rosterd::model::decision::DecisionKind;
 use rosterd::model::link::Space;
+use rosterd::model::target::Scope;
 use rosterd::model::target::Target;
+use rosterd::model::user::User;
 
 use crate::support::make::documents;
 use crate::support::make::inactive;
@@ -76,6 +80,41 @@ async fn accounts_of_a_target_whose_document_is_gone_are_told_while_the_daemon_r
     rig.pass(Duration::from_mins(1)).await;
     assert_eq!(told(&rig.engine.status().left_behind), []);
     assert_eq!(rig.target("app").by_name("u-0000@acme.example").unwrap().state, AccountState::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_without_a_target_and_without_its_users_is_held_until_a_person_accepts_it() {
+    let staff_only = || {
+        let scope = Scope { user_types: Some(["employee".to_owned()].into()), when: None };
+        Target { scope, ..target("app") }
+    };
+    let guest = |number| User { user_type: Some("guest".to_owned()), ..user(&format!("g-{number:02}")) };
+    let people = || users(10).into_iter().chain((0..8).map(guest));
+    let rig = Rig::new(documents(people(), [staff_only(), target("crm")]));
+    rig.target("crm").inside().realm = Some("another".to_owned());
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.rest().await;
+
+    // Without its document alone a target loses nobody, and a few may leave with it.
+    rig.declare(documents(people(), [staff_only()])).await;
+    assert_eq!(rig.engine.source().shrink, None);
+    rig.declare(documents(people().skip(1), [staff_only()])).await;
+    assert_eq!(rig.engine.source().shrink, None);
+    rig.declare(documents(people(), [staff_only(), target("crm")])).await;
+    assert_eq!(rig.engine.source().shrink, None);
+
+    // A process that knows no more of it than the store does judges the same.
+    rig.engine.stop().await;
+    let next = rig.restarted(documents(users(10), [staff_only()])).await;
+    let shrink = next.engine.source().shrink.expect("held");
+    assert_eq!((shrink.lost, shrink.level), (8, 28));
+    next.engine.look_left_behind().await.unwrap();
+    assert_eq!(told(&next.engine.status().left_behind)[0].2, [""; 0], "nobody is out yet");
+    let accept = Decision { target: None, ..next.decision(DecisionKind::AcceptShrink, Some(shrink.digest)) };
+    next.engine.decide(accept).await.unwrap();
+    next.rest().await;
+    next.engine.look_left_behind().await.unwrap();
+    assert_eq!(told(&next.engine.status().left_behind)[0].2.len(), 8);
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,6 +20,8 @@ mod conformance;
 #[cfg(test)]
 mod coupled;
 #[cfg(test)]
+mod crossed;
+#[cfg(test)]
 mod deletion;
 #[cfg(test)]
 mod directory;

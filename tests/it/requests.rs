@@ -1,5 +1,7 @@
 //! Requests on virtual time: levels, time, rules, renames, restarts, and what a word is good for.
 
+mod approvers;
+mod levels;
 mod standing;
 
 use std::collections::BTreeMap;
@@ -9,9 +11,12 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use rosterd::engine::Running;
+use rosterd::engine::outbox::Post;
 use rosterd::engine::requests::ItemError;
 use rosterd::engine::requests::Shown;
 use rosterd::model::account::AccountState;
+use rosterd::model::addressee::Addressee;
+use rosterd::model::addressee::Whom;
 use rosterd::model::approval::AcceptRule;
 use rosterd::model::approval::Approval;
 use rosterd::model::approval::Escalation;
@@ -20,15 +25,19 @@ use rosterd::model::approval::GatedGrants;
 use rosterd::model::approval::Level;
 use rosterd::model::approval::Party;
 use rosterd::model::approval::When;
+use rosterd::model::decision::DecisionKind;
 use rosterd::model::ids::RequestId;
+use rosterd::model::plan::HoldKind;
 use rosterd::model::request::RequestState;
 use rosterd::model::request::Subject;
 use rosterd::model::request::Word;
 use rosterd::model::target::Target;
 use rosterd::model::user::User;
-use rosterd::plan::verdict::Approver;
 use rosterd::plan::verdict::Refused;
+use rosterd::plan::verdict::rights::Approver;
 
+use crate::support::mail::MemoryMail;
+use crate::support::make::approver;
 use crate::support::make::documents;
 use crate::support::make::held;
 use crate::support::make::inactive;
@@ -57,17 +66,6 @@ fn group(name: &str) -> Party {
 
 fn level(groups: &[&str]) -> Level {
     Level { any_of: groups.iter().map(|name| group(name)).collect(), ..Level::anybody() }
-}
-
-/// Somebody who is in these groups.
-fn who(person: &str, groups: &[&str]) -> Approver {
-    let everywhere = || vec![BTreeMap::new()];
-    Approver {
-        by: format!("token:{person}"),
-        person: person.to_owned(),
-        groups: groups.iter().map(|name| ((*name).to_owned(), everywhere())).collect(),
-        ..Approver::default()
-    }
 }
 
 impl Rig {
@@ -121,7 +119,7 @@ async fn a_gated_creation_never_runs_without_its_acceptance_by_whatever_trigger(
     let rig = rig.restarted(documents([user("u-1")], [gated(approval())])).await;
     assert_eq!(rig.made(), 0);
     assert_eq!(rig.only_request().await.request.id, id, "one request, whatever asks again");
-    assert_eq!(rig.say(&id, Word::Accept, &who("rose", &[])).await, Ok(RequestState::Accepted));
+    assert_eq!(rig.say(&id, Word::Accept, &approver("rose", &[])).await, Ok(RequestState::Accepted));
     assert_eq!(rig.made(), 1);
     rig.assert_settled("app").await;
     assert_eq!(rig.store.open().unaudited, [] as [String; 0]);
@@ -134,16 +132,16 @@ async fn levels_decide_in_sequence_and_one_person_is_one_voice() {
     let shown = rig.only_request().await;
     let id = shown.request.id;
     assert_eq!(shown.turn, BTreeSet::from(["group:also".to_owned(), "group:first".to_owned()]));
-    let both = who("rose", &["first", "second"]);
-    assert!(no_right(&rig.say(&id, Word::Accept, &who("zoe", &["second"])).await), "not her turn yet");
+    let both = approver("rose", &["first", "second"]);
+    assert!(no_right(&rig.say(&id, Word::Accept, &approver("zoe", &["second"])).await), "not her turn yet");
     assert_eq!(rig.say(&id, Word::Accept, &both).await, Ok(RequestState::Pending));
     assert!(settled(&rig.say(&id, Word::Accept, &both).await), "she has said so");
     assert!(settled(&rig.say(&id, Word::Accept, &Approver { by: "token:2".to_owned(), ..both.clone() }).await));
-    assert_eq!(rig.say(&id, Word::Accept, &who("ines", &["also"])).await, Ok(RequestState::Pending));
+    assert_eq!(rig.say(&id, Word::Accept, &approver("ines", &["also"])).await, Ok(RequestState::Pending));
     assert_eq!(rig.only_request().await.turn, BTreeSet::from(["group:second".to_owned()]));
     assert!(settled(&rig.say(&id, Word::Accept, &both).await), "two levels are two people");
     assert_eq!(rig.made(), 0);
-    assert_eq!(rig.say(&id, Word::Accept, &who("zoe", &["second"])).await, Ok(RequestState::Accepted));
+    assert_eq!(rig.say(&id, Word::Accept, &approver("zoe", &["second"])).await, Ok(RequestState::Accepted));
     assert_eq!(rig.made(), 1);
     let votes = rig.only_request().await.request.votes;
     let told: Vec<_> = votes.iter().map(|vote| (vote.level, vote.person.as_str())).collect();
@@ -154,15 +152,15 @@ async fn levels_decide_in_sequence_and_one_person_is_one_voice() {
 async fn one_refusal_at_any_level_is_enough_and_the_first_last_word_stands() {
     let rig = one(Approval { levels: vec![level(&["first"]), level(&["second"])], ..approval() }).await;
     let id = rig.only_request().await.request.id;
-    rig.say(&id, Word::Accept, &who("rose", &["first"])).await.unwrap();
-    assert_eq!(rig.say(&id, Word::Refuse, &who("zoe", &["second"])).await, Ok(RequestState::Refused));
-    assert!(settled(&rig.say(&id, Word::Accept, &who("ada", &["second"])).await));
+    rig.say(&id, Word::Accept, &approver("rose", &["first"])).await.unwrap();
+    assert_eq!(rig.say(&id, Word::Refuse, &approver("zoe", &["second"])).await, Ok(RequestState::Refused));
+    assert!(settled(&rig.say(&id, Word::Accept, &approver("ada", &["second"])).await));
     assert_eq!(rig.made(), 0);
-    assert_eq!(rig.say(&id, Word::Reopen, &who("ada", &["second"])).await, Ok(RequestState::Pending));
+    assert_eq!(rig.say(&id, Word::Reopen, &approver("ada", &["second"])).await, Ok(RequestState::Pending));
     let turn = rig.only_request().await.turn;
     assert_eq!(turn, BTreeSet::from(["group:first".to_owned()]), "from the first level on");
-    assert_eq!(rig.say(&id, Word::Accept, &who("rose", &["first"])).await, Ok(RequestState::Pending));
-    assert_eq!(rig.say(&id, Word::Accept, &who("ada", &["second"])).await, Ok(RequestState::Accepted));
+    assert_eq!(rig.say(&id, Word::Accept, &approver("rose", &["first"])).await, Ok(RequestState::Pending));
+    assert_eq!(rig.say(&id, Word::Accept, &approver("ada", &["second"])).await, Ok(RequestState::Accepted));
     assert_eq!(rig.made(), 1);
 }
 
@@ -170,7 +168,7 @@ async fn one_refusal_at_any_level_is_enough_and_the_first_last_word_stands() {
 async fn two_approvers_at_once_cannot_decide_differently() {
     let rig = one(approval()).await;
     let ids = [rig.only_request().await.request.id];
-    let (rose, zoe) = (who("rose", &[]), who("zoe", &[]));
+    let (rose, zoe) = (approver("rose", &[]), approver("zoe", &[]));
     let no = Some("no".to_owned());
     let (accepted, refused) = tokio::join!(
         rig.engine.decide_requests(&ids, (Word::Accept, None), &rose, &|_| true),
@@ -194,7 +192,7 @@ async fn a_level_that_takes_too_long_is_escalated_reminded_of_and_expires_by_tim
     let gate = Approval { levels, expires, remind_every, ..approval() };
     let rig = one(gate.clone()).await;
     let id = rig.only_request().await.request.id;
-    assert!(no_right(&rig.say(&id, Word::Refuse, &who("carl", &["chiefs"])).await));
+    assert!(no_right(&rig.say(&id, Word::Refuse, &approver("carl", &["chiefs"])).await));
     rig.pass(Duration::from_hours(25)).await;
     assert_eq!(rig.only_request().await.request.reminders, 1);
     // A clock that is set makes nothing expire.
@@ -212,9 +210,9 @@ async fn a_level_that_takes_too_long_is_escalated_reminded_of_and_expires_by_tim
     assert!((10..=14).contains(&request.reminders), "{}", request.reminders);
     rig.pass(Duration::from_hours(5 * 24)).await;
     assert_eq!(rig.made(), 0);
-    assert!(settled(&rig.say(&id, Word::Accept, &who("carl", &["chiefs"])).await), "too late");
-    assert_eq!(rig.say(&id, Word::Reopen, &who("carl", &["chiefs"])).await, Ok(RequestState::Pending));
-    assert_eq!(rig.say(&id, Word::Accept, &who("rose", &["first"])).await, Ok(RequestState::Accepted));
+    assert!(settled(&rig.say(&id, Word::Accept, &approver("carl", &["chiefs"])).await), "too late");
+    assert_eq!(rig.say(&id, Word::Reopen, &approver("carl", &["chiefs"])).await, Ok(RequestState::Pending));
+    assert_eq!(rig.say(&id, Word::Accept, &approver("rose", &["first"])).await, Ok(RequestState::Accepted));
     assert_eq!(rig.made(), 1);
 }
 
@@ -241,7 +239,7 @@ async fn a_refusal_is_reopened_by_what_the_target_names_and_by_nothing_else() {
     let gate = Approval { reopen_on: ["email".to_owned()].into(), ..approval() };
     let rig = one(gate.clone()).await;
     let id = rig.only_request().await.request.id;
-    rig.say(&id, Word::Refuse, &who("rose", &[])).await.unwrap();
+    rig.say(&id, Word::Refuse, &approver("rose", &[])).await.unwrap();
     let renamed = User { given_name: Some("Other".to_owned()), ..user("u-1") };
     rig.declare(documents([renamed], [gated(gate.clone())])).await;
     assert_eq!(rig.only_request().await.request.state, RequestState::Refused);
@@ -258,16 +256,17 @@ async fn a_refusal_is_reopened_by_what_the_target_names_and_by_nothing_else() {
 async fn a_refusal_moves_with_a_declared_rename_and_outlives_gates_that_are_taken_out() {
     let rig = one(approval()).await;
     let id = rig.only_request().await.request.id;
-    rig.say(&id, Word::Refuse, &who("rose", &[])).await.unwrap();
+    rig.say(&id, Word::Refuse, &approver("rose", &[])).await.unwrap();
     let moved = User { formerly: vec!["u-1".into()], ..user("u-9") };
     rig.declare(documents([moved.clone()], [gated(approval())])).await;
     let request = rig.only_request().await.request;
     assert_eq!((request.record.as_str(), request.state), ("u-9", RequestState::Refused));
     rig.declare(documents([moved.clone()], [target("app")])).await;
+    rig.release(HoldKind::Loosen).await;
     rig.sync("app").await.unwrap();
     let rig = rig.restarted(documents([moved], [target("app")])).await;
     assert_eq!(rig.made(), 0, "no document takes a person's word back");
-    assert_eq!(rig.say(&id, Word::Reopen, &who("rose", &[])).await, Ok(RequestState::Pending));
+    assert_eq!(rig.say(&id, Word::Reopen, &approver("rose", &[])).await, Ok(RequestState::Pending));
     assert_eq!(rig.made(), 1, "nobody is asked any more");
     assert_eq!(rig.shown().await, []);
 }
@@ -276,7 +275,7 @@ async fn a_refusal_moves_with_a_declared_rename_and_outlives_gates_that_are_take
 async fn who_leaves_is_asked_about_again_and_nothing_of_that_delays_the_leaving() {
     let rig = one(approval()).await;
     let id = rig.only_request().await.request.id;
-    rig.say(&id, Word::Accept, &who("rose", &[])).await.unwrap();
+    rig.say(&id, Word::Accept, &approver("rose", &[])).await.unwrap();
     rig.declare(documents([inactive("u-1")], [gated(approval())])).await;
     let state = |rig: &Rig| rig.target("app").by_name("u-1@acme.example").unwrap().state;
     assert_eq!(state(&rig), AccountState::Disabled, "narrowing is never gated");
@@ -285,7 +284,7 @@ async fn who_leaves_is_asked_about_again_and_nothing_of_that_delays_the_leaving(
     assert_eq!(state(&rig), AccountState::Disabled);
     let request = rig.only_request().await.request;
     assert_eq!(request.asked.action, rosterd::model::change::Action::Reactivate);
-    rig.say(&request.id, Word::Accept, &who("rose", &[])).await.unwrap();
+    rig.say(&request.id, Word::Accept, &approver("rose", &[])).await.unwrap();
     assert_eq!(state(&rig), AccountState::Active);
     assert_eq!(rig.made(), 1);
 }
@@ -301,10 +300,10 @@ async fn a_privileged_grant_waits_while_the_rest_goes_on_and_more_than_was_shown
     assert_eq!(memberships(&rig), 0);
     let shown = rig.only_request().await;
     assert_eq!(shown.request.subject, Subject::Grant("admin".into()));
-    assert_eq!(rig.say(&shown.request.id, Word::Refuse, &who("rose", &[])).await, Ok(RequestState::Refused));
+    assert_eq!(rig.say(&shown.request.id, Word::Refuse, &approver("rose", &[])).await, Ok(RequestState::Refused));
     rig.assert_settled("app").await;
-    assert_eq!(rig.say(&shown.request.id, Word::Reopen, &who("rose", &[])).await, Ok(RequestState::Pending));
-    assert_eq!(rig.say(&shown.request.id, Word::Accept, &who("rose", &[])).await, Ok(RequestState::Accepted));
+    assert_eq!(rig.say(&shown.request.id, Word::Reopen, &approver("rose", &[])).await, Ok(RequestState::Pending));
+    assert_eq!(rig.say(&shown.request.id, Word::Accept, &approver("rose", &[])).await, Ok(RequestState::Accepted));
     assert_eq!(memberships(&rig), 1);
     // A creation that asks for more than was shown is another request.
     let rig = one(approval()).await;
@@ -313,9 +312,9 @@ async fn a_privileged_grant_waits_while_the_rest_goes_on_and_more_than_was_shown
     let second = rig.only_request().await.request;
     assert_ne!(first.id, second.id);
     assert_eq!(second.asked.entitlements, BTreeSet::from(["admin".into()]));
-    assert!(matches!(rig.say(&first.id, Word::Accept, &who("rose", &[])).await, Err(ItemError::Gone(_))));
+    assert!(matches!(rig.say(&first.id, Word::Accept, &approver("rose", &[])).await, Err(ItemError::Gone(_))));
     assert_eq!(rig.made(), 0);
-    rig.say(&second.id, Word::Accept, &who("rose", &[])).await.unwrap();
+    rig.say(&second.id, Word::Accept, &approver("rose", &[])).await.unwrap();
     assert_eq!((rig.made(), memberships(&rig)), (1, 1));
 }
 
@@ -325,7 +324,7 @@ async fn an_acceptance_is_done_once_whatever_befalls_its_call_and_the_process() 
     let id = rig.only_request().await.request.id;
     rig.target("app").inside().faults.push_back(Fault::LoseReply);
     let ids = [id.clone()];
-    rig.engine.decide_requests(&ids, (Word::Accept, None), &who("rose", &[]), &|_| true).await.unwrap();
+    rig.engine.decide_requests(&ids, (Word::Accept, None), &approver("rose", &[]), &|_| true).await.unwrap();
     let rig = rig.restarted(documents([user("u-1")], [gated(approval())])).await;
     rig.pass(Duration::from_mins(5)).await;
     assert_eq!(rig.target("app").inside().accounts.len(), 1, "one account");
@@ -340,13 +339,13 @@ async fn a_word_that_the_store_did_not_take_is_told_so_and_opens_nothing() {
     let rig = one(approval()).await;
     let id = rig.only_request().await.request.id;
     rig.store.open().full = true;
-    let said = rig.say(&id, Word::Accept, &who("rose", &[])).await;
+    let said = rig.say(&id, Word::Accept, &approver("rose", &[])).await;
     assert!(matches!(said, Err(ItemError::Store(_))), "{said:?}");
     rig.store.open().full = false;
     rig.pass(Duration::from_mins(1)).await;
     assert_eq!(rig.made(), 0);
     assert_eq!(rig.only_request().await.request.state, RequestState::Pending);
-    assert_eq!(rig.say(&id, Word::Accept, &who("rose", &[])).await, Ok(RequestState::Accepted));
+    assert_eq!(rig.say(&id, Word::Accept, &approver("rose", &[])).await, Ok(RequestState::Accepted));
     assert_eq!(rig.made(), 1);
 }
 
@@ -360,7 +359,7 @@ async fn requests_can_be_decided_while_the_target_does_not_answer() {
     let next = Rig::over(documents([user("u-1")], [gated(approval())]), targets, Arc::clone(&store));
     next.engine.start(Running::Daemon).await.unwrap();
     next.rest().await;
-    assert_eq!(next.say(&id, Word::Accept, &who("rose", &[])).await, Ok(RequestState::Accepted));
+    assert_eq!(next.say(&id, Word::Accept, &approver("rose", &[])).await, Ok(RequestState::Accepted));
     assert_eq!(next.made(), 0);
     next.target("app").inside().shut = false;
     next.pass(Duration::from_hours(2)).await;
@@ -389,7 +388,7 @@ async fn s2_10_how_many_wait_how_long_and_how_late_acceptances_are_done_are_metr
     rig.target("app").inside().bad_user =
         Some(("u-0000@acme.example".to_owned(), rosterd::connector::ErrorClass::Refused));
     for shown in rig.shown().await {
-        rig.say(&shown.request.id, Word::Accept, &who("rose", &[])).await.unwrap();
+        rig.say(&shown.request.id, Word::Accept, &approver("rose", &[])).await.unwrap();
     }
     rig.pass(Duration::from_hours(2)).await;
     assert_eq!(whole(&rig, "rosterd_requests_pending"), 0);

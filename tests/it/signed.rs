@@ -31,8 +31,9 @@ use rosterd::model::request::RequestState;
 use rosterd::model::request::Word;
 use rosterd::model::target::Target;
 use rosterd::model::user::User;
-use rosterd::plan::verdict::Approver;
 
+use crate::support::make::approver;
+use crate::support::make::broken;
 use crate::support::make::documents;
 use crate::support::make::origin;
 use crate::support::make::target;
@@ -111,12 +112,12 @@ fn s2_6_a_decision_document_counts_only_signed_by_a_key_that_the_operator_named(
     let document = alice.document(said());
     let documents = load(&[TARGET, &document], &[("alice", &alice)]);
     assert_eq!(documents.problems, []);
-    let signed = &documents.targets[0].approval.as_ref().unwrap().signed;
+    let signed = &documents.signed[&documents.targets[0].name];
     assert_eq!((signed.len(), signed[0].person.as_str(), signed[0].word), (1, "alice", Word::Accept));
     assert_eq!(signed[0].reason.as_deref(), said().reason);
     let refused = |text: &str, keys: &[(&str, &Hand)]| {
         let documents = load(&[TARGET, text], keys);
-        assert_eq!(documents.targets[0].approval.as_ref().unwrap().signed, []);
+        assert_eq!(documents.signed, BTreeMap::new());
         codes(&documents)
     };
     assert_eq!(refused(&document, &[]), ["unsupported-kind"], "nobody's are taken where the operator names no key");
@@ -138,6 +139,25 @@ fn s2_6_a_decision_document_counts_only_signed_by_a_key_that_the_operator_named(
 }
 
 #[test]
+fn a_signed_decision_counts_while_the_document_that_asks_nobody_is_not_released() {
+    let alice = Hand::new(1);
+    let bare = TARGET.replace("  approval: {}\n", "");
+    let documents = load(&[&bare, &alice.document(said())], &[("alice", &alice)]);
+    assert_eq!(documents.problems, []);
+    assert_eq!(documents.signed[&documents.targets[0].name].len(), 1);
+}
+
+/// L11
+#[tokio::test(start_paused = true)]
+async fn what_was_signed_is_a_word_while_taking_the_gate_out_waits_for_a_release() {
+    let rig = Rig::started(with(user("u-1"), gated(), &[])).await;
+    let no = word(&rig.waiting().await, ("alice", "desk"), Word::Refuse);
+    rig.declare(with(user("u-1"), target("app"), &[no])).await;
+    rig.pass(Duration::from_secs(5)).await;
+    assert_eq!(rig.waiting().await.request.state, RequestState::Refused);
+}
+
+#[test]
 fn a_signed_decision_may_stand_among_users_where_no_other_operator_document_may() {
     let alice = Hand::new(1);
     let document = alice.document(said());
@@ -146,7 +166,7 @@ fn a_signed_decision_may_stand_among_users_where_no_other_operator_document_may(
     let operator = OperatorDocuments::new(vec![Arc::new(parse_file("t.yaml", TARGET.as_bytes()))]);
     let documents = combine([Arc::new(parse_file("d.yaml", document.as_bytes()))], &operator, &rules);
     assert_eq!(documents.problems, []);
-    assert_eq!(documents.targets[0].approval.as_ref().unwrap().signed.len(), 1);
+    assert_eq!(documents.signed[&documents.targets[0].name].len(), 1);
 }
 
 fn gate() -> Approval {
@@ -154,8 +174,14 @@ fn gate() -> Approval {
     Approval { gates: Gate::ALL.into(), levels: vec![level], origin: origin("approval"), ..Approval::ungated() }
 }
 
-fn gated(signed: &[Signed]) -> Target {
-    Target { approval: Some(Approval { signed: signed.to_vec(), ..gate() }), ..target("app") }
+fn gated() -> Target {
+    Target { approval: Some(gate()), ..target("app") }
+}
+
+/// One user, and what was signed about requests of `app`.
+fn with(user: User, target: Target, signed: &[Signed]) -> Documents {
+    let signed = (!signed.is_empty()).then(|| ("app".into(), signed.to_vec()));
+    Documents { signed: signed.into_iter().collect(), ..documents([user], [target]) }
 }
 
 /// A word that is signed, by somebody of a group.
@@ -182,19 +208,14 @@ impl Rig {
 
     /// By a token.
     async fn rose_says(&self, id: &RequestId, word: Word) {
-        let rose = Approver {
-            by: "token:rose".to_owned(),
-            person: "rose".to_owned(),
-            groups: BTreeMap::from([("desk".to_owned(), vec![BTreeMap::new()])]),
-            ..Approver::default()
-        };
+        let rose = approver("rose", &["desk"]);
         let word = (word, Some("so".to_owned()));
         let said = self.engine.decide_requests(std::slice::from_ref(id), word, &rose, &|_| true).await.unwrap();
         assert!(said[0].result.is_ok(), "{:?}", said[0].result);
     }
 
     async fn declare_signed(&self, user: User, signed: &[Signed]) -> RequestState {
-        self.declare(documents([user], [gated(signed)])).await;
+        self.declare(with(user, gated(), signed)).await;
         self.pass(Duration::from_secs(5)).await;
         self.waiting().await.request.state
     }
@@ -202,14 +223,14 @@ impl Rig {
 
 #[tokio::test(start_paused = true)]
 async fn a_signed_decision_is_taken_once_even_where_the_request_is_reopened() {
-    let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
+    let rig = Rig::started(with(user("u-1"), gated(), &[])).await;
     let shown = rig.waiting().await;
     let no = word(&shown, ("alice", "desk"), Word::Refuse);
     assert_eq!(rig.declare_signed(user("u-1"), std::slice::from_ref(&no)).await, RequestState::Refused);
     let request = rig.waiting().await.request;
     assert_eq!(request.decided.as_ref().map(|vote| vote.person.as_str()), Some("alice"));
     rig.rose_says(&request.id, Word::Reopen).await;
-    let rig = rig.restarted(documents([user("u-1")], [gated(&[no])])).await;
+    let rig = rig.restarted(with(user("u-1"), gated(), &[no])).await;
     rig.sync("app").await.unwrap();
     assert_eq!(rig.waiting().await.request.state, RequestState::Pending, "it was used up");
     let yes = word(&rig.waiting().await, ("alice", "desk"), Word::Accept);
@@ -222,7 +243,7 @@ async fn a_signed_decision_is_taken_once_even_where_the_request_is_reopened() {
 
 #[tokio::test(start_paused = true)]
 async fn a_signed_decision_is_bound_to_what_was_shown() {
-    let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
+    let rig = Rig::started(with(user("u-1"), gated(), &[])).await;
     let yes = word(&rig.waiting().await, ("alice", "desk"), Word::Accept);
     let other = User { email: Some("mallory@acme.example".to_owned()), ..user("u-1") };
     assert_eq!(
@@ -238,7 +259,7 @@ async fn a_signed_decision_is_bound_to_what_was_shown() {
 async fn nobody_signs_about_themselves_about_what_they_wrote_or_where_it_is_not_their_turn() {
     let mut written = user("u-1");
     written.labels.insert("author".to_owned(), "ines".to_owned());
-    let rig = Rig::started(documents([written.clone()], [gated(&[])])).await;
+    let rig = Rig::started(with(written.clone(), gated(), &[])).await;
     let shown = rig.waiting().await;
     let who = [("u-1", "desk"), ("U-1@acme.example", "desk"), ("ines", "desk"), ("max", "others"), ("zoe", "")];
     let signed = who.map(|who| word(&shown, who, Word::Accept));
@@ -250,7 +271,7 @@ async fn nobody_signs_about_themselves_about_what_they_wrote_or_where_it_is_not_
 
 #[tokio::test(start_paused = true)]
 async fn two_who_sign_differently_do_not_decide_differently() {
-    let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
+    let rig = Rig::started(with(user("u-1"), gated(), &[])).await;
     let shown = rig.waiting().await;
     let both = [word(&shown, ("alice", "desk"), Word::Refuse), word(&shown, ("bob", "desk"), Word::Accept)];
     assert_eq!(rig.declare_signed(user("u-1"), &both).await, RequestState::Refused, "the first last word stands");
@@ -261,7 +282,7 @@ async fn two_who_sign_differently_do_not_decide_differently() {
 /// L11, L12
 #[tokio::test(start_paused = true)]
 async fn a_signed_decision_of_an_earlier_round_is_no_word_about_a_request_that_was_reopened() {
-    let rig = Rig::started(documents([user("u-1")], [gated(&[])])).await;
+    let rig = Rig::started(with(user("u-1"), gated(), &[])).await;
     let shown = rig.waiting().await;
     // Signed, and kept until somebody else's refusal was taken back.
     let kept = word(&shown, ("alice", "desk"), Word::Accept);
@@ -271,7 +292,7 @@ async fn a_signed_decision_of_an_earlier_round_is_no_word_about_a_request_that_w
     let other = User { given_name: Some("Else".to_owned()), ..user("u-1") };
     assert_eq!(rig.declare_signed(other, &[]).await, RequestState::Pending);
     assert_eq!(rig.declare_signed(user("u-1"), std::slice::from_ref(&kept)).await, RequestState::Pending);
-    let rig = rig.restarted(documents([user("u-1")], [gated(&[kept])])).await;
+    let rig = rig.restarted(with(user("u-1"), gated(), &[kept])).await;
     assert_eq!((rig.waiting().await.request.state, rig.target("app").count("create")), (RequestState::Pending, 0));
 }
 
@@ -291,8 +312,8 @@ fn a_decision_of_a_key_that_was_taken_away_keeps_nobody_elses_documents_back() {
 async fn who_signed_before_their_turn_is_heard_when_it_comes() {
     let level = |group: &str| Level { any_of: [Party::Group(group.to_owned())].into(), ..Level::anybody() };
     let two = |signed: &[Signed]| {
-        let approval = Approval { levels: vec![level("desk"), level("chiefs")], signed: signed.to_vec(), ..gate() };
-        documents([user("u-1")], [Target { approval: Some(approval), ..target("app") }])
+        let approval = Approval { levels: vec![level("desk"), level("chiefs")], ..gate() };
+        with(user("u-1"), Target { approval: Some(approval), ..target("app") }, signed)
     };
     let rig = Rig::started(two(&[])).await;
     let shown = rig.waiting().await;
@@ -306,6 +327,36 @@ async fn who_signed_before_their_turn_is_heard_when_it_comes() {
     let shown = rig.waiting().await;
     rig.declare(two(&[word(&shown, ("alice", "chiefs"), Word::Accept)])).await;
     rig.rose_says(&shown.request.id, Word::Accept).await;
+    rig.pass(Duration::from_secs(5)).await;
+    assert_eq!(rig.waiting().await.request.state, RequestState::Accepted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_is_signed_leaves_the_task_of_its_target_as_it_is() {
+    let rig = Rig::started(with(user("u-1"), gated(), &[])).await;
+    let yes = word(&rig.waiting().await, ("alice", "desk"), Word::Accept);
+    let listed = rig.target("app").count("list");
+    // One that says something about no request that there is: nothing follows from it.
+    let other = Signed { request: "0000000000000000".into(), ..yes.clone() };
+    assert_eq!(rig.declare_signed(user("u-1"), std::slice::from_ref(&other)).await, RequestState::Pending);
+    assert_eq!(rig.target("app").count("list"), listed, "nothing began anew");
+    assert_eq!(rig.declare_signed(user("u-1"), &[other, yes]).await, RequestState::Accepted);
+    assert_eq!(rig.target("app").count("list"), listed, "the user is looked at, and nobody else");
+    assert_eq!(rig.target("app").count("create"), 1);
+}
+
+/// L11
+#[tokio::test(start_paused = true)]
+async fn what_is_signed_in_documents_that_nobody_accepted_is_no_word() {
+    let rig = Rig::started(with(user("u-1"), gated(), &[])).await;
+    let yes = word(&rig.waiting().await, ("alice", "desk"), Word::Accept);
+    let both = || with(user("u-1"), gated(), std::slice::from_ref(&yes));
+    rig.declare(broken(both())).await;
+    rig.pass(Duration::from_secs(5)).await;
+    assert_eq!(rig.waiting().await.request.state, RequestState::Pending);
+    let rig = rig.restarted(broken(both())).await;
+    assert_eq!(rig.waiting().await.request.state, RequestState::Pending);
+    rig.declare(both()).await;
     rig.pass(Duration::from_secs(5)).await;
     assert_eq!(rig.waiting().await.request.state, RequestState::Accepted);
 }

@@ -4,6 +4,7 @@
 //! clock; `rig` is a whole engine over them.
 
 pub(crate) mod journal;
+pub(crate) mod leaver;
 pub(crate) mod mail;
 pub(crate) mod make;
 #[cfg(unix)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use rosterd::engine::Running;
 use rosterd::engine::outbox::Post;
 use rosterd::manifest::Documents;
@@ -18,24 +19,32 @@ use rosterd::model::approval::Party;
 use rosterd::model::ids::RequestId;
 use rosterd::model::message::Content;
 use rosterd::model::message::Event;
+use rosterd::model::message::MAIL;
+use rosterd::model::message::MessageState;
+use rosterd::model::plan::HoldKind;
 use rosterd::model::request::RequestState;
 use rosterd::model::request::Word;
 use rosterd::model::target::MailTemplate;
 use rosterd::model::target::Schedule;
 use rosterd::model::target::Target;
 use rosterd::model::user::User;
+use rosterd::model::user::Validity;
 use rosterd::notify::Notifier;
 use rosterd::notify::NotifyClass;
-use rosterd::plan::verdict::Approver;
+use rosterd::notify::NotifyError;
+use rosterd::plan::verdict::rights::Approver;
 use serde_json::json;
 
 use crate::support::mail::MemoryMail;
+use crate::support::make::approver;
+use crate::support::make::broken;
 use crate::support::make::documents;
 use crate::support::make::inactive;
 use crate::support::make::origin;
 use crate::support::make::target;
 use crate::support::make::user;
 use crate::support::rig::Rig;
+use crate::support::rig::noon;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -70,16 +79,6 @@ fn of_folder(to: Addressee, folder: &str) -> Addressee {
     Addressee { scope: BTreeMap::from([("folder".to_owned(), BTreeSet::from([folder.to_owned()]))]), ..to }
 }
 
-fn who(person: &str, groups: &[&str]) -> Approver {
-    let everywhere = || vec![BTreeMap::new()];
-    Approver {
-        by: format!("token:{person}"),
-        person: person.to_owned(),
-        groups: groups.iter().map(|name| ((*name).to_owned(), everywhere())).collect(),
-        ..Approver::default()
-    }
-}
-
 struct Place {
     rig: Rig,
     mail: Arc<MemoryMail>,
@@ -111,7 +110,7 @@ impl Place {
         self.rig.engine.stop().await;
         store.open().full = false;
         let rig = Rig::over(documents, targets, store);
-        rig.clock.step(now - crate::support::rig::noon());
+        rig.clock.step(now - noon());
         Self::over(rig, self.addressees, self.mail, self.hook).await
     }
 
@@ -171,9 +170,9 @@ async fn s4_8_people_are_told_only_when_it_is_their_turn_and_one_decision_moves_
     place.rig.sync("app").await.unwrap();
     place.rig.pass(HOUR * 24).await;
     assert_eq!(place.told(), [] as [&str; 0], "once, whatever looks again");
-    assert_eq!(place.say("u-1", Word::Accept, &who("rose", &["first"])).await, RequestState::Pending);
+    assert_eq!(place.say("u-1", Word::Accept, &approver("rose", &["first"])).await, RequestState::Pending);
     assert_eq!(place.told(), ["zoe u-1 turn"]);
-    assert_eq!(place.say("u-1", Word::Accept, &who("zoe", &["second"])).await, RequestState::Accepted);
+    assert_eq!(place.say("u-1", Word::Accept, &approver("zoe", &["second"])).await, RequestState::Accepted);
     place.rig.pass(HOUR * 48).await;
     assert_eq!(place.told(), [] as [&str; 0], "nothing after it was decided");
     assert_eq!(place.words(), ["asked", "agreed", "accepted"]);
@@ -198,7 +197,7 @@ async fn s4_8_any_one_of_a_team_is_told_in_their_language_and_the_team_decides_n
     assert!(subject("m-2@acme.example").contains("attend votre décision"));
     assert_eq!(place.told(), ["m-1 u-1 new", "m-2 u-1 new"], "who left is told nothing");
     let id = place.id("u-1").await;
-    let in_no_group = who("m-1", &["credit"]);
+    let in_no_group = approver("m-1", &["credit"]);
     let said = place.rig.engine.decide_requests(&[id], (Word::Accept, None), &in_no_group, &|_| true).await.unwrap();
     assert!(said[0].result.is_err(), "a team is told, and never approves");
 }
@@ -230,7 +229,7 @@ async fn s4_8_where_several_must_agree_the_others_are_told_and_who_agreed_is_not
     let twice = [addressees.clone(), vec![person("desk", "rose")]].concat();
     let place = Place::started(documents([user("u-1")], [gated(gate)]), twice).await;
     assert_eq!(place.told(), ["ines u-1 new", "rose u-1 new"], "an address is told once");
-    assert_eq!(place.say("u-1", Word::Accept, &who("rose", &["desk"])).await, RequestState::Pending);
+    assert_eq!(place.say("u-1", Word::Accept, &approver("rose", &["desk"])).await, RequestState::Pending);
     place.rig.pass(HOUR * 25).await;
     assert_eq!(place.told(), ["ines u-1 reminder1"]);
     assert_eq!(place.words(), ["asked", "agreed", "reminded"]);
@@ -255,7 +254,7 @@ async fn s2_9_approvers_are_reminded_and_who_joins_by_escalation_is_told_of_that
     place.rig.pass(HOUR * 100).await;
     assert_eq!(place.told(), [] as [&str; 0], "nothing after it expired");
     assert_eq!(place.words(), ["asked", "reminded", "escalated", "reminded", "expired"]);
-    assert_eq!(place.say("u-1", Word::Reopen, &who("rose", &["desk"])).await, RequestState::Pending);
+    assert_eq!(place.say("u-1", Word::Reopen, &approver("rose", &["desk"])).await, RequestState::Pending);
     assert_eq!(place.told(), ["rose u-1 new"], "a reopened one is asked anew");
 }
 
@@ -268,13 +267,172 @@ async fn s4_8_what_did_not_leave_before_a_decision_or_a_leaving_never_does() {
     mail.fail(NotifyClass::Door, 4);
     let place = Place::over(rig, vec![person("desk", "rose")], mail, Arc::default()).await;
     assert_eq!(place.told(), [] as [&str; 0], "the mail server is away");
-    place.say("u-1", Word::Accept, &who("rose", &["desk"])).await;
+    place.say("u-1", Word::Accept, &approver("rose", &["desk"])).await;
     place.rig.declare(documents([user("u-1"), inactive("u-2"), user("u-3")], [gate()])).await;
     place.rig.pass(HOUR * 3).await;
     assert_eq!(place.told(), ["rose u-3 new"]);
     let mut words = place.words();
     words.sort();
     assert_eq!(words, ["accepted", "asked", "asked", "asked", "withdrawn"]);
+}
+
+/// A gate by folder and group, whose mails wait for a mail server.
+async fn waiting_for_the_server(users: Vec<User>, addressees: Vec<Addressee>) -> (Place, Target) {
+    let gate = Approval { scope_label: Some("folder".to_owned()), ..approval(vec![level(&["desk"])]) };
+    let rig = Rig::new(documents(users, [gated(gate.clone())]));
+    let mail: Arc<MemoryMail> = Arc::default();
+    mail.fail(NotifyClass::Door, 4);
+    let place = Place::over(rig, addressees, mail, Arc::default()).await;
+    assert_eq!(place.told(), [] as [&str; 0], "the mail server is away");
+    (place, gated(gate))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_leave_yet_never_leaves_to_who_decides_no_more() {
+    let member = |id: &str, team: &str| User {
+        teams: BTreeSet::from([team.to_owned()]),
+        roles: Vec::new(),
+        ..folder(user(id), "acme")
+    };
+    let users = |of_u1: &str, of_m2: &str| {
+        vec![folder(user("u-1"), of_u1), member("m-1", "credit"), member("m-2", of_m2), folder(user("u-2"), "acme")]
+    };
+    let to = vec![of_folder(person("desk", "rose"), "acme"), of_folder(team("desk", "credit"), "acme")];
+    let (place, target) = waiting_for_the_server(users("acme", "credit"), to).await;
+    place.rig.declare(documents(users("bolt", "sales"), [target])).await;
+    place.rig.pass(HOUR).await;
+    assert_eq!(place.told(), ["m-1 u-2 new", "rose u-2 new"], "u-1 is others', and m-2 is in another team");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_taken_out_of_the_configuration_gets_no_mail_that_was_written_before() {
+    let to = ["rose", "ines"].map(|who| of_folder(person("desk", who), "acme")).to_vec();
+    let users = || vec![folder(user("u-1"), "acme")];
+    let (place, target) = waiting_for_the_server(users(), to.clone()).await;
+    let place = Place { addressees: to[1..].to_vec(), ..place };
+    let place = place.after_a_crash(documents(users(), [target])).await;
+    place.rig.pass(HOUR).await;
+    assert_eq!(place.told(), ["ines u-1 new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nobody_knows_who_decides_a_mail_about_it_waits() {
+    let to = vec![of_folder(person("desk", "rose"), "acme")];
+    let users = || vec![folder(user("u-1"), "acme")];
+    let (place, target) = waiting_for_the_server(users(), to).await;
+    let mut other = target.clone();
+    other.approval = Some(Approval { levels: vec![level(&["mallory"])], ..target.approval.clone().unwrap() });
+    let place = place.after_a_crash(broken(documents(users(), [other]))).await;
+    place.rig.pass(HOUR).await;
+    assert_eq!(place.told(), [] as [&str; 0]);
+    place.rig.declare(documents(users(), [target])).await;
+    place.rig.pass(HOUR).await;
+    assert_eq!(place.told(), ["rose u-1 new"], "it is not lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s4_8_whose_turn_an_open_request_becomes_by_a_label_or_a_team_is_told_once() {
+    let member = |id: &str, teams: &[&str]| User {
+        teams: teams.iter().map(|team| (*team).to_owned()).collect(),
+        roles: Vec::new(),
+        ..user(id)
+    };
+    let gate = Approval { scope_label: Some("folder".to_owned()), ..approval(vec![level(&["desk"])]) };
+    let declared = |of_u1: &str, teams: &[&str]| {
+        let users = [folder(user("u-1"), of_u1), folder(user("u-2"), "acme"), member("m-1", teams)];
+        documents(users, [gated(gate.clone())])
+    };
+    let addressees = vec![
+        of_folder(person("desk", "rose"), "acme"),
+        of_folder(person("desk", "ines"), "bolt"),
+        of_folder(team("desk", "credit"), "acme"),
+    ];
+    let place = Place::started(declared("acme", &[]), addressees).await;
+    assert_eq!(place.told(), ["rose u-1 new", "rose u-2 new"]);
+    place.rig.declare(declared("bolt", &[])).await;
+    let joined = |told: Vec<String>| -> Vec<String> {
+        let whom =
+            |told: &String| told.rsplit_once(" joined").map_or_else(|| told.clone(), |(whom, _)| whom.to_owned());
+        told.iter().map(whom).collect()
+    };
+    assert_eq!(joined(place.told()), ["ines u-1"], "it is hers by another label");
+    place.rig.declare(declared("bolt", &["credit"])).await;
+    assert_eq!(joined(place.told()), ["m-1 u-2"], "who joins the team");
+    place.rig.declare(declared("bolt", &["credit", "sales"])).await;
+    place.rig.sync("app").await.unwrap();
+    let place = place.after_a_crash(declared("bolt", &["credit"])).await;
+    place.rig.pass(HOUR * 24).await;
+    assert_eq!(place.told(), [] as [&str; 0], "once, over edits and restarts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_team_as_their_validity_begins_is_told_of_what_waits_then() {
+    let from = noon() + TimeDelta::hours(3);
+    let member = User {
+        teams: ["credit".to_owned()].into(),
+        roles: Vec::new(),
+        valid: Validity { from: Some(from), until: Some(from + TimeDelta::hours(2)) },
+        ..user("m-1")
+    };
+    let gate = gated(approval(vec![level(&["desk"])]));
+    let place =
+        Place::started(documents([user("u-1"), user("u-2"), member], [gate]), vec![team("desk", "credit")]).await;
+    assert_eq!(place.told(), [] as [&str; 0]);
+    place.rig.pass(HOUR * 2).await;
+    assert_eq!(place.told(), [] as [&str; 0], "not yet one of them");
+    place.rig.pass(HOUR + Duration::from_mins(1)).await;
+    let told = place.told();
+    assert!(told.len() == 2 && told[0].starts_with("m-1 u-1 ") && told[1].starts_with("m-1 u-2 "), "{told:?}");
+    place.rig.pass(HOUR * 24).await;
+    assert_eq!(place.told(), [] as [&str; 0], "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s4_8_whose_turn_an_open_request_becomes_by_the_configuration_or_a_released_level_is_told_once() {
+    let declared = |levels: &[&str]| documents([user("u-1")], [gated(approval(vec![level(levels)]))]);
+    let to = vec![person("desk", "rose"), person("heads", "ada")];
+    let place = Place::started(declared(&["desk"]), to).await;
+    assert_eq!(place.told(), ["rose u-1 new"]);
+    let place = Place { addressees: [place.addressees.clone(), vec![person("desk", "ines")]].concat(), ..place };
+    let place = place.after_a_crash(declared(&["desk"])).await;
+    place.rig.pass(HOUR).await;
+    let [told] = &place.told()[..] else { panic!("one mail") };
+    assert!(told.starts_with("ines u-1 joined"), "{told}");
+    place.rig.declare(declared(&["desk", "heads"])).await;
+    place.rig.pass(HOUR).await;
+    assert_eq!(place.told(), [] as [&str; 0], "others decide only once somebody released that");
+    place.rig.release(HoldKind::Loosen).await;
+    place.rig.pass(HOUR).await;
+    let [told] = &place.told()[..] else { panic!("one mail") };
+    assert!(told.starts_with("ada u-1 joined"), "{told}");
+    assert_eq!(place.say("u-1", Word::Accept, &approver("ada", &["heads"])).await, RequestState::Accepted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mail_that_may_have_been_taken_is_sent_again_hours_apart_and_thrice_at_most() {
+    let declared = || documents([user("u-1")], [gated(approval(vec![level(&["desk"])]))]);
+    let rig = Rig::new(declared());
+    let mail: Arc<MemoryMail> = Arc::default();
+    mail.inside().faults.extend(std::iter::repeat_n(NotifyError::unsure(), 100));
+    let place = Place::over(rig, vec![person("desk", "rose")], mail, Arc::default()).await;
+    place.rig.pass(HOUR * 24).await;
+    let tried: Vec<_> = place.mail.inside().tried.iter().map(|(at, _)| *at).collect();
+    assert_eq!(tried.len(), 3);
+    assert!(tried.windows(2).all(|two| two[1] - two[0] >= HOUR), "{tried:?}");
+    let ended = place.rig.store.open().outbox.posted.clone();
+    let ended = ended.iter().find(|posted| posted.channel == MAIL).unwrap();
+    assert_eq!((ended.state, &ended.content), (MessageState::Refused, &None));
+    assert!(ended.why.as_ref().unwrap().contains("it may have come all the same"), "{:?}", ended.why);
+    // A process that ends after each try sends no more of them: it knows of the one before.
+    let rig = Rig::new(declared());
+    let mail: Arc<MemoryMail> = Arc::default();
+    mail.inside().faults.extend(std::iter::repeat_n(NotifyError::unsure(), 100));
+    let mut place = Place::over(rig, vec![person("desk", "rose")], mail, Arc::default()).await;
+    for _ in 0..4 {
+        place = place.after_a_crash(declared()).await;
+        place.rig.pass(HOUR + Duration::from_secs(1)).await;
+    }
+    assert_eq!(place.mail.inside().tried.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -346,7 +504,7 @@ async fn s2_9_who_wants_a_digest_gets_one_mail_of_all_that_waits_and_none_where_
     let addressees = vec![at_eight(person("desk", "rose")), person("desk", "ines"), at_eight(person("other", "max"))];
     let place = Place::started(declared(), addressees).await;
     assert_eq!(place.told(), ["ines u-1 new", "ines u-2 new", "ines u-3 new"], "nothing of it at once");
-    place.say("u-2", Word::Accept, &who("ines", &["desk"])).await;
+    place.say("u-2", Word::Accept, &approver("ines", &["desk"])).await;
     place.rig.pass(HOUR * 21).await;
     let mails = place.mail.mails();
     assert_eq!(mails.len(), 1, "{mails:?}");
@@ -359,12 +517,32 @@ async fn s2_9_who_wants_a_digest_gets_one_mail_of_all_that_waits_and_none_where_
     let place = place.after_a_crash(declared()).await;
     place.rig.pass(HOUR).await;
     assert_eq!(place.mail.mails().len(), 1, "one mail a time, over restarts");
-    place.say("u-1", Word::Refuse, &who("ines", &["desk"])).await;
+    place.say("u-1", Word::Refuse, &approver("ines", &["desk"])).await;
     place.mail.fail(NotifyClass::Door, 6);
     place.rig.pass(HOUR * 22 + Duration::from_secs(2)).await;
-    place.say("u-3", Word::Refuse, &who("ines", &["desk"])).await;
+    place.say("u-3", Word::Refuse, &approver("ines", &["desk"])).await;
     place.rig.pass(HOUR * 48).await;
     assert_eq!(place.mail.mails().len(), 1, "nothing waits, and what was on its way is void");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_waited_for_the_mail_server_names_only_what_its_reader_still_decides() {
+    let gate = Approval { scope_label: Some("folder".to_owned()), ..approval(vec![level(&["desk"])]) };
+    let declared =
+        |of_u1: &str| documents([folder(user("u-1"), of_u1), folder(user("u-2"), "acme")], [gated(gate.clone())]);
+    let addressees = ["rose", "ines"].map(|who| at_eight(of_folder(person("desk", who), "acme"))).to_vec();
+    let place = Place::started(declared("acme"), addressees).await;
+    place.mail.fail(NotifyClass::Door, 6);
+    place.rig.pass(HOUR * 20 + Duration::from_secs(2)).await;
+    assert_eq!(place.mail.mails().len(), 0, "the mail server is away");
+    place.rig.declare(declared("bolt")).await;
+    place.rig.pass(HOUR).await;
+    let mails = place.mail.mails();
+    assert_eq!(mails.len(), 2);
+    for mail in mails {
+        assert_eq!(mail.subject, "1 request waits for your decision");
+        assert!(mail.text.contains("(u-2)") && !mail.text.contains("(u-1)"), "{}", mail.text);
+    }
 }
 
 #[tokio::test(start_paused = true)]

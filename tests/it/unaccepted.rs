@@ -6,6 +6,8 @@ use std::time::Duration;
 use rosterd::engine::Running;
 use rosterd::manifest::Documents;
 use rosterd::model::account::AccountState;
+use rosterd::model::approval::Approval;
+use rosterd::model::approval::Level;
 use rosterd::model::target::MappingValue;
 use rosterd::model::target::Target;
 
@@ -66,6 +68,21 @@ async fn a_target_that_a_held_first_load_changes_still_takes_from_who_leaves_by_
     assert_eq!(next.target("app").count("update"), 0);
 }
 
+/// L5
+#[tokio::test(start_paused = true)]
+async fn one_wrong_answer_of_a_target_that_a_held_first_load_changes_forgets_no_leaver() {
+    let rig = Rig::started(documents(users(3), [target("app")])).await;
+    let next = restarted(&rig, broken(documents(users(3), [remapped()]))).await;
+    next.target("app").inside().blind_looks = 1;
+    let leaver = [user("u-0000"), inactive("u-0001"), user("u-0002")];
+    next.declare(broken(documents(leaver, [remapped()]))).await;
+    assert_eq!(next.target("app").inside().blind_looks, 0, "it was answered wrongly");
+    assert_eq!(next.target("app").count("disable"), 0);
+    next.pass(Duration::from_mins(1)).await;
+    assert_eq!(next.target("app").by_name("u-0001@acme.example").unwrap().state, AccountState::Disabled);
+    assert_eq!(next.target("app").count("update"), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_target_that_a_held_first_load_takes_out_of_every_grant_loses_nobody() {
     let rig = Rig::started(documents(users(3), [target("app")])).await;
@@ -97,4 +114,28 @@ async fn a_target_that_a_held_first_load_leaves_as_it_was_accepted_goes_on_as_be
     let next = restarted(&rig, broken(documents(users(4), [target("app")]))).await;
     assert_eq!(next.target("app").count("create"), 4, "what was accepted before is done");
     assert_eq!(next.status("app").error, None);
+}
+
+/// A version that knows of more must not take a document for another than the one that was accepted.
+#[test]
+fn what_a_target_does_not_say_is_no_part_of_what_its_document_is_known_by() {
+    let asks = Approval { levels: vec![Level::anybody()], ..Approval::ungated() };
+    let written = serde_json::to_value(Target { approval: Some(asks), ..target("app") }).unwrap();
+    let keys: Vec<&str> = written["approval"].as_object().unwrap().keys().map(String::as_str).collect();
+    let first = [
+        "author_label",
+        "checks",
+        "expires",
+        "gates",
+        "grants",
+        "levels",
+        "origin",
+        "remind_every",
+        "reopen_on",
+        "rules",
+        "scope_label",
+        "when",
+        "within",
+    ];
+    assert_eq!(keys, first, "a new key is left out where it says nothing, as `mail` is");
 }

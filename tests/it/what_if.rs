@@ -146,16 +146,22 @@ async fn what_the_manifests_ask_for_is_not_undone_and_the_line_to_change_is_name
     assert!(matches!(nosuch, Err(EngineError::Stale(words)) if words.contains("rosterd history")));
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_nobody_asks_for_any_more_is_undone_once_and_as_far_as_it_still_stands() {
-    let rig = Rig::started(documents(users(4), [target("app")])).await;
-    let mut changed = users(4);
+/// So many users with accounts, who got another given name by the cycle.
+async fn renamed_by_a_cycle(count: usize) -> (Rig, Vec<User>, CycleId) {
+    let rig = Rig::started(documents(users(count), [target("app")])).await;
+    let mut changed = users(count);
     for user in &mut changed {
         user.given_name = Some("Wrong".to_owned());
     }
     rig.pass(Duration::from_secs(1)).await;
     rig.declare(documents(changed.clone(), [target("app")])).await;
     let cycle = last_cycle(&rig);
+    (rig, changed, cycle)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_asks_for_any_more_is_undone_once_and_as_far_as_it_still_stands() {
+    let (rig, changed, cycle) = renamed_by_a_cycle(4).await;
     let given = |id: &str| {
         let account = rig.target("app").by_name(&format!("{id}@acme.example")).unwrap();
         account.values[&path("name.givenName")].clone()
@@ -244,14 +250,7 @@ async fn nothing_is_undone_of_a_user_while_nobody_knows_how_a_call_ended() {
 /// L5, L14
 #[tokio::test(start_paused = true)]
 async fn undoing_takes_nothing_back_that_is_due_by_now() {
-    let rig = Rig::started(documents(users(3), [target("app")])).await;
-    let mut changed = users(3);
-    for user in &mut changed {
-        user.given_name = Some("Wrong".to_owned());
-    }
-    rig.pass(Duration::from_secs(1)).await;
-    rig.declare(documents(changed.clone(), [target("app")])).await;
-    let cycle = last_cycle(&rig);
+    let (rig, mut changed, cycle) = renamed_by_a_cycle(3).await;
     let mut app = target("app");
     app.account.attributes.clear();
     rig.declare(documents(changed.clone(), [app.clone()])).await;

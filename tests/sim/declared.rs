@@ -237,12 +237,13 @@ impl Declared {
             hint: None,
             snippet: None,
             conflict_of: None,
-            beside: false,
+            drops_document: false,
         });
         Documents {
             users,
             roles: roles.map(|role| (role.name.clone(), Arc::new(role))).collect(),
             targets: policies.iter().zip(&self.papers).map(|(policy, paper)| Arc::new(policy.target(paper))).collect(),
+            signed: BTreeMap::new(),
             problems: problems.collect(),
             digest: self.digest().into(),
         }

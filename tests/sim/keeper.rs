@@ -33,6 +33,7 @@ use rosterd::model::message::Backlog;
 use rosterd::model::message::MessageFilter;
 use rosterd::model::message::Posted;
 use rosterd::model::request::Request;
+use rosterd::model::snapshot::Snapshot;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
 use rosterd::model::target::KnownTarget;
@@ -233,6 +234,10 @@ impl Store for Keeper {
     async fn owned_active(&self, space: &Space) -> Result<u64, StoreError> {
         self.readable().await?;
         self.kept.owned_active(space).await
+    }
+
+    async fn share_snapshot(&self, snapshot: &Arc<Snapshot>) {
+        self.kept.share_snapshot(snapshot).await;
     }
 
     async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError> {

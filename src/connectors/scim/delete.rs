@@ -24,9 +24,13 @@ impl Scim {
         if matches!(answer.status, 405 | 501) {
             return Err(refused("this target takes no DELETE"));
         }
-        // Whoever took it away: nothing is left to delete.
-        let is_gone = matches!(answer.status, 404 | 410);
-        if !is_gone && !answer.is_success() {
+        // Whoever took it away, or wherever a proxy sent us: looks some time apart tell, another one at once
+        // would be answered by the same.
+        if matches!(answer.status, 404 | 410) {
+            let message = "the target knows nobody to delete; the account is looked at".to_owned();
+            return Err(ConnectorError { class: ErrorClass::Uncertain, message, retry_after: None });
+        }
+        if !answer.is_success() {
             return Err(fault::of_write(&answer));
         }
         match self.wire.resource("read", url).await {

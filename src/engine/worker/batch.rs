@@ -22,6 +22,8 @@ pub(super) struct Batch<'a> {
     pub(super) around: &'a BTreeSet<RecordId>,
     pub(super) accounts: &'a BTreeMap<AccountId, Account>,
     pub(super) unproven: &'a BTreeSet<RecordId>,
+    /// When each of their looks began.
+    pub(super) begun: &'a BTreeMap<RecordId, Instant>,
 }
 
 impl Worker {
@@ -36,7 +38,7 @@ impl Worker {
             let dropped = self.dropped_again(&part, &planned.plan);
             let planned = if dropped { self.planned_for(batch, &part) } else { Some(Ok(planned)) };
             match planned {
-                Some(Ok(planned)) => self.take_keyed(planned, &part).await,
+                Some(Ok(planned)) => self.take_keyed(planned, &part, batch.begun).await,
                 Some(Err(words)) => self.breaks_a_law(&part, &words),
                 None => return,
             }

@@ -1,6 +1,7 @@
 //! What passes between a worker and the store: what it reads again, what it commits, and what it
 //! does while the store does not answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -13,7 +14,12 @@ use crate::engine::worker::Worker;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::keyed::PATIENCE;
 use crate::model::history::Trigger;
+use crate::model::identity::Identity;
+use crate::model::ids::RecordId;
+use crate::model::link::Link;
+use crate::model::link::Space;
 use crate::store::StoreError;
+use crate::store::Write;
 
 impl Worker {
     /// Reads this target's decisions again, and acts on them.
@@ -78,17 +84,24 @@ impl Worker {
     }
 
     pub(super) async fn reload_links(&mut self) {
+        // What calls that ended just now say of links is to be among what is read, also where the store is left
+        // alone or does not take it now.
+        self.commit_rest().await;
         let Some(space) = self.place.as_ref().map(|place| place.space.clone()) else { return };
         let store = Arc::clone(&self.shared.store);
         let read = async {
-            let links = store.links(&space).await?;
-            let identities = Identities::of(&*store, &space, &links).await?;
+            let links = with_waiting(store.links(&space).await?, &space, &self.writes);
+            let mut identities = Identities::of(&*store, &space, &links).await?;
+            let waiting = self.writes.iter().filter_map(|write| identity_in(write, &space));
+            waiting.for_each(|row| identities.learn(row));
             Ok((links, identities))
         };
         let read = read.await;
         if let (Some((links, identities)), Some(place)) = (self.note(read), self.place.as_mut()) {
+            let before = Arc::clone(&place.links);
             place.set_links(links);
             place.identities = identities;
+            self.cede(&before);
             self.review_identities(None);
         }
     }
@@ -133,4 +146,25 @@ impl Worker {
             self.committed_all().await;
         }
     }
+}
+
+/// What the store says of the links of a place, with what waits for its next commit.
+fn with_waiting(mut links: BTreeMap<RecordId, Link>, space: &Space, writes: &[Write]) -> BTreeMap<RecordId, Link> {
+    for write in writes {
+        if let Write::Link(of, link) = write
+            && of == space
+        {
+            links.insert(link.record.clone(), link.clone());
+        } else if let Write::Unlink(of, record) = write
+            && of == space
+        {
+            links.remove(record);
+        }
+    }
+    links
+}
+
+/// What a write tells of who had which account of a place.
+fn identity_in<'w>(write: &'w Write, space: &Space) -> Option<&'w Identity> {
+    if let Write::Identity(of, row) = write { Some(row).filter(|_| of == space) } else { None }
 }

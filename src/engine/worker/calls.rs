@@ -25,7 +25,7 @@ use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::away::Starting;
 use crate::engine::worker::cycles::Settled;
-use crate::engine::worker::deletion;
+use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::limits;
 use crate::engine::worker::outcome;
 use crate::engine::worker::tell;
@@ -34,6 +34,7 @@ use crate::model::change::Change;
 use crate::model::change::Effect;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
+use crate::model::history::Trigger;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::projection::Desired;
@@ -182,10 +183,14 @@ impl Worker {
     fn prepare(&mut self, record: &RecordId, mut entry: Entry) -> Option<Starting> {
         let space = self.place.as_ref()?.space.clone();
         let change: Change = entry.changes.pop_front()?;
+        if self.is_ceded(&change, &entry) || self.is_looked_at_first(&change, &entry) {
+            return None;
+        }
         let operation = operation(&change, entry.seen.as_ref()).filter(|_| self.has_word(&change));
         let Some(mut operation) = operation else {
-            let trigger = crate::model::history::Trigger::Retry;
-            self.mark([record.clone()], trigger, entry.since);
+            self.mark([record.clone()], Trigger::Retry, entry.since);
+            // The cycle goes on with what that look brings.
+            self.await_look(record, Dirty { cycle: Some(entry.cycle), ..Dirty::now(Trigger::Retry, entry.since) });
             return None;
         };
         self.remember_switches(&change);
@@ -256,12 +261,10 @@ impl Worker {
         for (operation, intent, rest) in starting {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
             let password = tell::sent_password(&operation, secret.as_ref());
-            let visible = connector.capabilities().visible_within;
             self.calls.spawn(async move {
                 let begun = Instant::now();
                 let write = call(&*connector, &shape, operation, limit);
                 let result = contained(ErrorClass::Uncertain, write).await;
-                let result = deletion::judged(&intent.change, result, visible);
                 let result = result.map_err(|error| tell::without_password(error, password.as_ref()));
                 CallDone { record: intent.change.record.clone(), intent, rest, begun, result }
             });

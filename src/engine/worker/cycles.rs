@@ -103,7 +103,7 @@ impl Worker {
     }
 
     /// Remembers what a cycle planned, for its caller and its record.
-    pub(super) fn planned_in(&mut self, cycle: &CycleId, plan: &Plan, remaining: BTreeSet<RecordId>) {
+    pub(super) fn planned_in(&mut self, cycle: &CycleId, plan: Plan, remaining: BTreeSet<RecordId>) {
         let Some(cycle) = self.cycles.get_mut(cycle) else { return };
         // Later looks at single users say nothing about the listing that a full cycle began with.
         cycle.record.coverage.get_or_insert_with(|| plan.coverage.clone());
@@ -113,18 +113,18 @@ impl Worker {
             return;
         }
         match cycle.plan.as_mut() {
-            None => cycle.plan = Some(plan.clone()),
+            None => cycle.plan = Some(plan),
             Some(known) => {
                 // A change that is planned once more after a failed try is still one change.
-                let new: Vec<_> = plan.changes.iter().filter(|change| !known.changes.contains(change)).collect();
-                known.changes.extend(new.into_iter().cloned());
-                known.holds.extend(plan.holds.iter().cloned());
+                let new: Vec<_> = plan.changes.into_iter().filter(|change| !known.changes.contains(change)).collect();
+                known.changes.extend(new);
+                known.holds.extend(plan.holds);
             }
         }
     }
 
     /// What its caller asked for and what no longer follows.
-    pub(super) fn left_out(&mut self, cycle: &CycleId, stale: Vec<Change>) {
+    pub(super) fn note_stale(&mut self, cycle: &CycleId, stale: Vec<Change>) {
         if let Some(cycle) = self.cycles.get_mut(cycle) {
             cycle.stale.extend(stale);
         }
@@ -200,7 +200,7 @@ impl Worker {
         }
         if let Some(reply) = reply {
             let plan = plan.unwrap_or_else(|| empty_plan(&record, self.handle.target.mode));
-            self.replies.push((reply, SyncReport { cycle: record, plan, stale, failures }));
+            self.replies.push((reply, SyncReport { cycle: record, plan, stale, applied: Vec::new(), failures }));
         }
     }
 
@@ -284,20 +284,7 @@ pub(super) fn drifted(standing: &Standing) -> BTreeMap<RecordId, Vec<AttributePa
 
 /// The words for what a person must settle; `None` where there is nothing to settle.
 fn conflict_words(target: &TargetName, skip: &Skip) -> Option<String> {
-    match &skip.reason {
-        SkipReason::Conflict(_)
-        | SkipReason::Proposal { .. }
-        | SkipReason::Vanished
-        | SkipReason::OtherHand(_)
-        | SkipReason::Blocked(_)
-        | SkipReason::Protected => Some(why_not(About::skip(target, skip, true), &skip.reason).line()),
-        SkipReason::InSync
-        | SkipReason::NotEntitled(_)
-        | SkipReason::LookUpFirst
-        | SkipReason::Kept(_)
-        | SkipReason::Drift(_)
-        | SkipReason::Request { .. } => None,
-    }
+    skip.reason.is_conflict().then(|| why_not(About::skip(target, skip, true), &skip.reason).line())
 }
 
 fn empty_plan(record: &CycleRecord, mode: crate::model::target::Mode) -> Plan {

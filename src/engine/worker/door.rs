@@ -219,6 +219,12 @@ impl Worker {
                 self.wait_at_door("calls that are under way end before the new realm is entered");
                 return false;
             }
+            // What was learnt there is read again when it is come back to.
+            self.commit_rest().await;
+            if !self.writes.is_empty() {
+                self.wait_at_door("the store does not take what is known of the realm that is left");
+                return false;
+            }
             self.leave_place();
         }
         let requests = self.read_requests().await;
@@ -265,6 +271,7 @@ impl Worker {
         self.rename_requests();
         self.review_requests(None);
         self.review_identities(None);
+        self.renew_waits();
         self.look_at_owed();
         self.tell_place();
         true

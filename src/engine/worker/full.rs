@@ -230,14 +230,14 @@ impl Worker {
         let stale = only.map(|only| keep_only(&mut plan, only, &self.owed)).unwrap_or_default();
         let mut remaining = BTreeSet::new();
         if self.may_write() {
-            self.follow_missing(&plan);
+            self.follow_missing(&plan, &BTreeMap::new());
             self.look_first(cycle, &plan, only.is_some(), &mut remaining);
             self.look_at_newer(&newer);
             self.review_queue(&plan, &stay);
             remaining.extend(self.enqueue(cycle, &plan.changes, &seen, only.is_some()));
         }
-        self.left_out(cycle, stale);
-        self.planned_in(cycle, &plan, remaining);
+        self.note_stale(cycle, stale);
+        self.planned_in(cycle, plan, remaining);
         self.end_if_idle(cycle);
     }
 
@@ -314,7 +314,9 @@ impl Worker {
         self.tell_unaccepted(cycle, changes);
         let goes = |change: &&Change| !halted.contains(&Lane::of(change)) && self.may_follow(change);
         for change in changes.iter().filter(goes) {
-            by_record.entry(change.record.clone()).or_default().push_back(change.clone());
+            // Most users have one change, and there may be a million of them.
+            let waiting = by_record.entry(change.record.clone()).or_insert_with(|| VecDeque::with_capacity(1));
+            waiting.push_back(change.clone());
         }
         self.owe(changes);
         let (due, now) = (Instant::now(), self.shared.now());

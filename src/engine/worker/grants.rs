@@ -245,7 +245,7 @@ impl Worker {
     }
 
     /// Tells of them, in this process and the next; the words.
-    fn tell_beside(&mut self, record: &RecordId, accounts: BTreeSet<AccountId>) -> String {
+    pub(super) fn tell_beside(&mut self, record: &RecordId, accounts: BTreeSet<AccountId>) -> String {
         let named: Vec<_> = accounts.iter().map(|account| format!("`{account}`")).collect();
         let why = format!(
             "a person linked an account to `{record}` while nobody knew how its creation ended, and {} may be what the \
@@ -258,6 +258,14 @@ impl Worker {
             self.writes.push(Write::Standing(place.space.clone(), self.standing.clone()));
         }
         why
+    }
+
+    /// What failed for a user is over, save for what a person must settle.
+    pub(super) fn forget_failure(&mut self, record: &RecordId) {
+        match self.standing.beside.get(record) {
+            Some(Beside { why, .. }) => drop(self.standing.failures.insert(record.clone(), why.clone())),
+            None => drop(self.standing.failures.remove(record)),
+        }
     }
 
     /// What a complete listing does not show as nobody's is settled: a person removed it, or said whose it

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
 use tokio::time::Instant;
 
+use crate::engine::shared::Running;
 use crate::engine::worker::Worker;
 use crate::engine::worker::keyed::Dirty;
 use crate::model::account::Account;
@@ -17,7 +22,6 @@ use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::path::AttributePath;
-use crate::model::plan::Coverage;
 use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
@@ -28,6 +32,9 @@ use crate::store::Write;
 
 /// Read-backs of one written value that contradict it before the attribute is the target's own.
 pub(super) const CONTRADICTIONS: u32 = 2;
+
+/// The least time between two looks that together prove an absence.
+const LOOKS_APART: Duration = Duration::from_secs(5);
 
 /// Attributes that say what an account may do: never left to the target.
 const NEVER_GIVEN_UP: [&str; 4] = ["active", "roles", "groups", "entitlements"];
@@ -213,48 +220,89 @@ impl Worker {
 
     /// Follows accounts that are missing: a second look, later than `visibleWithin`, proves it;
     /// then the account is forgotten where it may be made anew, and the user planned as one
-    /// without.
-    pub(super) fn follow_missing(&mut self, plan: &Plan) {
-        if self.handle.unaccepted {
-            return;
-        }
+    /// without. `begun`: when each user's look began.
+    pub(super) fn follow_missing(&mut self, plan: &Plan, begun: &BTreeMap<RecordId, Instant>) {
+        // A document that nobody accepted makes nothing anew; who is out by it is looked for all the same.
+        let accepted = !self.handle.unaccepted;
         let recreates = self.handle.target.account.foreign_delete == ForeignDelete::Recreate;
         let missing = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
         for (record, account) in missing.filter_map(|skip| Some((&skip.record, skip.account.as_ref()?))) {
             let Some(place) = self.place.as_ref() else { return };
             let hand = place.hand(account);
-            let anew = recreates || hand.regain;
-            if plan.coverage == Coverage::Keyed {
-                self.missing_again(record, account, hand, anew);
-            } else if anew && !self.dirty.contains_key(record) {
+            let anew = accepted && (recreates || hand.regain || self.may_be_our_deletion(&hand));
+            // Who is to be out, and may still be in, is looked for until it is sure that nobody is there.
+            let again = anew || self.may_still_be_in(record, &hand);
+            if let Some(begun) = begun.get(record) {
+                self.missing_again((record, account), hand, *begun, (again, anew));
+            } else if again && !self.dirty.contains_key(record) {
                 self.await_look(record, Dirty::now(Trigger::Retry, self.shared.now()));
             }
         }
     }
 
-    fn missing_again(&mut self, record: &RecordId, account: &AccountId, hand: Hand, anew: bool) {
+    fn missing_again(
+        &mut self,
+        (record, account): (&RecordId, &AccountId),
+        hand: Hand,
+        begun: Instant,
+        (again, anew): (bool, bool),
+    ) {
         let now = self.shared.now();
-        let visible = self.handle.connector.capabilities().visible_within;
-        let apart = chrono::Duration::from_std(visible).unwrap_or(chrono::Duration::MAX);
-        let Some(since) = hand.missing_since else {
-            self.put_hand(account, Hand { missing_since: Some(now), ..hand });
-            if anew {
-                self.await_look(record, Dirty { due: Instant::now() + visible, ..Dirty::now(Trigger::Retry, now) });
+        let since = hand.missing_since.unwrap_or(now).min(now);
+        if let Some(due) = self.proves_absence_from(account, hand.missing_since, begun) {
+            if again {
+                let since = self.owed.since(record).unwrap_or(now);
+                self.await_look(record, Dirty { due, ..Dirty::now(Trigger::Retry, since) });
             }
-            return;
-        };
-        if now - since < apart {
-            if anew {
-                let wait = (apart - (now - since)).to_std().unwrap_or_default();
-                self.await_look(record, Dirty { due: Instant::now() + wait, ..Dirty::now(Trigger::Retry, now) });
-            }
+            self.put_hand(account, Hand { missing_since: Some(since), ..hand });
             return;
         }
+        self.owed.pay(record);
         if anew {
             self.forget_account(record, account);
         } else {
             self.put_hand(account, Hand { missing: true, ..hand });
         }
+    }
+
+    /// From when on a look may begin that proves an absence, where the one that began at `begun` does not.
+    fn proves_absence_from(
+        &mut self,
+        account: &AccountId,
+        since: Option<DateTime<Utc>>,
+        begun: Instant,
+    ) -> Option<Instant> {
+        let apart = self.looks_apart();
+        let due = match (since, self.waits.missed.get(account)) {
+            // Nobody sets the clock that counts from a look of this process.
+            (Some(_), Some(first)) => *first + apart,
+            (Some(since), None) if self.is_past(since, apart, begun) => begun,
+            // It was seen meanwhile, or what an earlier process noted proves nothing yet.
+            (Some(_) | None, _) => {
+                self.waits.missed.insert(account.clone(), begun);
+                begun + apart
+            }
+        };
+        (begun < due).then_some(due)
+    }
+
+    /// Whether a look that began then was so much later than the moment that an earlier process noted.
+    fn is_past(&self, since: DateTime<Utc>, apart: Duration, begun: Instant) -> bool {
+        let earlier = TimeDelta::from_std(begun.elapsed()).ok();
+        let at = earlier.and_then(|earlier| self.shared.now().checked_sub_signed(earlier));
+        let due = TimeDelta::from_std(apart).ok().and_then(|apart| since.checked_add_signed(apart));
+        at.zip(due).is_some_and(|(at, due)| at >= due)
+    }
+
+    /// How far apart two looks are of which the second proves an absence: a wrong answer may be given
+    /// several times within a second.
+    pub(super) fn looks_apart(&self) -> Duration {
+        self.handle.connector.capabilities().visible_within.max(LOOKS_APART)
+    }
+
+    /// Whether a user without access may still be in by an account that a look did not show.
+    pub(super) fn may_still_be_in(&self, record: &RecordId, hand: &Hand) -> bool {
+        !hand.missing && self.running == Running::Daemon && self.may_write() && self.surely_narrows(record)
     }
 
     /// The account is surely gone, and may be made anew.
@@ -263,10 +311,16 @@ impl Worker {
         if place.links.get(record).is_none_or(|link| link.account != *account) {
             return;
         }
+        let place_hand = place.hand(account);
         place.take_link(record);
         let space = place.space.clone();
         self.writes.extend([Write::Unlink(space.clone(), record.clone()), Write::Unseen(space, account.clone())]);
-        let why = "another hand deleted it, and it may be made anew";
+        let ours = self.may_be_our_deletion(&place_hand);
+        let why = if ours {
+            "a deletion that the target had taken was done late"
+        } else {
+            "another hand deleted it, and it may be made anew"
+        };
         let details =
             BTreeMap::from([("account".to_owned(), account.as_str().into()), ("reason".to_owned(), why.into())]);
         self.tell("unlink", record, details);

@@ -31,8 +31,8 @@ use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::full::Speaks;
+use crate::engine::worker::keeps::Keeps;
 use crate::model::account::Account;
-use crate::model::account::Membership;
 use crate::model::change::Change;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
@@ -43,7 +43,6 @@ use crate::model::plan::Plan;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
 use crate::model::projection::Wishes;
-use crate::model::target::Ending;
 use crate::model::target::Target;
 use crate::plan;
 use crate::plan::Planned;
@@ -63,38 +62,6 @@ pub(super) struct Dirty {
     pub(super) attempt: u32,
     /// What the user keeps, worked out once: every turn asks for it. Forgotten where the answer changes.
     pub(super) keeps: Option<Keeps>,
-}
-
-/// What a user keeps, as far as documents and people's words say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Keeps {
-    /// These memberships of an account.
-    Only(BTreeSet<Membership>),
-    /// No access.
-    Nothing,
-    /// Whatever there is, until a conflict is settled.
-    All,
-}
-
-impl Keeps {
-    fn of(desired: Option<Desired>) -> Self {
-        match desired {
-            Some(Desired::Account(projection)) => {
-                Self::Only(projection.entitlements.into_values().map(|grant| grant.membership).collect())
-            }
-            Some(Desired::None(_)) | None => Self::Nothing,
-            Some(Desired::Conflict(_)) => Self::All,
-        }
-    }
-
-    /// Whether that takes something of what a link gave.
-    fn takes_of(&self, link: &Link) -> bool {
-        match self {
-            Self::Only(memberships) => !link.granted.is_subset(memberships),
-            Self::Nothing => true,
-            Self::All => false,
-        }
-    }
 }
 
 impl Dirty {
@@ -158,6 +125,7 @@ impl Worker {
             let cycle = self.queue.remove(&record).map(|entry| entry.cycle);
             self.touched.insert(record.clone());
             self.end_wait_of(&record);
+            self.blocked.hurry(&record);
             if self.surely_narrows(&record) {
                 // Owed from now on, not from when the target lets somebody look.
                 self.owed.owe(&record, since);
@@ -268,7 +236,8 @@ impl Worker {
     }
 
     /// Whether a call for an earlier record id of this user is under way, or nobody knows its end: the
-    /// account that it is about is this user's.
+    /// account that it is about is this user's. The same of a deletion for whoever had the account before a
+    /// person gave it to this user.
     pub(super) fn comes_after_call(&self, record: &RecordId) -> bool {
         if self.in_flight.is_empty() && self.open.is_empty() {
             return false;
@@ -276,59 +245,7 @@ impl Worker {
         let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
         let mut formerly = user.into_iter().flat_map(|user| user.formerly);
         formerly.any(|old| self.in_flight.contains_key(&old) || self.open.contains_key(&old))
-    }
-
-    /// Whether others wait until this user was looked at: who may lose access. Who lost it already, and
-    /// owes nothing, loses at most an account.
-    fn comes_first(&self, record: &RecordId) -> bool {
-        let is_shut = self.link_of(record).is_some_and(|link| link.disabled_by_us);
-        self.may_narrow(record) && (!is_shut || self.owed.since(record).is_some())
-    }
-
-    /// Whether this user may lose something.
-    pub(super) fn may_narrow(&self, record: &RecordId) -> bool {
-        let Some(link) = self.link_of(record) else { return false };
-        match self.dirty.get(record).and_then(|dirty| dirty.keeps.as_ref()) {
-            Some(keeps) => {
-                debug_assert_eq!(*keeps, Keeps::of(self.table.desired(record)), "what was worked out still holds");
-                keeps.takes_of(link)
-            }
-            None => Keeps::of(self.table.desired(record)).takes_of(link),
-        }
-    }
-
-    /// Works out what users who must be looked at keep, once for each.
-    fn work_out_what_stays(&mut self) {
-        let open = self.dirty.iter().filter(|(record, dirty)| dirty.keeps.is_none() && self.link_of(record).is_some());
-        let found: Vec<_> = open.map(|(record, _)| (record.clone(), Keeps::of(self.table.desired(record)))).collect();
-        for (record, keeps) in found {
-            if let Some(dirty) = self.dirty.get_mut(&record) {
-                dirty.keeps = Some(keeps);
-            }
-        }
-    }
-
-    /// What a user keeps is another thing now.
-    pub(super) fn forget_what_stays(&mut self, record: &RecordId) {
-        if let Some(dirty) = self.dirty.get_mut(record) {
-            dirty.keeps = None;
-        }
-    }
-
-    /// Whether this user will lose something, as far as is known without a look at the account.
-    pub(super) fn surely_narrows(&self, record: &RecordId) -> bool {
-        let Some(link) = self.link_of(record) else { return false };
-        let ending = match self.table.desired(record) {
-            Some(Desired::None(no)) => no.ending,
-            None => self.handle.target.account.on_gone,
-            Some(Desired::Account(_)) => return self.may_narrow(record),
-            Some(Desired::Conflict(_)) => return self.conflict_keeps(record, link),
-        };
-        match ending {
-            Ending::Disable | Ending::Suspend | Ending::Delete => !link.disabled_by_us,
-            Ending::Strip => !link.granted.is_empty(),
-            Ending::List | Ending::Keep => false,
-        }
+            || self.may_be_taken(record)
     }
 
     /// Starts at most one batch of each lane.
@@ -417,6 +334,7 @@ impl Worker {
         let mut accounts = BTreeMap::new();
         let mut records = BTreeSet::new();
         let mut unproven = BTreeSet::new();
+        let mut since = BTreeMap::new();
         for LookDone { record, begun, result } in results {
             if self.looking.get(&record).is_none_or(|looking| looking.lane != lane) {
                 // A newer look overtook this one.
@@ -433,16 +351,21 @@ impl Worker {
             if self.superseded(&record, &dirty) || !self.resolved(&record, &dirty, &looked, begun) {
                 continue;
             }
+            if self.still_blocked(&record, &dirty, &looked) {
+                continue;
+            }
             if !looked.proven {
                 unproven.insert(record.clone());
             }
             accounts.extend(looked.accounts);
+            since.insert(record.clone(), begun);
             // Back on the list until its plan is made: `owe` and `enqueue` read it there.
             self.dirty.insert(record.clone(), dirty);
             records.insert(record);
         }
         if !records.is_empty() {
-            self.plan_keyed(&Batch { around: &records, accounts: &accounts, unproven: &unproven }, &records).await;
+            let batch = Batch { around: &records, accounts: &accounts, unproven: &unproven, begun: &since };
+            self.plan_keyed(&batch, &records).await;
         }
     }
 
@@ -479,9 +402,16 @@ impl Worker {
         self.await_look(record, dirty);
     }
 
-    pub(super) async fn take_keyed(&mut self, planned: Planned, records: &BTreeSet<RecordId>) {
-        let Planned { plan, mut seen, notes, .. } = planned;
+    pub(super) async fn take_keyed(
+        &mut self,
+        planned: Planned,
+        records: &BTreeSet<RecordId>,
+        begun: &BTreeMap<RecordId, Instant>,
+    ) {
+        let Planned { mut plan, mut seen, notes, .. } = planned;
         self.take_notes(notes, &BTreeSet::new());
+        self.note_fresh(&plan.changes, begun);
+        self.keep_to_saved(&mut plan, records);
         let plan = self.with_held(plan, records);
         seen.extend(self.held_seen.iter().map(|(account, seen)| (account.clone(), Arc::clone(seen))));
         let owed = self.recorded_among(&plan.changes);
@@ -495,7 +425,7 @@ impl Worker {
         self.stand(&plan, Speaks::For(records), &seen);
         self.hand_over(&plan, records, &seen);
         if self.may_write() {
-            self.follow_missing(&plan);
+            self.follow_missing(&plan, begun);
         }
     }
 
@@ -509,8 +439,12 @@ impl Worker {
         let place = self.place.as_ref()?;
         let wishes = self.table.projections();
         let owner = |account: &AccountId| place.by_account.get(account);
-        // Whose user is gone may have come back under another record id, too.
-        if accounts.keys().any(|account| owner(account).is_none_or(|owner| !wishes.contains(owner))) {
+        // Whose user is gone may have come back under another record id, too; and what is deleted must be
+        // nobody else's.
+        let concerns_all = |account: &AccountId| {
+            owner(account).is_none_or(|owner| !wishes.contains(owner)) || self.may_be_deleted(account)
+        };
+        if accounts.keys().any(concerns_all) {
             return self.view(wishes, Arc::clone(&place.links));
         }
         // An owner who is left out would pass for one who is gone.
@@ -527,7 +461,8 @@ impl Worker {
         // Who is to be looked at again may have come back: the hold that is made then joins the rest.
         let stands =
             |record: &RecordId| !records.contains(record) && !self.dirty.contains_key(record) && !self.is_busy(record);
-        plan.changes.extend(held.filter(|change| stands(&change.record)).cloned());
+        let stands = |change: &&Change| stands(&change.record) && self.new_owner(change).is_none();
+        plan.changes.extend(held.filter(stands).cloned());
         plan.changes.sort_by(plan::order::compare);
         plan
     }
@@ -577,21 +512,41 @@ impl Worker {
         if self.may_write() {
             waiting = self.enqueue(cycle, &part.changes, seen, false);
         }
-        self.planned_in(cycle, &part, BTreeSet::new());
+        let unproven = part.skips.iter().filter(|skip| skip.reason == SkipReason::LookUpFirst);
+        let unproven: BTreeSet<_> = unproven.map(|skip| skip.record.clone()).collect();
+        self.planned_in(cycle, part, BTreeSet::new());
         for record in records.iter().filter(|record| !waiting.contains(*record)) {
-            let unproven =
-                part.skips.iter().any(|skip| skip.record == *record && skip.reason == SkipReason::LookUpFirst);
-            self.dirty.remove(record);
+            let dirty = self.dirty.remove(record);
+            let unproven = unproven.contains(record);
             let how = if unproven { Settled::Failed(self.cannot_prove(record)) } else { Settled::Through };
             self.settle(cycle, record, how);
+            if let Some(dirty) = dirty.filter(|_| unproven) {
+                self.look_for_leaver(record, dirty);
+            }
         }
         self.end_if_idle(cycle);
     }
 
+    /// Whoever is to be out, and whose account was neither shown nor said to be gone, is looked for until one of
+    /// both is answered.
+    fn look_for_leaver(&mut self, record: &RecordId, dirty: Dirty) {
+        if self.running != Running::Daemon || !self.may_write() || !self.surely_narrows(record) {
+            return;
+        }
+        let attempt = dirty.attempt.saturating_add(1);
+        let due = Instant::now() + retry::delay(attempt, None, true, door::seed(record.as_str()));
+        self.await_look(record, Dirty { cycle: None, due, attempt, ..dirty });
+    }
+
     pub(super) fn cannot_prove(&mut self, record: &RecordId) -> String {
-        let why = "the target cannot show that no such account exists, so none is created; \
-                   the next complete listing settles it"
-            .to_owned();
+        let why = if self.surely_narrows(record) {
+            "the target neither shows the account nor says that it is gone, so it is looked for again; see what the \
+             target answers for it"
+        } else {
+            "the target cannot show that no such account exists, so none is created; the next complete listing \
+             settles it"
+        };
+        let why = why.to_owned();
         self.standing.failures.insert(record.clone(), why.clone());
         why
     }

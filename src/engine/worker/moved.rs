@@ -11,6 +11,8 @@ use crate::connector::Probe;
 use crate::engine::queue::Queue;
 use crate::engine::shared::Running;
 use crate::engine::worker::Worker;
+use crate::engine::worker::blocked::Blocked;
+use crate::engine::worker::deletion::Waits;
 use crate::engine::worker::echo::Echoes;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::hands::Contradictions;
@@ -43,6 +45,8 @@ impl Worker {
         self.away.leave();
         self.contradictions = Contradictions::default();
         self.doubtful.clear();
+        self.waits = Waits::default();
+        self.blocked = Blocked::default();
         self.unprovable.clear();
         self.left_to_listing.clear();
         let owed = std::mem::take(&mut self.owed).writes(&place.space);

@@ -94,16 +94,7 @@ impl Worker {
         };
         match made {
             Made::One(account) => {
-                self.note_proven(&intent.change, account);
-                self.remember_done(&intent, account);
-                if over {
-                    self.rebook_shown(&intent.change, account);
-                }
-                self.forget_open(record);
-                self.proven_done(record, &intent, account);
-                if let Some(cycle) = &dirty.cycle {
-                    self.settle(cycle, record, Settled::Done(intent.change.action));
-                }
+                self.found_made((record, dirty), &intent, account, over);
                 return true;
             }
             Made::Unclear(accounts) => {
@@ -138,6 +129,29 @@ impl Worker {
         true
     }
 
+    /// A look shows what a call did. `over`: it can do no more.
+    fn found_made(&mut self, (record, dirty): (&RecordId, &Dirty), intent: &Intent, account: &Account, over: bool) {
+        if self.is_beside(record, &account.id) {
+            let why = self.made_beside(intent, &account.id);
+            self.forget_open(record);
+            if let Some(cycle) = &dirty.cycle {
+                self.settle(cycle, record, Settled::Failed(why));
+            }
+            return;
+        }
+        self.note_proven(&intent.change, account);
+        self.remember_done(intent, account);
+        if over {
+            self.rebook_shown(&intent.change, account);
+        }
+        self.forget_open(record);
+        self.proven_done(record, intent, account);
+        self.look_at_owner(record, &account.id);
+        if let Some(cycle) = &dirty.cycle {
+            self.settle(cycle, record, Settled::Done(intent.change.action));
+        }
+    }
+
     fn call_off(&mut self, record: &RecordId, intent: &Intent, why: &str) {
         self.remember_not_done(intent, OutcomeResult::Nothing(why.to_owned()));
         self.forget_open(record);
@@ -159,6 +173,7 @@ impl Worker {
     pub(super) fn leave_open(&mut self, record: &RecordId, intent: Intent) {
         let proves = Instant::now() + self.call_limit() + self.handle.connector.capabilities().visible_within;
         let from = *self.proves_from.entry(record.clone()).or_insert(proves);
+        self.waits.left_open(&intent.change);
         let Some(earlier) = self.open.remove(record) else {
             self.open.insert(record.clone(), intent);
             return;
@@ -211,10 +226,12 @@ impl Worker {
     pub(super) fn forget_open(&mut self, record: &RecordId) {
         self.open.remove(record);
         self.proves_from.remove(record);
+        self.waits.judged(record);
         self.doubtful.remove(record);
         self.unprovable.remove(record);
         let Some(behind) = self.behind.get_mut(record) else { return };
         if let Some((next, proves)) = behind.pop_front() {
+            self.waits.left_open(&next.change);
             self.open.insert(record.clone(), next);
             self.proves_from.insert(record.clone(), proves);
         } else {

@@ -15,6 +15,7 @@ use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
 use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::cycles::Settled;
+use crate::engine::worker::deletion;
 use crate::engine::worker::door;
 use crate::engine::worker::echo;
 use crate::engine::worker::keyed::Dirty;
@@ -49,7 +50,8 @@ impl Worker {
         let CallDone { record, intent, rest, begun, result } = done;
         self.in_flight.remove(&record);
         self.touched.insert(record.clone());
-        match result {
+        self.note_taken(&intent.change, &result);
+        match deletion::judged(&intent.change, result) {
             Ok(Applied { account: Some(account) }) => self.confirmed(&record, &intent, rest, account),
             Ok(Applied { account: None }) => self.deleted(&record, &intent, &rest),
             Err(error) => {
@@ -65,9 +67,15 @@ impl Worker {
     }
 
     fn confirmed(&mut self, record: &RecordId, intent: &Intent, rest: Entry, account: Account) {
-        self.standing.failures.remove(record);
+        self.forget_failure(record);
         self.forget_confirmed(record);
         self.recount(rest.seen.as_deref().map(|before| before.state), account.state);
+        if self.is_beside(record, &account.id) {
+            let why = self.made_beside(intent, &account.id);
+            self.settle(&rest.cycle, record, Settled::Failed(why));
+            self.look_again(record, &rest, 0, Instant::now());
+            return;
+        }
         self.note_call(&intent.change, rest.seen.as_deref(), &account.id);
         self.remember_done(intent, &account);
         let cycle = rest.cycle.clone();
@@ -77,6 +85,7 @@ impl Worker {
         }
         if self.moved_on(record, &account.id) {
             self.settle(&cycle, record, Settled::Through);
+            self.look_at_owner(record, &account.id);
             return;
         }
         if self.dirty.contains_key(record) {
@@ -94,8 +103,8 @@ impl Worker {
         self.confirm_end(record, intent, &rest, &account);
     }
 
-    /// Whether the account is linked to another record id by now: a declared rename came while the
-    /// call was under way, and what waits behind it is planned anew under the new one.
+    /// Whether the account is linked to another record id by now: a declared rename, or a person's link,
+    /// came while the call was under way, and what waits behind it is planned anew under the new one.
     fn moved_on(&self, record: &RecordId, account: &AccountId) -> bool {
         let owner = self.place.as_ref().and_then(|place| place.by_account.get(account));
         owner.is_some_and(|owner| owner != record)
@@ -339,7 +348,7 @@ impl Worker {
             self.settle(&rest.cycle, record, Settled::Through);
             return;
         }
-        if self.dirty.contains_key(record) {
+        if self.dirty.contains_key(record) || intent.change.action == Action::Delete {
             self.look_again(record, &rest, rest.attempt, later);
             return;
         }

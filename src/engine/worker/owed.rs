@@ -257,7 +257,14 @@ impl Worker {
         let held: Vec<_> = plan.holds.iter().flat_map(|hold| hold.changes.clone()).collect();
         let narrowing = held.iter().chain(&plan.changes).filter(|change| change.takes_access());
         let narrowing: BTreeSet<_> = narrowing.map(|change| change.record.clone()).collect();
-        let skips = plan.skips.iter().filter(|skip| keeps_back(skip));
+        // One look that finds nobody proves nothing.
+        let unproven = |skip: &Skip| {
+            let place = self.place.as_ref().filter(|_| skip.reason == SkipReason::Vanished);
+            let hand = place.zip(skip.account.as_ref()).map(|(place, account)| place.hand(account));
+            hand.is_some_and(|hand| self.may_still_be_in(&skip.record, &hand))
+        };
+        let unseen = |skip: &Skip| skip.reason == SkipReason::LookUpFirst;
+        let skips = plan.skips.iter().filter(|skip| keeps_back(skip) || unproven(skip) || unseen(skip));
         let kept: BTreeSet<_> =
             skips.map(|skip| skip.record.clone()).filter(|record| self.surely_narrows(record)).collect();
         let calls: BTreeSet<_> = self.in_flight.keys().cloned().collect();

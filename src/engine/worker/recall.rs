@@ -12,6 +12,7 @@ use crate::metrics::OwedReason;
 use crate::model::change::Effect;
 use crate::model::history::CycleResult;
 use crate::model::history::Standing;
+use crate::model::request::RequestState;
 use crate::model::target::Schedule;
 use crate::model::target::Target;
 use crate::store::StoreError;
@@ -74,6 +75,11 @@ async fn recalled(shared: &Shared, target: &Target) -> Result<TargetStatus, Stor
         }
         status.last_cycle.get_or_insert(cycle);
     }
+    // Until the target answers, by its environment: where it is cannot be told before.
+    let waits = shared.store.requests(&target.name).await?.into_iter();
+    let waits = waits
+        .filter(|(space, request)| space.environment == target.environment && request.state == RequestState::Pending);
+    status.requests = waits.count();
     if let Some((space, standing)) = shared.store.standings(&target.name).await?.into_iter().next() {
         status.space = Some(space);
         status.conflicts = cycles::conflicts(&target.name, &standing);

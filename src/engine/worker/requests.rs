@@ -5,6 +5,9 @@
 //!   it is answered for: two people at once cannot decide differently.
 //! - What needs a person's word passes no plan and no call without one that stands.
 
+mod book;
+mod words;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
@@ -12,167 +15,38 @@ use chrono::DateTime;
 use chrono::Utc;
 use tokio::time::Instant;
 
-use crate::engine::requests::Deciding;
-use crate::engine::requests::ItemError;
-use crate::engine::requests::keeper;
 use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
 use crate::engine::worker::full::Speaks;
 use crate::engine::worker::turns::Turned;
-use crate::model::approval::Approval;
 use crate::model::audit::AuditEvent;
 use crate::model::change::Action;
 use crate::model::change::Change;
-use crate::model::history::Trigger;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
-use crate::model::ids::RequestId;
 use crate::model::link::Space;
 use crate::model::plan::Plan;
-use crate::model::plan::Skip;
-use crate::model::plan::SkipReason;
 use crate::model::projection::Desired;
 use crate::model::request::Asked;
 use crate::model::request::Request;
 use crate::model::request::RequestState;
 use crate::model::request::Subject;
 use crate::model::snapshot::Snapshot;
-use crate::model::target::Target;
 use crate::model::user::User;
-use crate::plan::gate::Gatekeeper;
 use crate::plan::verdict;
-use crate::plan::verdict::Lapsed;
 use crate::plan::verdict::Moment;
-use crate::plan::verdict::Saying;
+use crate::plan::verdict::ages::Lapsed;
 use crate::plan::weigh;
 use crate::plan::weigh::News;
 use crate::plan::weigh::Scales;
 use crate::store::StoreError;
 use crate::store::Write;
 
-/// A user and a subject in one place.
-type Key = (Space, RecordId, Subject);
+pub(super) use crate::engine::worker::requests::book::Book;
+pub(super) use crate::engine::worker::requests::book::Key;
 
-/// What is known of the requests of a target.
-#[derive(Default)]
-pub(super) struct Book {
-    keeper: Gatekeeper,
-    rows: BTreeMap<Key, Request>,
-    /// How many each place has.
-    places: BTreeMap<Space, usize>,
-    /// Names of requests.
-    names: BTreeMap<RequestId, Key>,
-    /// Those that wait, oldest first.
-    waiting: BTreeSet<(DateTime<Utc>, Key)>,
-    /// Those that were accepted and are not done, oldest acceptance first.
-    accepted: BTreeSet<(DateTime<Utc>, Key)>,
-    /// When time does something to one next.
-    due: BTreeSet<(DateTime<Utc>, Key)>,
-    /// Whether the rows are those of the store.
-    read: bool,
-    /// Whether signed words were looked at since.
-    pub(super) heeded: bool,
-}
-
-impl Book {
-    pub(super) fn new(target: &Target) -> Self {
-        Self { keeper: keeper(target), ..Self::default() }
-    }
-
-    /// Whether it holds what the store does.
-    pub(super) fn is_read(&self) -> bool {
-        self.read
-    }
-
-    /// The request of a name, and where.
-    pub(super) fn named(&self, id: &RequestId) -> Option<(&Space, &Request)> {
-        let key = self.names.get(id)?;
-        Some((&key.0, self.rows.get(key)?))
-    }
-
-    /// Who decides, as the document says.
-    pub(super) fn approval(&self) -> Approval {
-        self.keeper.approval().cloned().unwrap_or_else(Approval::ungated)
-    }
-
-    fn get(&self, space: &Space, record: &RecordId, subject: &Subject) -> Option<&Request> {
-        if self.rows.is_empty() {
-            return None;
-        }
-        self.rows.get(&(space.clone(), record.clone(), subject.clone()))
-    }
-
-    /// Every request of a user, wherever.
-    fn keys_of(&self, record: &RecordId) -> impl Iterator<Item = &Key> {
-        let record = record.clone();
-        self.places.keys().flat_map(move |space| {
-            let (from, record) = ((space.clone(), record.clone(), Subject::Account), record.clone());
-            let mine = self.rows.range(from..).map(|(key, _)| key);
-            mine.take_while(move |(at, of, _)| at == space && *of == record)
-        })
-    }
-
-    /// Every request of a user in a place.
-    fn of(&self, space: &Space, record: &RecordId) -> Vec<Request> {
-        let from = (space.clone(), record.clone(), Subject::Account);
-        let mine = self.rows.range(from..).take_while(|((at, of, _), _)| at == space && of == record);
-        mine.map(|(_, request)| request.clone()).collect()
-    }
-
-    fn put(&mut self, space: &Space, request: Request) {
-        let key = (space.clone(), request.record.clone(), request.subject.clone());
-        self.take(&key);
-        match (request.state, &request.decided) {
-            (RequestState::Pending, _) => drop(self.waiting.insert((request.since, key.clone()))),
-            (RequestState::Accepted, Some(vote)) if request.done.is_none() => {
-                self.accepted.insert((vote.at, key.clone()));
-            }
-            _ => {}
-        }
-        if let Some(due) = self.keeper.approval().and_then(|approval| verdict::due(approval, &request)) {
-            self.due.insert((due, key.clone()));
-        }
-        self.names.insert(request.id.clone(), key.clone());
-        *self.places.entry(space.clone()).or_default() += 1;
-        self.rows.insert(key, request);
-    }
-
-    fn take(&mut self, key: &Key) -> Option<Request> {
-        let request = self.rows.remove(key)?;
-        self.names.remove(&request.id);
-        if let Some(count) = self.places.get_mut(&key.0) {
-            *count -= 1;
-        }
-        self.waiting.remove(&(request.since, key.clone()));
-        if let Some(vote) = &request.decided {
-            self.accepted.remove(&(vote.at, key.clone()));
-        }
-        if let Some(due) = self.keeper.approval().and_then(|approval| verdict::due(approval, &request)) {
-            self.due.remove(&(due, key.clone()));
-        }
-        Some(request)
-    }
-
-    fn apply(&mut self, write: &Write) {
-        if let Write::Request(space, record, subject, request) = write {
-            match request {
-                Some(request) => self.put(space, Request::clone(request)),
-                None => drop(self.take(&(space.clone(), record.clone(), subject.clone()))),
-            }
-        }
-    }
-}
-
-/// What is shown of a user follows what was said.
-fn tell_state(skip: &mut Skip, subject: &Subject, now: RequestState) {
-    if let SkipReason::Request { subject: about, state, .. } = &mut skip.reason
-        && about == subject
-    {
-        *state = Some(now);
-    }
-}
-
-fn put(space: &Space, request: &Request) -> Write {
+/// A request as it is kept.
+pub(super) fn put(space: &Space, request: &Request) -> Write {
     let (record, subject) = (request.record.clone(), request.subject.clone());
     Write::Request(space.clone(), record, subject, Some(Box::new(request.clone())))
 }
@@ -195,7 +69,25 @@ impl Worker {
         self.writes.iter().for_each(|write| book.apply(write));
         book.read = true;
         self.requests = book;
+        self.realign_requests();
         Ok(())
+    }
+
+    /// Lets what waits wait for the levels as they are: each change of the document begins a task that reads anew.
+    fn realign_requests(&mut self) {
+        let Some(approval) = self.requests.keeper.approval().filter(|_| !self.handle.unaccepted).cloned() else {
+            return;
+        };
+        let now = self.moment();
+        for key in self.requests.waiting_keys() {
+            let waits = self.requests.rows.get(&key);
+            let Some(request) = waits.and_then(|request| verdict::levels::realigned(&approval, request, now)) else {
+                continue;
+            };
+            self.writes
+                .extend([put(&key.0, &request), Write::Audit(self.request_event("request-realigned", &request))]);
+            self.requests.put(&key.0, request);
+        }
     }
 
     /// Takes what waits for a person's word out of a plan, and asks for it where nobody did.
@@ -325,10 +217,10 @@ impl Worker {
     fn lapsed(&self, request: &Request) -> Lapsed {
         match self.table.desired(&request.record) {
             Some(Desired::Account(projection)) => {
-                verdict::lapsed(request, true, |name| projection.entitlements.contains_key(name))
+                verdict::ages::lapsed(request, true, |name| projection.entitlements.contains_key(name))
             }
             Some(Desired::Conflict(_)) => Lapsed::Nothing,
-            Some(Desired::None(_)) | None => verdict::lapsed(request, false, |_| false),
+            Some(Desired::None(_)) | None => verdict::ages::lapsed(request, false, |_| false),
         }
     }
 
@@ -455,97 +347,6 @@ impl Worker {
         }
     }
 
-    /// Takes people's words, all of them in one commit, and answers for each.
-    pub(super) async fn decide(&mut self, deciding: Deciding) {
-        let Deciding { ids, word, reason, approver, reply } = deciding;
-        if self.handle.unaccepted {
-            // Who may decide is what a document says, and nobody accepted this one.
-            let refused = |id| (id, Err(ItemError::Unaccepted(self.handle.target.name.clone())));
-            drop(reply.send(ids.into_iter().map(refused).collect()));
-            return;
-        }
-        let read = self.read_requests().await;
-        if self.note(read).is_none() {
-            drop(reply.send(ids.into_iter().map(|id| (id, Err(self.store_said()))).collect()));
-            return;
-        }
-        self.read_teams();
-        let now = self.moment();
-        let mut answers: Vec<(RequestId, Result<Request, ItemError>)> = Vec::with_capacity(ids.len());
-        let mut news: BTreeMap<Key, Request> = BTreeMap::new();
-        let mut writes = Vec::new();
-        for id in ids {
-            let known =
-                self.requests.names.get(&id).and_then(|key| {
-                    Some((key.clone(), news.get(key).or_else(|| self.requests.rows.get(key))?.clone()))
-                });
-            let said = known.ok_or_else(|| ItemError::Gone(id.clone())).and_then(|(key, request)| {
-                let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
-                let saying = Saying { approver: &approver, word, reason: reason.as_deref(), user: user.as_ref() };
-                let next = verdict::say(&self.approval(), &request, saying, now)?;
-                let mut next = self.requests.keeper.marked(next, user.as_ref());
-                let event = AuditEvent { actor: approver.by.clone(), ..self.request_event(word.event(), &next) };
-                let turned = Turned::by(word, next.state);
-                let told = self.turned(&key.0, &mut next, turned);
-                writes.extend([put(&key.0, &next), Write::Audit(event)].into_iter().chain(told));
-                news.insert(key, next.clone());
-                Ok(next)
-            });
-            answers.push((id, said));
-        }
-        self.welcomes.rings |= !news.is_empty();
-        if !news.is_empty() && !self.keep_decisions(writes).await {
-            for (_, answer) in answers.iter_mut().filter(|(_, answer)| answer.is_ok()) {
-                *answer = Err(self.store_said());
-            }
-            drop(reply.send(answers));
-            return;
-        }
-        self.act_on(news);
-        drop(reply.send(answers));
-    }
-
-    /// Commits what people said. Where the store does not answer, it may have taken it all the same: it
-    /// is read again before anything is given.
-    async fn keep_decisions(&mut self, writes: Vec<Write>) -> bool {
-        let carried = std::mem::take(&mut self.writes);
-        let all = carried.iter().cloned().chain(writes).collect();
-        let committed = self.shared.store.commit(all, self.shared.store.fence()).await;
-        if committed.is_err() {
-            self.writes = carried;
-            (self.requests.read, self.unread) = (false, true);
-        }
-        if self.note(committed).is_none() {
-            return false;
-        }
-        self.committed_all().await;
-        true
-    }
-
-    fn store_said(&self) -> ItemError {
-        let error = self.store_error.as_ref().map(|(error, _)| error.clone());
-        ItemError::Store(StoreError::Unavailable(
-            error.unwrap_or_else(|| "the store does not answer; ask again".to_owned()),
-        ))
-    }
-
-    /// What is accepted or reopened is looked at, at once.
-    fn act_on(&mut self, news: BTreeMap<Key, Request>) {
-        let now = self.shared.now();
-        let mut again = BTreeSet::new();
-        // Whose turn it is by now may have signed before.
-        self.requests.heeded = false;
-        for ((space, record, subject), request) in news {
-            let skips = self.standing.skips.iter_mut().filter(|skip| skip.record == record);
-            skips.for_each(|skip| tell_state(skip, &subject, request.state));
-            if matches!(request.state, RequestState::Accepted) || request.decided.is_none() {
-                again.insert(record);
-            }
-            self.requests.put(&space, request);
-        }
-        self.mark_changed(again, Trigger::Decision, now);
-    }
-
     /// Lets time do to requests what documents say it does.
     pub(super) fn pass_time_of_requests(&mut self) {
         let Some(approval) = self.requests.keeper.approval().filter(|_| !self.handle.unaccepted).cloned() else {
@@ -553,7 +354,7 @@ impl Worker {
         };
         let now = self.moment();
         while let Some((_, key)) = self.requests.due.first().cloned().filter(|(due, _)| *due <= now.window) {
-            let passed = self.requests.rows.get(&key).and_then(|request| verdict::pass(&approval, request, now));
+            let passed = self.requests.rows.get(&key).and_then(|request| verdict::ages::pass(&approval, request, now));
             let Some((request, passed)) = passed else {
                 self.requests.due.pop_first();
                 continue;
@@ -568,7 +369,7 @@ impl Worker {
             self.writes.push(put(space, &request));
             passed
                 .iter()
-                .filter(|what| **what == verdict::Passed::Reminded)
+                .filter(|what| **what == verdict::ages::Passed::Reminded)
                 .for_each(|_| self.metrics.asked.reminded());
             let events = passed.iter().map(|what| Write::Audit(self.request_event(what.event(), &request)));
             let events: Vec<_> = events.collect();
@@ -595,6 +396,9 @@ impl Worker {
             accepted.iter().take_while(|(at, _)| late(at)).count()
         });
         self.metrics.asked.set_accepted(age(accepted.first()), late);
-        lock(&self.handle.status).requests = waiting.len();
+        // Until they are read, what the store said when this task began is what is known.
+        if self.requests.is_read() {
+            lock(&self.handle.status).requests = waiting.len();
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::worker::Worker;
 use crate::model::approval::Signed;
 use crate::model::request::RequestState;
 use crate::plan::verdict;
-use crate::plan::verdict::Approver;
+use crate::plan::verdict::rights::Approver;
 
 impl Worker {
     /// Takes the signed words that nobody took yet. Until the store answers for all of them, they are
@@ -23,7 +23,8 @@ impl Worker {
             return;
         }
         // A document that nobody accepted gives nothing.
-        let signed = if self.handle.unaccepted { Vec::new() } else { self.approval().signed };
+        let signed = self.shared.signed.load().get(&self.handle.target.name).cloned();
+        let signed = signed.filter(|_| !self.handle.unaccepted).unwrap_or_default();
         let mut taken = true;
         // What one level says may be what the word of another waits for.
         while std::mem::take(&mut taken) {
@@ -40,14 +41,17 @@ impl Worker {
     /// Whether a signed word is about a request that waits, as it was shown, and was not taken before.
     fn is_good(&self, signed: &Signed) -> bool {
         let Some((space, request)) = self.requests.named(&signed.request) else { return false };
-        let is_said = request.votes.iter().any(|vote| vote.by == signed.by);
+        // What is shown is worked out for what waits alone: files of old decisions stay where they are for years.
+        if request.state != RequestState::Pending || request.votes.iter().any(|vote| vote.by == signed.by) {
+            return false;
+        }
         let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
         let same = verdict::shown(space, request, user.as_ref()) == signed.digest;
-        if request.state == RequestState::Pending && !is_said && !same {
+        if !same {
             let (target, document) = (&self.handle.target.name, &signed.name);
             tracing::warn!(%target, document, "a signed decision is about something else than what is asked by now");
         }
-        request.state == RequestState::Pending && !is_said && same
+        same
     }
 
     /// Whether a word was taken; `None`: the store does not answer, and it is asked again.
@@ -56,7 +60,7 @@ impl Worker {
             return Some(false);
         }
         let Signed { name, by, person, groups, outside, scope, request, word, reason, .. } = signed.clone();
-        let approver = Approver { by, person, local: false, outside, groups, scope };
+        let approver = Approver { by, person, outside, groups, scope, ..Approver::default() };
         let (reply, answer) = oneshot::channel();
         self.decide(Deciding { ids: vec![request], word, reason, approver, reply }).await;
         let (_, result) = answer.await.ok()?.pop()?;
@@ -65,7 +69,11 @@ impl Worker {
             Err(ItemError::Store(_)) => None,
             Err(error) => {
                 let target = &self.handle.target.name;
-                tracing::warn!(%target, document = name, %error, "a signed decision was not taken");
+                // A refusal names people, and logs are not for that.
+                let refused = matches!(error, ItemError::Refused(_));
+                let unfit = || "whoever signed it may not decide there, or it is decided".to_owned();
+                let why = if refused { unfit() } else { error.to_string() };
+                tracing::warn!(%target, document = name, why, "a signed decision was not taken");
                 Some(false)
             }
         }

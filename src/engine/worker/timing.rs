@@ -31,6 +31,7 @@ impl Worker {
         since: DateTime<Utc>,
     ) {
         self.review_requests(Some(&mut differ.keys()));
+        self.waits.renounce(!differ.is_empty());
         for (record, arrived) in differ {
             self.forget_what_stays(&record);
             let trigger = if arrived.is_some() { Trigger::Validity } else { trigger };
@@ -108,7 +109,8 @@ impl Worker {
         let wall = self.shared.now();
         // While the clock is doubted none arrives; a message tells when it is believed again.
         let next_second = self.table.next_turn().filter(|_| self.shared.clock_is_trusted());
-        let by_clock = [next_second, self.next_run, self.frozen.next_change()].into_iter().flatten().min();
+        let by_clock =
+            [next_second, self.next_run, self.frozen.next_change(), self.teams.next_turn()].into_iter().flatten().min();
         let by_clock = by_clock.map(|at| now + (at - wall).to_std().unwrap_or_default());
         let store = self.store_error.as_ref().map(|(_, until)| *until);
         // A store error whose time is over matters only where something waits for the store.

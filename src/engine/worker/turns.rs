@@ -16,6 +16,7 @@ use crate::engine::turns::Matter;
 use crate::engine::turns::Reader;
 use crate::engine::turns::Why;
 use crate::engine::worker::Worker;
+use crate::engine::worker::joined::Unheard;
 use crate::model::approval::Approval;
 use crate::model::ids::MessageId;
 use crate::model::link::Space;
@@ -39,7 +40,7 @@ pub(super) enum Turned {
     /// One agreed; others have to, too.
     Agreed,
     /// Time did something.
-    Passed(verdict::Passed),
+    Passed(verdict::ages::Passed),
     /// It waits no longer.
     Over(&'static str),
 }
@@ -60,19 +61,15 @@ impl Turned {
         match self {
             Self::Asked(word) | Self::Over(word) => word,
             Self::Agreed => "request.agreed",
-            Self::Passed(verdict::Passed::Escalated) => "request.escalated",
-            Self::Passed(verdict::Passed::Reminded) => "request.reminded",
-            Self::Passed(verdict::Passed::Expired) => "request.expired",
+            Self::Passed(verdict::ages::Passed::Escalated) => "request.escalated",
+            Self::Passed(verdict::ages::Passed::Reminded) => "request.reminded",
+            Self::Passed(verdict::ages::Passed::Expired) => "request.expired",
         }
     }
 }
 
-/// The turn that runs now: messages of another one have other ids.
-fn turn_of(request: &Request) -> String {
-    format!("request-{}-{}-{:x}", request.id, request.level, request.level_begun.timestamp_millis())
-}
-
-fn void(id: MessageId, at: DateTime<Utc>) -> Write {
+/// What did not leave yet never does.
+pub(super) fn void(id: MessageId, at: DateTime<Utc>) -> Write {
     Write::Message(MessageWrite::End { id, state: MessageState::Void, at, why: None })
 }
 
@@ -93,8 +90,10 @@ impl Worker {
 
     /// Who is in the teams that are told, as the newest documents say.
     pub(super) fn read_teams(&mut self) {
-        if let (Some(post), Some(snapshot)) = (self.shared.post.get(), &self.snapshot) {
-            self.teams.read(snapshot, &post.addressees);
+        if let (Some(post), Some(snapshot)) = (self.shared.post.get(), &self.snapshot)
+            && self.teams.read(snapshot, &post.addressees)
+        {
+            self.requests.unheard = Unheard::All;
         }
     }
 
@@ -115,14 +114,14 @@ impl Worker {
         &self,
         space: &Space,
         request: &mut Request,
-        passed: &BTreeSet<verdict::Passed>,
+        passed: &BTreeSet<verdict::ages::Passed>,
     ) -> Vec<Write> {
         let now = self.shared.now();
-        let told_of_it = passed.contains(&verdict::Passed::Escalated);
+        let told_of_it = passed.contains(&verdict::ages::Passed::Escalated);
         let mut writes = Vec::new();
         for what in passed {
             let turned = Turned::Passed(*what);
-            if *what == verdict::Passed::Reminded && (told_of_it || !self.is_news(request)) {
+            if *what == verdict::ages::Passed::Reminded && (told_of_it || !self.is_news(request)) {
                 writes.extend(self.request_events(space, request, turned, now));
             } else {
                 writes.extend(self.turned(space, request, turned));
@@ -134,7 +133,7 @@ impl Worker {
     /// Whether a reminder is news: an escalation a moment ago told everybody.
     fn is_news(&self, request: &Request) -> bool {
         let approval = self.approval();
-        let escalation = verdict::level_of(&approval, request).and_then(|level| level.escalate.as_ref());
+        let escalation = verdict::rights::level_of(&approval, request).and_then(|level| level.escalate.as_ref());
         let (Some(to), Some(every)) = (escalation.filter(|_| request.escalated), approval.remind_every) else {
             return true;
         };
@@ -145,15 +144,15 @@ impl Worker {
     fn mails(&self, request: &mut Request, turned: Turned, now: DateTime<Utc>) -> Vec<Write> {
         let before = std::mem::take(&mut request.told);
         let (put, told) = match turned {
-            Turned::Over(_) | Turned::Passed(verdict::Passed::Expired) => (Vec::new(), BTreeSet::new()),
+            Turned::Over(_) | Turned::Passed(verdict::ages::Passed::Expired) => (Vec::new(), BTreeSet::new()),
             Turned::Asked(_) => self.told_anew(request, Why::New, now),
-            Turned::Passed(verdict::Passed::Escalated) => self.told_anew(request, Why::Escalation, now),
-            Turned::Passed(verdict::Passed::Reminded) => self.told_anew(request, Why::Reminder, now),
-            Turned::Agreed if before.iter().any(|id| id.as_str().starts_with(&turn_of(request))) => {
+            Turned::Passed(verdict::ages::Passed::Escalated) => self.told_anew(request, Why::Escalation, now),
+            Turned::Passed(verdict::ages::Passed::Reminded) => self.told_anew(request, Why::Reminder, now),
+            Turned::Agreed if before.iter().any(|id| id.as_str().starts_with(&turns::id_of(request))) => {
                 // Whoever agreed has no turn any more; it is still that of the others.
                 let readers = self.readers(request, now);
                 let marks: BTreeSet<String> = readers.keys().map(|mail| turns::mark(mail)).collect();
-                let theirs = |id: &&MessageId| id.as_str().rsplit('-').next().is_some_and(|mark| marks.contains(mark));
+                let theirs = |id: &&MessageId| marks.contains(turns::mark_of(id));
                 (Vec::new(), before.iter().filter(theirs).cloned().collect())
             }
             Turned::Agreed => self.told_anew(request, Why::Turn, now),
@@ -165,37 +164,46 @@ impl Worker {
 
     /// Mails to those whose turn it is now.
     fn told_anew(&self, request: &Request, why: Why, now: DateTime<Utc>) -> (Vec<Write>, BTreeSet<MessageId>) {
-        let snapshot = self.snapshot.as_ref();
-        let Some(user) = snapshot.and_then(|snapshot| snapshot.users.get(&request.record)) else {
-            return (Vec::new(), BTreeSet::new());
-        };
-        let approval = self.approval();
-        let matter = Matter { target: &self.handle.target, approval: &approval, request, user: &user };
         let before = match why {
             Why::Escalation => self.readers(&Request { escalated: false, ..request.clone() }, now),
             Why::New | Why::Turn | Why::Reminder => BTreeMap::new(),
         };
+        let number = if why == Why::Reminder { request.reminders.to_string() } else { String::new() };
+        let word = format!("{}{number}", why.as_str());
         let (mut writes, mut told) = (Vec::new(), BTreeSet::new());
         for (address, reader) in self.readers(request, now) {
             // For those who knew of it, it is a reminder that others know now, too.
             let heard = if before.contains_key(&address) { Why::Reminder } else { why };
-            let mail = turns::mail(matter, heard, &reader).or_else(|error| {
-                tracing::error!(target = %self.handle.target.name, %error, "approvers are told in other words");
-                turns::plain_mail(matter, heard, &reader).ok_or(error)
-            });
-            let Ok(mail) = mail else { continue };
-            let number = if why == Why::Reminder { request.reminders.to_string() } else { String::new() };
-            let id = format!("{}-{}{number}-{}", turn_of(request), why.as_str(), turns::mark(&reader.mail));
-            let posted = Posted::due(MessageId::from(id), MAIL, now, Content::Mail(mail));
-            let posted = posted.about(&self.handle.target.name, &request.record);
-            told.insert(posted.id.clone());
-            writes.push(Write::Message(MessageWrite::Put(Box::new(posted))));
+            let Some((id, write)) = self.mail_to(request, (heard, &word), &reader, now) else { continue };
+            told.insert(id);
+            writes.push(write);
         }
         (writes, told)
     }
 
+    /// One of them. `word`: what tells it apart from other mails of that turn to the same address.
+    pub(super) fn mail_to(
+        &self,
+        request: &Request,
+        (heard, word): (Why, &str),
+        reader: &Reader,
+        now: DateTime<Utc>,
+    ) -> Option<(MessageId, Write)> {
+        let user = self.snapshot.as_ref()?.users.get(&request.record)?;
+        let approval = self.approval();
+        let matter = Matter { target: &self.handle.target, approval: &approval, request, user: &user };
+        let mail = turns::mail(matter, heard, reader).or_else(|error| {
+            tracing::error!(target = %self.handle.target.name, %error, "approvers are told in other words");
+            turns::plain_mail(matter, heard, reader).ok_or(error)
+        });
+        let id = MessageId::from(format!("{}-{word}-{}", turns::id_of(request), turns::mark(&reader.mail)));
+        let posted = Posted::due(id.clone(), MAIL, now, Content::Mail(mail.ok()?));
+        let posted = posted.about(&self.handle.target.name, &request.record);
+        Some((id, Write::Message(MessageWrite::Put(Box::new(posted)))))
+    }
+
     /// Those whose turn it is now.
-    fn readers(&self, request: &Request, now: DateTime<Utc>) -> BTreeMap<String, Reader> {
+    pub(super) fn readers(&self, request: &Request, now: DateTime<Utc>) -> BTreeMap<String, Reader> {
         let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(&request.record));
         let (Some(post), Some(user)) = (self.shared.post.get(), user) else { return BTreeMap::new() };
         let approval = self.approval();
@@ -207,8 +215,8 @@ impl Worker {
         let Some(post) = self.shared.post.get() else { return Vec::new() };
         let word = turned.word();
         let approval = self.approval();
-        let level = verdict::level_of(&approval, request).filter(|_| request.state == RequestState::Pending);
-        let turn = level.map(|level| verdict::turn(request, level)).unwrap_or_default();
+        let level = verdict::rights::level_of(&approval, request).filter(|_| request.state == RequestState::Pending);
+        let turn = level.map(|level| verdict::rights::turn(request, level)).unwrap_or_default();
         let told = post.events.iter().filter(|(_, events)| events.contains(word)).map(|(channel, _)| {
             let data = json!({
                 "target": space.target,
@@ -227,7 +235,7 @@ impl Worker {
             let event = Event { kind: format!("dev.rosterd.{word}"), subject, data };
             // The same word of one turn is another fact where it is said again.
             let count = request.votes.len() + usize::try_from(request.reminders).unwrap_or_default();
-            let id = MessageId::from(format!("{}-{word}-{count}-{channel}", turn_of(request)));
+            let id = MessageId::from(format!("{}-{word}-{count}-{channel}", turns::id_of(request)));
             let posted = Posted::due(id, channel.clone(), now, Content::Event(event));
             Write::Message(MessageWrite::Put(Box::new(posted.about(&space.target, &request.record))))
         });

@@ -71,7 +71,7 @@ impl Worker {
             return;
         };
         let Some(cycle) = self.begin_cycle(Trigger::Manual, false, records.clone(), Some(reply)) else { return };
-        self.left_out(&cycle, overtaken);
+        self.note_stale(&cycle, overtaken);
         let now = self.shared.now();
         for record in &records {
             self.await_look(record, Dirty { cycle: Some(cycle.clone()), ..Dirty::now(Trigger::Manual, now) });

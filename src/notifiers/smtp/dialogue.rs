@@ -66,8 +66,10 @@ pub(super) enum Step {
 pub(super) enum Failed {
     /// What the server said, or why it could not be heard.
     At(Step, Error),
-    /// It said nothing for too long.
-    Silent(Step),
+    /// It said nothing for too long, before it was told the mail.
+    Silent,
+    /// It was told the mail, and whether it takes it nobody heard.
+    Unheard,
     /// The server cannot take such a mail, and was not asked to.
     Unfit(&'static str),
 }
@@ -85,13 +87,14 @@ impl Peer {
     /// `Ok`: the server answers for the mail from now on.
     pub(super) async fn take(&self, mail: &Message, content: &[u8]) -> Result<(), Failed> {
         let announced = timeout(self.limits.before, self.announced(mail, content.is_ascii())).await;
-        let mut connection = announced.map_err(|_late| Failed::Silent(Step::Door))??;
+        let mut connection = announced.map_err(|_late| Failed::Silent)??;
         let taken = timeout(self.limits.after, connection.message(content)).await;
         leave(connection).await;
         match taken {
             Ok(Ok(_taken)) => Ok(()),
-            Ok(Err(error)) => Err(Failed::At(Step::Content, error)),
-            Err(_late) => Err(Failed::Silent(Step::Content)),
+            Ok(Err(error)) if error.status().is_some() => Err(Failed::At(Step::Content, error)),
+            // A connection that broke before its answer may have broken after the mail was taken.
+            Ok(Err(_)) | Err(_) => Err(Failed::Unheard),
         }
     }
 

@@ -19,12 +19,8 @@ const SIGN_IN: [&str; 4] = ["530", "534", "535", "538"];
 pub(super) fn judged(failed: &Failed, mail: &Mail, content: &[u8]) -> NotifyError {
     let (step, error) = match failed {
         Failed::Unfit(why) => return NotifyError::new(NotifyClass::Refused, *why),
-        Failed::Silent(Step::Content) => {
-            let words = "the mail server did not say in time whether it takes the mail; it is sent again, and may \
-                         come twice";
-            return NotifyError::new(NotifyClass::Door, words);
-        }
-        Failed::Silent(_) => {
+        Failed::Unheard => return NotifyError::unsure(),
+        Failed::Silent => {
             return NotifyError::new(NotifyClass::Door, "the mail server is silent; check `mail.smtp`");
         }
         Failed::At(step, error) => (*step, error),

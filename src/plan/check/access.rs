@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::correlate::keys::is_empty;
 use crate::model::account::AccountState;
 use crate::model::account::Membership;
 use crate::model::change::Action;
@@ -175,7 +176,8 @@ pub(super) fn against_accounts(planned: &Planned, facts: &PlanInput<'_>) -> Vec<
         if same {
             broken.push(format!("changes-something: {} leaves the state as it is", name(change)));
         }
-        let stale = change.fields.iter().any(|field| field.before.as_ref() != account.values.get(&field.path));
+        let known = |path| account.values.get(path).filter(|value| !is_empty(value));
+        let stale = change.fields.iter().any(|field| field.before.as_ref() != known(&field.path));
         if stale {
             broken.push(format!("changes-something: {} tells another value than the account has", name(change)));
         }

@@ -9,12 +9,15 @@ use crate::model::projection::Desired;
 use crate::model::target::Regain;
 use crate::plan::check::Facts;
 use crate::plan::check::each;
+use crate::plan::check::silence;
 
 /// No account that was another's is taken, and no record id that went to somebody else gets
 /// anything (L10): both wait for a person.
 pub(super) fn nothing_of_anothers(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
     each(changes, |change| {
-        if change.effect != Effect::Narrows && facts.known.reused.contains(&change.record) {
+        // A mail that is switched off with the access gives nobody anything.
+        let gives = change.effect != Effect::Narrows && !silence::is_all(change, facts);
+        if gives && facts.known.reused.contains(&change.record) {
             return Some("writes something for a record id that may be somebody else's by now");
         }
         let formerly = match facts.desired.get(&change.record) {
@@ -41,11 +44,14 @@ pub(super) fn no_rename_is_guessed(changes: &[&Change], facts: &Facts<'_>) -> Ve
     })
 }
 
-/// `regain: ask`: nobody comes back without a person's word.
+/// `regain: ask`: nobody whose account rosterd ended comes back without a person's word. What another hand
+/// ended has rules of its own.
 pub(super) fn regain_is_asked_for(changes: &[&Change], facts: &Facts<'_>) -> Vec<String> {
     let asks = facts.target.account.regain == Regain::Ask;
     each(changes, |change| {
-        let unasked = change.action == Action::Reactivate && asks && !facts.known.regained.contains(&change.record);
-        unasked.then_some("gives an account back that a person was to be asked about")
+        let gives_back = matches!(change.action, Action::Reactivate | Action::Restore);
+        let ours = facts.links.get(&change.record).is_some_and(|link| link.disabled_by_us);
+        let said = facts.known.regained.contains(&change.record);
+        (asks && gives_back && ours && !said).then_some("gives an account back that a person was to be asked about")
     })
 }

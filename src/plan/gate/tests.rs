@@ -162,6 +162,25 @@ fn who_is_not_meant_passes_and_whoever_cannot_be_judged_is_asked_about() {
     asks(Some(&of(UNKNOWN)), &made, Some(&with_sites()), "create a, (update of a)");
 }
 
+#[test]
+fn conditions_beside_one_another_are_each_judged_for_themselves() {
+    let made = change(Action::Create, &["a"]);
+    let of = |own: &str, others: &[&str]| Approval {
+        when: Some(when(own)),
+        accepted_when: others.iter().map(|condition| when(condition)).collect(),
+        ..approval()
+    };
+    let asked = "create a, (update of a)";
+    // What is not there is in no order, and that is no answer to the other question.
+    asks(Some(&of("user.attributes.none > 0", &["user.userType == 'signatory'"])), &made, Some(&user()), asked);
+    asks(Some(&of("user.userType == 'other'", &[UNKNOWN])), &made, Some(&with_sites()), asked);
+    let neither = of("user.userType == 'other'", &["user.attributes.none > 0"]);
+    asks(Some(&neither), &made, Some(&user()), "(create a), (update of a)");
+    let (words, origins) = keeper(&neither).why(&user()).unwrap();
+    assert!(words.ends_with("user.userType == 'other'; user.attributes.none > 0"), "{words}");
+    assert_eq!(origins.len(), 2);
+}
+
 fn rule(name: &str, condition: &str) -> AcceptRule {
     AcceptRule { name: name.to_owned(), when: when(condition) }
 }

@@ -126,6 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn what_means_something_in_markdown_is_written_as_it_looks_and_in_code_it_stands_as_it_is() {
+        assert_eq!(escaped("a\\b <c> [d] @e|f\ng\rh"), "a&#92;b &lt;c&gt; \\[d] &#64;e\\|f g h");
+        let code = "`a\\b <c> [d] @e`";
+        assert_eq!(escaped(code), code);
+        assert_eq!(escaped("`a` <b> `c`"), "`a` &lt;b&gt; `c`");
+        assert_eq!((escaped("a|b"), escaped("`a\\|b`")), ("a\\|b".to_owned(), "`a\\\u{a6}b`".to_owned()));
+    }
+
+    #[test]
+    fn backticks_stand_in_single_pairs_alone() {
+        for (text, single) in [("``", "''"), ("a`", "a'"), ("`a`", "`a`"), ("`a` `", "`a` '"), ("`a``b`", "`a''b`")] {
+            assert_eq!(with_single_pairs(text), single, "{text}");
+        }
+    }
+
+    #[test]
     fn no_value_of_a_target_can_end_its_cell() {
         for text in ["a|b", "`a|b`", "a\\|b", "`a\\|b`", "`a||b`", "`\\\\|`"] {
             let cell = escaped(text).replace("\\\\", "");

@@ -83,12 +83,17 @@ pub(super) fn field(field: &FieldChange, show_personal: bool) -> String {
     }
 }
 
-/// An entitlement and what it is.
-pub(super) fn entitlement(entry: &EntitlementChange) -> String {
-    let what = match &entry.membership {
+/// What a membership is in the target.
+pub fn membership(membership: &Membership) -> String {
+    match membership {
         Membership::Group(id) => format!("group `{id}`"),
         Membership::Role(role) => format!("role `{role}`"),
-    };
+    }
+}
+
+/// An entitlement and what it is.
+pub(super) fn entitlement(entry: &EntitlementChange) -> String {
+    let what = membership(&entry.membership);
     let privileged = if entry.privileged { ", privileged" } else { "" };
     match &entry.name {
         Some(name) => format!("`{name}` ({what}{privileged})"),

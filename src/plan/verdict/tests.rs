@@ -1,12 +1,35 @@
+mod levels;
+mod rights;
+mod turns;
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
 use super::*;
+use crate::model::addressee::Addressee;
+use crate::model::addressee::Whom;
 use crate::model::approval::AcceptRule;
 use crate::model::approval::Escalation;
+use crate::model::approval::Level;
+use crate::model::approval::Party;
+use crate::model::ids::EntitlementName;
 use crate::model::request::Asked;
+use crate::model::request::Subject;
 use crate::plan::gate::tests::approval;
 use crate::plan::gate::tests::keeper;
 use crate::plan::gate::tests::origin;
 use crate::plan::gate::tests::user;
 use crate::plan::gate::tests::when;
+use crate::plan::verdict::ages::Lapsed;
+use crate::plan::verdict::ages::Passed;
+use crate::plan::verdict::ages::due;
+use crate::plan::verdict::ages::is_wanted;
+use crate::plan::verdict::ages::lapsed;
+use crate::plan::verdict::ages::pass;
+use crate::plan::verdict::levels::digests;
+use crate::plan::verdict::rights::Scope;
+use crate::plan::verdict::rights::is_turn_of;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -38,6 +61,8 @@ pub(in crate::plan) fn request(subject: &str, state: RequestState, entitlements:
         begun: at(0).window,
         state,
         level: 0,
+        turn: None,
+        passed: Vec::new(),
         level_begun: at(0).window,
         escalated: false,
         reminders: 0,
@@ -183,6 +208,7 @@ fn a_new_request_begins_now_by_both_clocks_and_is_named_by_what_it_asks() {
     let fresh = Request { since: at(1).wall, begun: at(1).window, level_begun: at(1).window, marks, ..asked(&["a"]) };
     let expected = Request {
         id: fresh.id.clone(),
+        turn: digests(&reopens()).into_iter().next(),
         since: at(1).wall,
         begun: at(1).window,
         level_begun: at(1).window,
@@ -247,7 +273,8 @@ fn levels(levels: &[Level]) -> Approval {
 
 #[test]
 fn a_word_is_taken_once_and_says_who_when_and_why() {
-    let waits = account(RequestState::Pending);
+    let turn = digests(&approval()).into_iter().next();
+    let waits = Request { turn: turn.clone(), ..account(RequestState::Pending) };
     let accepted = said(&approval(), &waits, &who("ann", &[]), Word::Accept).unwrap();
     let vote = |said, reason: Option<&str>| Vote {
         said,
@@ -255,6 +282,7 @@ fn a_word_is_taken_once_and_says_who_when_and_why() {
         person: "ann".to_owned(),
         at: at(1).wall,
         level: 0,
+        of: turn.clone().filter(|_| said == Word::Accept),
         reason: reason.map(str::to_owned),
     };
     let yes = vote(Word::Accept, None);
@@ -346,6 +374,52 @@ fn levels_follow_one_another_and_each_begins_anew() {
     // A document that lost levels meanwhile leaves the last one.
     let fewer = said(&levels(&[level(&["group:desk"], 1)]), &half, &who("cid", &["desk"]), Word::Accept);
     assert_eq!(fewer.unwrap().state, RequestState::Accepted);
+}
+
+#[test]
+fn one_person_is_one_voice_however_their_name_is_written() {
+    let approval = levels(&[level(&["group:desk"], 2)]);
+    let waits = account(RequestState::Pending);
+    let half = |person: &str| said(&approval, &waits, &who(person, &["desk"]), Word::Accept).unwrap();
+    for (first, second) in [
+        ("rose", "Rose"),
+        ("rose@desk.example", "Rose@Desk.Example"),
+        ("rose@desk.example", "rose+second@desk.example"),
+        ("ROSE+1@desk.example", "rose+2@desk.example"),
+        ("rose", " rose "),
+    ] {
+        settled_by(&said(&approval, &half(first), &who(second, &["desk"]), Word::Accept));
+    }
+    for other in ["rosa@desk.example", "rose@other.example", "+@desk.example", "rose"] {
+        let both = said(&approval, &half("rose@desk.example"), &who(other, &["desk"]), Word::Accept);
+        assert_eq!(both.unwrap().state, RequestState::Accepted, "{other}");
+    }
+}
+
+fn told_at(subject: &str, mail: &str) -> Addressee {
+    let whom = Whom::Person { subject: subject.to_owned(), mail: mail.to_owned(), locale: None };
+    Addressee { group: "desk".to_owned(), scope: Scope::new(), whom, digest: None }
+}
+
+#[test]
+fn a_subject_and_the_mail_that_the_configuration_has_of_it_are_one_voice_and_no_judge_of_themselves() {
+    let told = [told_at("rose", "rose@desk.example"), told_at("ines", "shared@desk.example")];
+    let told = [&told[..], &[told_at("zoe", "shared@desk.example")]].concat();
+    let approval = levels(&[level(&["group:desk"], 2)]);
+    let say =
+        |known: &Request, person: &str| said(&approval, known, &who(person, &["desk"]).known_by(&told), Word::Accept);
+    let waits = account(RequestState::Pending);
+    for (first, second) in
+        [("rose", "Rose@desk.example"), ("rose@desk.example", "rose"), ("shared@desk.example", "zoe")]
+    {
+        settled_by(&say(&say(&waits, first).unwrap(), second));
+    }
+    let both = say(&say(&waits, "ines").unwrap(), "zoe").unwrap();
+    assert_eq!(both.state, RequestState::Accepted, "two who share a mailbox are two");
+    // About herself, by her token, whose subject no document names.
+    let herself = User { email: Some("rose+portal@desk.example".to_owned()), ..user() };
+    let rose = who("rose", &["desk"]).known_by(&told);
+    no_right(&said_of(&approval, &waits, &rose, Word::Accept, &herself));
 }
 
 #[test]
@@ -446,139 +520,6 @@ fn what_was_accepted_with_an_account_lapses_by_entitlement() {
         let found = lapsed(&request, is_there, |name| has.split(' ').any(|it| it == name.as_str()));
         assert_eq!(found, expected, "{subject} {state:?} {is_there} {has}");
     }
-}
-
-#[test]
-fn it_is_the_turn_of_a_level_and_later_of_those_who_join_it() {
-    let escalate = |level: Level| {
-        let to = [party("group:chiefs")].into();
-        Level { escalate: Some(Escalation { after: HOUR, to }), ..level }
-    };
-    let waits = account(RequestState::Pending);
-    let late = Request { escalated: true, ..waits.clone() };
-    let desk = levels(&[escalate(level(&["group:desk", "person:eve"], 1))]);
-    for (approver, known, may) in [
-        (who("ann", &["desk"]), &waits, true),
-        (who("eve", &[]), &waits, true),
-        (who("bob", &["chiefs"]), &waits, false),
-        (who("bob", &["chiefs"]), &late, true),
-        (who("ann", &["desk"]), &late, true),
-        (who("cid", &[]), &late, false),
-    ] {
-        let said = said(&desk, known, &approver, Word::Accept);
-        assert_eq!(said.is_ok(), may, "{approver:?}");
-        if !may {
-            assert!(no_right(&said).contains("whose turn it is; it is that of `group:"), "{said:?}");
-        }
-    }
-    // Where anybody with the right decides, others who join change nothing.
-    let anybody = levels(&[escalate(level(&[], 1))]);
-    said(&anybody, &late, &who("cid", &[]), Word::Accept).unwrap();
-    // Who would have joined may reopen, and so may whoever has a say at any level.
-    let refused = account(RequestState::Refused);
-    said(&desk, &refused, &who("bob", &["chiefs"]), Word::Reopen).unwrap();
-    let two = levels(&[level(&["group:desk"], 1), level(&["group:last"], 1)]);
-    said(&two, &refused, &who("bob", &["last"]), Word::Reopen).unwrap();
-    no_right(&said(&two, &refused, &who("cid", &["other"]), Word::Reopen));
-    said(&anybody, &refused, &who("cid", &[]), Word::Reopen).unwrap();
-}
-
-fn scope(labels: &[(&str, &str)]) -> Scope {
-    labels.iter().map(|(label, value)| ((*label).to_owned(), [(*value).to_owned()].into())).collect()
-}
-
-fn labelled(labels: &[(&str, &str)]) -> User {
-    let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
-    User { labels, ..user() }
-}
-
-#[test]
-fn a_right_is_good_for_the_users_of_its_scope_alone() {
-    let of = |scopes: &[&Scope], token: &Scope| Approver {
-        groups: [("desk".to_owned(), scopes.iter().copied().cloned().collect())].into(),
-        scope: token.clone(),
-        ..who("ann", &[])
-    };
-    let north = scope(&[("folder", "north")]);
-    let both = scope(&[("folder", "north"), ("tier", "one")]);
-    let south = scope(&[("folder", "south")]);
-    let tier = scope(&[("tier", "two")]);
-    let everywhere = Scope::new();
-    let mine = labelled(&[("folder", "north"), ("tier", "two")]);
-    let bare = labelled(&[]);
-    let plain = levels(&[level(&["group:desk"], 1)]);
-    let by_folder = Approval { scope_label: Some("folder".to_owned()), ..plain.clone() };
-    for (number, (approval, approver, user, may)) in [
-        (&plain, of(&[&north], &everywhere), &mine, true),
-        (&plain, of(&[&south], &everywhere), &mine, false),
-        (&plain, of(&[&north], &everywhere), &bare, false),
-        (&plain, of(&[&both], &everywhere), &mine, false),
-        (&plain, of(&[&both, &north], &everywhere), &mine, true),
-        (&plain, of(&[&everywhere], &everywhere), &mine, true),
-        (&plain, of(&[&north], &south), &mine, false),
-        (&plain, of(&[&everywhere], &north), &mine, true),
-        (&plain, of(&[], &everywhere), &mine, false),
-        // Where requests belong to folders, a right that names none is good for none.
-        (&by_folder, of(&[&everywhere], &everywhere), &mine, false),
-        (&by_folder, of(&[&tier], &everywhere), &mine, false),
-        (&by_folder, of(&[&north], &everywhere), &mine, true),
-        (&by_folder, of(&[&everywhere], &north), &mine, true),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let said = said_of(approval, &account(RequestState::Pending), &approver, Word::Accept, user);
-        assert_eq!(said.is_ok(), may, "row {number}: {said:?}");
-    }
-    let elsewhere = of(&[&south], &everywhere);
-    let told = said_of(&by_folder, &account(RequestState::Pending), &elsewhere, Word::Accept, &mine);
-    assert!(no_right(&told).contains("no right for users of folder `north`"), "{told:?}");
-}
-
-#[test]
-fn where_anybody_decides_that_is_whoever_has_a_right_for_the_user() {
-    let waits = account(RequestState::Pending);
-    let no_groups = who("ann", &[]);
-    said(&approval(), &waits, &no_groups, Word::Accept).unwrap();
-    said(&approval(), &waits, &who("ann", &["desk"]), Word::Accept).unwrap();
-    let outside = Approver { outside: true, ..no_groups.clone() };
-    let told = said(&approval(), &waits, &outside, Word::Accept);
-    assert!(no_right(&told).contains("in no group of approvers"), "{told:?}");
-    // Whom a level names decides there all the same.
-    said(&levels(&[level(&["person:ann"], 1)]), &waits, &outside, Word::Accept).unwrap();
-    let south = Approver { groups: [("desk".to_owned(), vec![scope(&[("folder", "south")])])].into(), ..no_groups };
-    no_right(&said(&approval(), &waits, &south, Word::Accept));
-}
-
-#[test]
-fn nobody_decides_about_themselves_or_what_they_wrote() {
-    let waits = account(RequestState::Pending);
-    let renamed = User { formerly: vec!["u-0".into()], ..labelled(&[("author", "bob, Cid eve"), ("by", "ann")]) };
-    let by = |label: Option<&str>| Approval { author_label: label.map(str::to_owned), ..approval() };
-    for (approval, person, may) in [
-        (by(None), "u-1", false),
-        (by(None), "U-0", false),
-        (by(None), "Ada@X.example", false),
-        (by(None), "bob", true),
-        (by(Some("author")), "bob", false),
-        (by(Some("author")), "cid", false),
-        (by(Some("author")), "eve", false),
-        (by(Some("author")), "ann", true),
-        (by(Some("by")), "ann", false),
-        (by(Some("other")), "ann", true),
-    ] {
-        for word in [Word::Accept, Word::Refuse, Word::Reopen] {
-            let known = if word == Word::Reopen { account(RequestState::Refused) } else { waits.clone() };
-            let said = said_of(&approval, &known, &who(person, &[]), word, &renamed);
-            assert_eq!(said.is_ok(), may, "{person} {word:?}: {said:?}");
-            if !may {
-                assert!(no_right(&said).contains("cannot decide about"), "{said:?}");
-            }
-        }
-    }
-    // Of a user who is gone nobody can say what they wrote.
-    let saying = Saying { approver: &who("u-1", &[]), word: Word::Accept, reason: None, user: None };
-    assert!(say(&approval(), &waits, saying, at(1)).is_ok());
 }
 
 /// Two hours until others join, a reminder every three, ten until it expires.

@@ -359,7 +359,7 @@ pub(crate) fn problem(name: &str, code: &'static str, message: String, hint: &st
         hint: Some(hint.to_owned()),
         snippet: None,
         conflict_of: None,
-        beside: false,
+        drops_document: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one writing session: a commit and what it remembers between commits.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -9,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::audit::ends::Ends;
 use crate::audit::exporter::Exporter;
+use crate::model::snapshot::Snapshot;
 use crate::secrets::keys::Keys;
 use crate::store::AcceptedSnapshot;
 use crate::store::Fence;
@@ -215,6 +218,13 @@ impl Writer {
         if let Some(ends) = ends {
             self.ends = ends;
             self.exporter.follow(&self.ends);
+        }
+    }
+
+    /// Keeps a snapshot that equals the accepted one in its place.
+    pub(super) fn share_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        if let Some(accepted) = self.snapshot.as_mut().filter(|accepted| accepted.snapshot == snapshot) {
+            accepted.snapshot = snapshot;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The one writer: a commit and what it remembers between commits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::DateTime;
 use chrono::Utc;
@@ -19,6 +20,7 @@ use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::link::Space;
+use crate::model::snapshot::Snapshot;
 use crate::secrets::keys::Keys;
 use crate::store::AcceptedSnapshot;
 use crate::store::CauseKey;
@@ -166,6 +168,13 @@ impl Writer {
             self.exporter.follow(&self.ends);
         }
         Ok(())
+    }
+
+    /// Keeps a snapshot that equals the accepted one in its place.
+    pub(super) fn share_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        if let Some(accepted) = self.snapshot.as_mut().filter(|accepted| accepted.snapshot == snapshot) {
+            accepted.snapshot = snapshot;
+        }
     }
 
     /// The accepted snapshot; read once, since nobody else writes the file.

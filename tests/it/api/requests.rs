@@ -9,7 +9,7 @@ use rosterd::model::approval::Level;
 use rosterd::model::approval::Party;
 use rosterd::model::target::Target;
 use rosterd::model::user::User;
-use rosterd::plan::verdict::Scope;
+use rosterd::plan::verdict::rights::Scope;
 use serde_json::Value;
 use serde_json::json;
 

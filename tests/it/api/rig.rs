@@ -29,7 +29,7 @@ use rosterd::manifest::Documents;
 use rosterd::metrics::Metrics;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::ids::TargetName;
-use rosterd::plan::verdict::Scope;
+use rosterd::plan::verdict::rights::Scope;
 use rosterd::secrets::keys::Keys;
 use rosterd::server::Api;
 use rosterd::server::ApiParts;

@@ -91,6 +91,8 @@ fn a_cycle_is_undone_by_the_id_that_history_shows() {
     asked.hints("--yes");
     let undone = place.run(&["undo", cycle, "--yes", "--reason", "a slip"]).ends(DONE);
     assert!(undone.out.contains("1 updated"), "{undone:?}");
+    assert!(undone.err.contains("undone: update `u1` (cycle `"), "{undone:?}");
+    assert!(!undone.err.contains("not undone"), "{undone:?}");
     assert_eq!(account(&place)["values"]["name.givenName"], "Ada");
     let told = place.run(&["audit", "search", "undo"]).ends(DONE);
     assert!(told.out.contains("a slip"), "{told:?}");

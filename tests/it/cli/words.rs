@@ -9,6 +9,7 @@ use crate::cli::Daemon;
 use crate::cli::ERROR;
 use crate::cli::HELD;
 use crate::cli::Place;
+use crate::cli::person;
 use crate::cli::until;
 
 /// The users of the accounts in this state, in order.
@@ -124,7 +125,31 @@ fn a_file_beside_the_store_halts_a_daemon_and_a_command_takes_it_away() {
     run(&["revoke", "--yes", "u2"]).ends(DONE);
     let receipt = run(&["receipt", "u2", "--output", "json"]).ends(DONE).json();
     assert_eq!(receipt["receipt"]["verdict"], "out-everywhere");
+    let regained = run(&["regain", "u2", "--target", "crm"]).ends(ERROR);
+    assert!(regained.err.contains("`rosterd restore u2`"), "{regained:?}");
     assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn broken_manifests_of_a_daemon_are_told_to_whoever_asks_for_a_plan() {
+    let place = Place::new();
+    place.company(&["u1", "u2"]);
+    let daemon = Daemon::start(&place);
+    let run = |arguments: &[&str]| place.run(&[arguments, &["--config", "rosterd.yaml"]].concat());
+    let refused = || run(&["status", "--output", "json"]).json()["source"]["refused"] == true;
+    // Who leaves with a slip of the pen has not left, and a pipeline must not be green over it.
+    place.write("m/u1.yaml", &person("u1", false).replace("active:", "actve:"));
+    until("the refusal", refused);
+    for command in [["plan", "--detailed-exitcode"], ["apply", "--yes"]] {
+        let said = run(&command).ends(ERROR);
+        assert!(said.err.contains("u1.yaml") && said.err.contains("actve"), "{said:?}");
+        said.hints("mend what is marked");
+    }
+    assert!(run(&["status"]).out.contains("access that they end is ended"));
+    place.write("m/u1.yaml", &person("u1", true));
+    until("the mended load", || !refused());
+    run(&["plan"]).ends(DONE);
+    assert_eq!(daemon.stop(), DONE);
 }
 
 #[test]

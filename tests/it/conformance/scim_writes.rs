@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use rosterd::connector::ErrorClass;
+use rosterd::connector::Operation;
 use rosterd::model::account::AccountState;
 use serde_json::Value;
 use serde_json::json;
@@ -374,4 +375,15 @@ async fn a_name_that_the_target_keeps_in_small_letters_is_canonical_in_small_let
     let made = subject.try_create(values, []).await.unwrap();
     let canonical = subject.connector.canonicalize(&path("userName"), &json!("Ada@Acme.Example"));
     assert_eq!(made.values[&path("userName")], canonical);
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_answered_with_404_is_of_unknown_end_whatever_the_next_look_says() {
+    let (subject, server) = start(Knobs::default(), json!({})).await;
+    let seen = subject.create("ada").await.into();
+    let nobody = || Mishap::Answer(404, vec![], "{}".to_owned());
+    server.next(Method::DELETE, "/Users", nobody());
+    server.next(Method::GET, "/Users", nobody());
+    let error = subject.apply(Operation::Delete { seen }).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Uncertain, "{}", error.message);
 }

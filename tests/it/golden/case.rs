@@ -38,6 +38,7 @@ use rosterd::model::tally::Counter;
 use rosterd::model::tally::Tally;
 use rosterd::model::tally::Thing;
 use rosterd::model::target::AccountPolicy;
+use rosterd::model::target::Blocker;
 use rosterd::model::target::Deletion;
 use rosterd::model::target::Drift;
 use rosterd::model::target::Ending;
@@ -120,6 +121,7 @@ pub(super) struct TargetCase {
     /// Days.
     pub(super) delete_after: Option<u64>,
     pub(super) notifications: BTreeSet<AttributePath>,
+    pub(super) blockers: BTreeMap<String, BlockerCase>,
     pub(super) drift: BTreeMap<AttributePath, Drift>,
     pub(super) exceptions: Vec<String>,
 }
@@ -150,6 +152,7 @@ impl Default for TargetCase {
             foreign_delete: ForeignDelete::Report,
             delete_after: None,
             notifications: BTreeSet::new(),
+            blockers: BTreeMap::new(),
             drift: BTreeMap::new(),
             exceptions: Vec::new(),
         }
@@ -197,6 +200,20 @@ pub(super) struct WindowCase {
     pub(super) hours: u64,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BlockerCase {
+    at: AttributePath,
+    /// Hours.
+    wait: Option<u64>,
+}
+
+impl BlockerCase {
+    fn blocker(&self) -> Blocker {
+        Blocker { at: self.at.clone(), wait: self.wait.map(Duration::from_hours) }
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct UserCase {
@@ -228,6 +245,7 @@ pub(super) struct HandCase {
     pub(super) deleted_by_us: bool,
     pub(super) regain: bool,
     pub(super) ended: Option<DateTime<Utc>>,
+    pub(super) blocked: Option<DateTime<Utc>>,
     pub(super) silenced: BTreeMap<AttributePath, Value>,
 }
 
@@ -240,6 +258,7 @@ impl HandCase {
             deleted_by_us: self.deleted_by_us,
             regain: self.regain,
             ended: self.ended,
+            blocked: self.blocked,
             silenced: self.silenced.clone(),
             ..Hand::default()
         }
@@ -472,7 +491,7 @@ impl TargetCase {
             foreign_disable: self.foreign_disable,
             foreign_delete: self.foreign_delete,
             notifications: self.notifications.clone(),
-            blockers: BTreeMap::new(),
+            blockers: self.blockers.iter().map(|(name, blocker)| (name.clone(), blocker.blocker())).collect(),
             deletion: self
                 .delete_after
                 .map(|days| Deletion { after: Duration::from_hours(days * 24), unattended: false }),
@@ -566,6 +585,7 @@ impl World {
             records: self.records.as_ref(),
             unproven: &self.unproven,
             now: now(),
+            passed: now(),
         }
     }
 

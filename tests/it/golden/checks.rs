@@ -1,5 +1,7 @@
 //! The second opinion: a plan broken by hand is caught, by the law that it breaks.
 
+mod endings;
+
 use rosterd::model::account::Membership;
 use rosterd::model::change::Action;
 use rosterd::model::change::Cause;
@@ -65,7 +67,10 @@ fn check_facts(law: &str, differ: impl FnOnce(&mut World), spoil: impl FnOnce(&m
 }
 
 fn check_planned(law: &str, differ: impl FnOnce(&mut World), spoil: impl FnOnce(&mut Planned)) {
-    let mut world = world();
+    check_world(world(), law, differ, spoil);
+}
+
+fn check_world(mut world: World, law: &str, differ: impl FnOnce(&mut World), spoil: impl FnOnce(&mut Planned)) {
     let mut planned = world.planned();
     assert_eq!(check::check_seen(&planned, &world.input()), Vec::<String>::new());
     differ(&mut world);

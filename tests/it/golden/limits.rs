@@ -160,6 +160,35 @@ fn one_attribute_cleared_on_six_accounts_is_held_and_another_is_not() {
 }
 
 #[test]
+fn one_attribute_cleared_for_one_person_is_no_wave_whatever_else_is_written() {
+    let share = Window { count: None, percent: Some(10.0), window: Duration::from_hours(24) };
+    let given = Given { limits: Limits { clear: vec![share], ..Limits::none() }, ..Given::owned(3) };
+    let others = || (5..8).map(|number| granting(number, false));
+    assert!(held(&given, others().chain([clearing(1, "title")])).is_empty());
+    assert_eq!(
+        held(&given, others().chain([1, 2].map(|number| clearing(number, "title")))),
+        [(HoldKind::Clear, 2)].into()
+    );
+}
+
+#[test]
+fn shares_of_what_is_owned_are_asked_for_where_a_change_is_judged_by_them() {
+    let hours = |hours: u64, percent| Window { count: Some(9), percent, window: Duration::from_hours(hours) };
+    let limits = Limits {
+        clear: vec![hours(1, Some(5.0)), hours(2, None)],
+        update: vec![hours(3, Some(5.0))],
+        widen: vec![hours(4, Some(5.0))],
+        ..Limits::none()
+    };
+    let asked = |changes: &[Change]| -> Vec<u64> {
+        rosterd::plan::shares(changes, &limits).into_iter().map(|window| window.as_secs() / 3_600).collect()
+    };
+    assert_eq!(asked(&[clearing(1, "title"), granting(2, false)]), [1, 3, 4]);
+    assert_eq!(asked(&[granting(2, false)]), [4]);
+    assert_eq!(asked(&[]), [0_u64; 0]);
+}
+
+#[test]
 fn each_deletion_needs_a_person_and_the_sixth_of_a_day_another_word() {
     let given = Given::owned(1_000);
     let first = given.judge(plan(many(6, Action::Delete)));

@@ -8,6 +8,7 @@ use rosterd::model::account::Account;
 use rosterd::model::account::AccountState;
 use rosterd::model::change::Action;
 use rosterd::model::change::Change;
+use rosterd::model::hand::Hand;
 use rosterd::model::link::Link;
 use rosterd::model::link::LinkedBy;
 
@@ -62,7 +63,10 @@ fn apply(world: &mut World, change: &Change) {
     }
     let held = ended_over.filter(|state| matches!(state, AccountState::Suspended | AccountState::Locked));
     match change.active {
-        Some(true) => drop(world.hands.remove(&id)),
+        Some(true) => {
+            let hand = world.hands.entry(id.clone()).or_default();
+            *hand = Hand { ended_over: None, deleted_by_us: false, regain: false, ended: None, ..hand.clone() };
+        }
         Some(false) if held.is_some() => world.hands.entry(id.clone()).or_default().ended_over = held,
         Some(false) | None => {}
     }

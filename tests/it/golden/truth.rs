@@ -82,10 +82,14 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
         None if displaces(world, account) && !meant(world, link) => return Vec::new(),
         None => {
             let mut done = ended(world.target.account.on_gone);
-            done.retain(|change| *change != DELETION || !displaces(world, account));
+            done.retain(|change| *change != DELETION || !(displaces(world, account) || shared(world, link, account)));
             return done;
         }
-        Some(Desired::None(no)) => return ended(no.ending),
+        Some(Desired::None(no)) => {
+            let mut done = ended(no.ending);
+            done.retain(|change| *change != DELETION || !shared(world, link, account));
+            return done;
+        }
         Some(Desired::Conflict(_)) => return Vec::new(),
         Some(Desired::Account(projection)) => projection,
     };
@@ -112,7 +116,7 @@ fn linked(world: &World, link: &Link) -> Vec<(Action, Effect)> {
 
 fn differs(world: &World, projection: &Projection, account: &Account) -> bool {
     let mut written = projection.values.iter().filter(|(path, projected)| {
-        let now = account.values.get(*path).and_then(|value| value.as_str());
+        let now = account.values.get(*path).and_then(|value| value.as_str()).filter(|now| !now.is_empty());
         let value = projected.value.as_ref().map(|value| canonicalize(path, value));
         let wanted = value.as_ref().and_then(|value| value.as_str());
         if path.as_str() == "externalId" {
@@ -154,7 +158,7 @@ fn unlinked(world: &World, record: &RecordId) -> Option<Action> {
     if !proven || displaced || left_behind || is_root(name_of(projection), world) {
         return None;
     }
-    let Some((key, found)) = found(world, projection) else { return creates(world, projection) };
+    let Some((key, found)) = found(world, projection, |_| true) else { return creates(world, projection) };
     let [account] = found.as_slice() else { return None };
     let rivals = accounts(world).filter(|other| other.record != *record && !world.links.contains_key(&other.record));
     let claimed = rivals.into_iter().any(|rival| claims(world, rival, account));
@@ -172,21 +176,35 @@ fn displaces(world: &World, account: &Account) -> bool {
     newcomers.into_iter().any(|other| (0..2).any(|key| fits(world, other, account, key)))
 }
 
+/// Whether anybody else who is to have an account fits this one, whether or not they have another.
+fn shared(world: &World, link: &Link, account: &Account) -> bool {
+    let named = |other: &Projection| !name_of(other).is_empty() && fits(world, other, account, 1);
+    let mut others = accounts(world).filter(|other| other.record != link.record);
+    others.any(|other| fits(world, other, account, 0) || named(other))
+}
+
 /// Whether it was the user's own document that took the account away.
 fn meant(world: &World, link: &Link) -> bool {
     world.causes.get(&(link.record.clone(), None)) == Some(&Cause::Explicit)
 }
 
-/// A user outside a keyed plan claims whatever fits by any key: more is not known about them.
+/// Of a user outside a keyed plan no more is known than what fits those who were asked for, too.
 fn claims(world: &World, rival: &Projection, account: &Account) -> bool {
-    if world.records.as_ref().is_some_and(|records| !records.contains(&rival.record)) {
-        return fits(world, rival, account, 0) || fits(world, rival, account, 1);
-    }
-    found(world, rival).is_some_and(|(_, found)| found.contains(&account))
+    let outside = |record: &RecordId| world.records.as_ref().is_some_and(|records| !records.contains(record));
+    let asked = |other: &&Projection| !outside(&other.record) && !world.links.contains_key(&other.record);
+    let known = |account: &Account| {
+        let mut asked = accounts(world).filter(asked);
+        !outside(&rival.record) || asked.any(|other| (0..2).any(|key| fits(world, other, account, key)))
+    };
+    found(world, rival, known).is_some_and(|(_, found)| found.contains(&account))
 }
 
-fn found<'w>(world: &'w World, projection: &Projection) -> Option<(usize, Vec<&'w Account>)> {
-    let free = |account: &&Account| world.links.values().all(|link| link.account != account.id);
+fn found<'w>(
+    world: &'w World,
+    projection: &Projection,
+    known: impl Fn(&Account) -> bool,
+) -> Option<(usize, Vec<&'w Account>)> {
+    let free = |account: &&Account| known(account) && world.links.values().all(|link| link.account != account.id);
     (0..2).find_map(|key| {
         let found: Vec<_> =
             world.accounts.iter().filter(free).filter(|account| fits(world, projection, account, key)).collect();

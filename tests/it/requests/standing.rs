@@ -30,13 +30,13 @@ async fn a_document_that_nobody_accepted_decides_about_no_request_that_waits() {
         rig.sync("app").await.unwrap();
         rig.pass(Duration::from_hours(2)).await;
         assert_eq!(rig.only_request().await.request, before, "{what}");
-        let said = rig.say(&before.id, Word::Accept, &who("rose", &[])).await;
+        let said = rig.say(&before.id, Word::Accept, &approver("rose", &[])).await;
         assert!(matches!(said, Err(ItemError::Unaccepted(_))), "who may decide is not accepted either: {said:?}");
         rig.declare(documents([user("u-1")], [gated(approval())])).await;
         rig.sync("app").await.unwrap();
         assert_eq!(rig.only_request().await.request, before, "{what}");
         assert_eq!(rig.made(), 0, "{what}");
-        assert_eq!(rig.say(&before.id, Word::Accept, &who("rose", &[])).await, Ok(RequestState::Accepted));
+        assert_eq!(rig.say(&before.id, Word::Accept, &approver("rose", &[])).await, Ok(RequestState::Accepted));
         assert_eq!(rig.made(), 1, "{what}");
     }
 }
@@ -46,7 +46,7 @@ async fn a_document_that_nobody_accepted_decides_about_no_request_that_waits() {
 async fn a_document_that_nobody_accepted_ends_no_acceptance() {
     let rig = one(approval()).await;
     let id = rig.only_request().await.request.id;
-    rig.say(&id, Word::Accept, &who("rose", &[])).await.unwrap();
+    rig.say(&id, Word::Accept, &approver("rose", &[])).await.unwrap();
     let before = rig.only_request().await.request;
     let rig = with_unaccepted(rig, Target { labels: BTreeMap::new(), ..gated(approval()) }).await;
     rig.pass(Duration::from_hours(2)).await;
@@ -60,7 +60,7 @@ async fn what_was_accepted_with_an_account_and_went_is_asked_about_when_it_comes
     let admin = || User { roles: vec![held("staff"), held("admin")], ..user("u-1") };
     let rig = Rig::started(documents([admin()], [gated(approval())])).await;
     let id = rig.only_request().await.request.id;
-    rig.say(&id, Word::Accept, &who("rose", &[])).await.unwrap();
+    rig.say(&id, Word::Accept, &approver("rose", &[])).await.unwrap();
     let memberships = |rig: &Rig| rig.target("app").by_name("u-1@acme.example").unwrap().memberships.len();
     assert_eq!(memberships(&rig), 1);
     rig.declare(documents([user("u-1")], [gated(approval())])).await;
@@ -75,7 +75,7 @@ async fn what_was_accepted_with_an_account_and_went_is_asked_about_when_it_comes
     assert_eq!(memberships(&rig), 0, "nobody agreed to it since it went");
     let waits = rig.shown().await.into_iter().find(|shown| shown.request.state == RequestState::Pending).unwrap();
     assert_eq!(waits.request.subject, Subject::Grant("admin".into()));
-    rig.say(&waits.request.id, Word::Accept, &who("rose", &[])).await.unwrap();
+    rig.say(&waits.request.id, Word::Accept, &approver("rose", &[])).await.unwrap();
     assert_eq!(memberships(&rig), 1);
     rig.assert_settled("app").await;
 }
@@ -86,7 +86,7 @@ async fn a_field_that_no_mapping_shows_reopens_and_passes_a_request_all_the_same
     let reopens = || Approval { reopen_on: ["familyName".to_owned()].into(), ..approval() };
     let rig = one(reopens()).await;
     let id = rig.only_request().await.request.id;
-    rig.say(&id, Word::Refuse, &who("rose", &[])).await.unwrap();
+    rig.say(&id, Word::Refuse, &approver("rose", &[])).await.unwrap();
     rig.declare(documents([family("Other")], [gated(reopens())])).await;
     assert_eq!(rig.only_request().await.request.state, RequestState::Pending);
     for gate in [
@@ -119,7 +119,7 @@ async fn what_people_gave_by_hand_is_asked_about_no_longer_once_a_listing_showed
     let id = rig.only_request().await.request.id;
     let refused = rosterd::connector::ErrorClass::Refused;
     rig.target("app").inside().bad_user = Some(("u-1@acme.example".to_owned(), refused));
-    rig.say(&id, Word::Accept, &who("rose", &[])).await.unwrap();
+    rig.say(&id, Word::Accept, &approver("rose", &[])).await.unwrap();
     assert_eq!(rig.only_request().await.request.done, None);
     by_hand(&rig);
     rig.sync("app").await.unwrap();
@@ -137,9 +137,9 @@ async fn of_the_requests_that_a_rename_brings_together_the_most_careful_stands()
         };
         let all = rig.shown().await;
         rig.target("app").inside().bad_looks = Some(rosterd::connector::ErrorClass::Transient);
-        rig.say(&id("u-1", &all), old, &who("rose", &[])).await.unwrap();
+        rig.say(&id("u-1", &all), old, &approver("rose", &[])).await.unwrap();
         if let Some(new) = new {
-            rig.say(&id("u-9", &all), new, &who("rose", &[])).await.unwrap();
+            rig.say(&id("u-9", &all), new, &approver("rose", &[])).await.unwrap();
         }
         let both = User { formerly: vec!["u-1".into()], ..user("u-9") };
         rig.declare(documents([both], [gated(approval())])).await;

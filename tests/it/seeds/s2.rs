@@ -14,8 +14,8 @@ use rosterd::model::history::Trigger;
 use rosterd::model::ids::RequestId;
 use rosterd::model::request::RequestState;
 use rosterd::model::request::Word;
-use rosterd::plan::verdict::Approver;
 use rosterd::plan::verdict::Refused;
+use rosterd::plan::verdict::rights::Approver;
 
 use crate::seeds::program::Program;
 use crate::seeds::sample::Sample;

@@ -14,6 +14,8 @@ use rosterd::clock::kept::Kept;
 use rosterd::clock::kept::Word;
 use rosterd::model::account::AccountState;
 use rosterd::model::account::Membership;
+use rosterd::model::approval::Approval;
+use rosterd::model::approval::Asks;
 use rosterd::model::audit::AuditEvent;
 use rosterd::model::change::Action;
 use rosterd::model::change::Cause;
@@ -69,6 +71,7 @@ use rosterd::model::snapshot::Snapshot;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
 use rosterd::model::target::Deletion;
+use rosterd::model::target::Given;
 use rosterd::model::target::KnownTarget;
 use rosterd::model::target::Limits;
 use rosterd::model::target::Mode;
@@ -111,6 +114,7 @@ macro_rules! store_suite {
             end_dates_given_to_many_at_once_are_told_apart,
             what_we_disabled_is_not_counted_as_owned_and_active,
             a_snapshot_comes_back_as_it_went_in,
+            users_that_equal_the_accepted_ones_are_kept_once_and_others_not_at_all,
             the_highest_level_includes_the_one_that_stood_when_the_window_began,
             a_cause_stands_as_first_seen_until_it_is_forgotten,
             decisions_come_back_oldest_first,
@@ -497,8 +501,12 @@ pub(crate) async fn what_limits_are_judged_by_is_remembered(store: &impl Store) 
     assert_eq!(store.window_time().await.unwrap(), WindowTime::default());
     let lag = TimeDelta::seconds(-86_401);
     let deletion = Some(Deletion { after: Duration::from_hours(48), unattended: true });
-    let policy =
-        Policy { mode: Mode::Observe, limits: Limits::default(), protected: vec!["svc-*".to_owned()], deletion };
+    let waits = BTreeMap::from([(AttributePath::user_name(), Duration::from_hours(1))]);
+    let (mode, limits, protected) = (Mode::Observe, Limits::default(), vec!["svc-*".to_owned()]);
+    let approval = Some(Box::new(Asks::from(&Approval::ungated())));
+    let given = Given { membership: Membership::Role("Admin".to_owned()), privileged: true };
+    let catalogue = BTreeMap::from([("admin".into(), given)]);
+    let policy = Policy { mode, limits, protected, deletion, waits, approval, catalogue };
     let parts = BTreeMap::from([("mode".to_owned(), "hash".to_owned())]);
     let known = KnownTarget { policy, serial: 3, parts };
     let next = KnownTarget { serial: 4, ..known.clone() };
@@ -596,6 +604,17 @@ pub(crate) async fn a_snapshot_comes_back_as_it_went_in(store: &impl Store) {
     }
 }
 
+pub(crate) async fn users_that_equal_the_accepted_ones_are_kept_once_and_others_not_at_all(store: &impl Store) {
+    let kept = async || store.snapshot().await.unwrap().unwrap().snapshot;
+    commit(store, vec![Write::Snapshot(accepted(1, 2, at(0), &[user("u-1", "agent"), user("u-2", "agent")]))]).await;
+    let same = accepted(1, 2, at(0), &[user("u-1", "agent"), user("u-2", "agent")]).snapshot;
+    store.share_snapshot(&same).await;
+    assert!(Arc::ptr_eq(&kept().await, &same));
+    let other = accepted(1, 2, at(0), &[user("u-1", "agent"), user("u-2", "lead")]).snapshot;
+    store.share_snapshot(&other).await;
+    assert!(Arc::ptr_eq(&kept().await, &same), "nobody accepted the other one");
+}
+
 pub(crate) async fn the_highest_level_includes_the_one_that_stood_when_the_window_began(store: &impl Store) {
     assert_eq!(store.highest_level(at(0)).await.unwrap(), None);
     for (generation, level) in [(1, 900), (2, 70), (3, 60), (4, 65)] {
@@ -653,6 +672,7 @@ pub(crate) fn refused(record: &str) -> Request {
         person: "rose".to_owned(),
         at: at(2),
         level: 1,
+        of: None,
         reason: Some("unknown".to_owned()),
     };
     Request {
@@ -664,6 +684,8 @@ pub(crate) fn refused(record: &str) -> Request {
         begun: at(1),
         state: RequestState::Refused,
         level: 1,
+        turn: None,
+        passed: Vec::new(),
         level_begun: at(2),
         escalated: true,
         reminders: 3,
@@ -728,7 +750,9 @@ pub(crate) async fn what_other_hands_did_is_remembered_by_account_until_it_is_bl
         missing: true,
         regain: true,
         ended: Some(at(40)),
+        taken: Some(at(42)),
         blocked: Some(at(41)),
+        waited: BTreeMap::from([(AttributePath::user_name(), at(43))]),
         silenced: BTreeMap::from([(AttributePath::user_name(), serde_json::Value::Bool(true))]),
     };
     let other = Hand { regain: true, ..Hand::default() };

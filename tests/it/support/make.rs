@@ -39,6 +39,7 @@ use rosterd::model::user::RoleHeld;
 use rosterd::model::user::User;
 use rosterd::model::user::Validity;
 use rosterd::model::users::Users;
+use rosterd::plan::verdict::rights::Approver;
 
 pub(crate) fn origin(what: &str) -> Origin {
     Origin { file: "test.yaml".into(), line: 1, what: what.into() }
@@ -174,6 +175,7 @@ pub(crate) fn documents(users: impl IntoIterator<Item = User>, targets: impl Int
         users,
         roles: roles().into_iter().map(|role| (role.name.clone(), Arc::new(role))).collect(),
         targets: targets.into_iter().map(Arc::new).collect(),
+        signed: BTreeMap::new(),
         problems: Vec::new(),
         digest: digest.into(),
     }
@@ -200,7 +202,18 @@ pub(crate) fn broken(mut documents: Documents) -> Documents {
         hint: None,
         snippet: None,
         conflict_of: None,
-        beside: false,
+        drops_document: false,
     });
     documents
+}
+
+/// Somebody who decides, in these groups, each of which has its say about everybody.
+pub(crate) fn approver(person: &str, groups: &[&str]) -> Approver {
+    let everywhere = || vec![BTreeMap::new()];
+    Approver {
+        by: format!("token:{person}"),
+        person: person.to_owned(),
+        groups: groups.iter().map(|name| ((*name).to_owned(), everywhere())).collect(),
+        ..Approver::default()
+    }
 }

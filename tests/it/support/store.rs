@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ use rosterd::model::message::MessageFilter;
 use rosterd::model::message::Posted;
 use rosterd::model::request::Request;
 use rosterd::model::request::Subject;
+use rosterd::model::snapshot::Snapshot;
 use rosterd::model::tally::Counter;
 use rosterd::model::tally::Thing;
 use rosterd::model::tally::counted;
@@ -333,6 +335,8 @@ impl Store for MemoryStore {
         let mine = inside.links.iter().filter(|((at, _), link)| at == space && !link.disabled_by_us);
         Ok(mine.count() as u64)
     }
+
+    async fn share_snapshot(&self, _: &Arc<Snapshot>) {}
 
     async fn snapshot(&self) -> Result<Option<AcceptedSnapshot>, StoreError> {
         Ok(self.open().snapshots.last().cloned())

@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     Half,
     /// Nobody learns, and it is done so much later.
     ActLate(Duration),
+    /// A deletion is answered as taken, and done so much later.
+    PurgeLate(Duration),
 }
 
 /// A call that was taken in.
@@ -79,6 +81,10 @@ pub(crate) struct Inside {
     pub(crate) partial: Option<usize>,
     /// Look-ups prove nothing.
     pub(crate) unproven: bool,
+    /// So many look-ups by id say that nobody is there, whoever is.
+    pub(crate) blind_looks: u32,
+    /// Look-ups of these accounts take so much longer.
+    pub(crate) slow_looks: BTreeMap<AccountId, Duration>,
     /// No call ever ends.
     pub(crate) silent: bool,
     /// No listing ever ends.
@@ -232,6 +238,10 @@ impl MemoryTarget {
             Some(Fault::ActLate(delay)) => {
                 inside.late.push((Instant::now() + delay, operation.clone()));
                 Err(Self::error(ErrorClass::Uncertain, "the target did not answer in time"))
+            }
+            Some(Fault::PurgeLate(delay)) => {
+                inside.late.push((Instant::now() + delay, operation.clone()));
+                inside.pretend(operation)
             }
         }
     }
@@ -407,9 +417,15 @@ impl Connector for MemoryTarget {
 
     async fn fetch(&self, _: &Shape, look: &Look) -> Result<Found, ConnectorError> {
         self.enter("fetch".to_owned()).await?;
-        let inside = self.inside();
+        let slow = if let Look::Id(id) = look { self.inside().slow_looks.get(id).copied() } else { None };
+        tokio::time::sleep(slow.unwrap_or_default()).await;
+        let mut inside = self.inside();
         if let Some(class) = inside.bad_looks {
             return Err(Self::error(class, "the target does not look"));
+        }
+        if matches!(look, Look::Id(_)) && inside.blind_looks > 0 {
+            inside.blind_looks -= 1;
+            return Ok(Found { accounts: Vec::new(), proven: !inside.unproven });
         }
         let fits = |account: &&Account| match look {
             Look::Id(id) => account.id == *id,
