@@ -189,6 +189,8 @@ pub struct App {
     beside: Beside,
     /// A daemon's, before anything answers there.
     listener: Option<TcpListener>,
+    /// Whether commands find a daemon by this one's word.
+    announced: bool,
     /// Ends with the command that only looked.
     _nowhere: Option<Nowhere>,
 }
@@ -256,7 +258,9 @@ impl App {
         let token = Secret::new(minted.secret.expose_secret());
         let api = Api::new(api).signing(opened.keys).approved_by(settings.approvers.clone());
         let api = Arc::new(api);
-        Ok(Self { settings, engine, source, fresh, token, store, api, beside, listener, _nowhere: opened.nowhere })
+        let announced = false;
+        let nowhere = opened.nowhere;
+        Ok(Self { settings, engine, source, fresh, token, store, api, beside, listener, announced, _nowhere: nowhere })
     }
 
     /// The routes, for asking inside this process.
@@ -275,6 +279,7 @@ impl App {
         };
         let address = listener.local_addr().map_err(|error| not_ours(self.settings.listen, error))?;
         self.beside.announce(&format!("http://{address}"), &self.token)?;
+        self.announced = true;
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (router, stop) = (self.router(), cancel.clone());
@@ -290,8 +295,12 @@ impl App {
     /// Lets calls in flight end, records what came of them, and leaves a store whose copy is whole.
     pub async fn stop(self) {
         self.engine.stop().await;
+        // While the store is held: afterwards the word there may be another daemon's. A look, which may
+        // have begun before the daemon that others find by now, has nothing to take back.
+        if self.announced {
+            self.beside.leave();
+        }
         self.store.close().await;
-        self.beside.leave();
     }
 }
 

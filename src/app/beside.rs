@@ -87,12 +87,9 @@ impl Beside {
         self.write_note(&Note { server: Some(server.to_owned()), folder: self.note().folder })
     }
 
-    /// Takes the announcement back.
+    /// Takes the announcement back. For whoever made it.
     pub fn leave(&self) {
         let note = self.note();
-        if note.server.is_none() {
-            return;
-        }
         // Nobody is hurt by what stays: the token is void, and nothing answers at the address.
         drop(fs::remove_file(self.token_path()));
         drop(self.write_note(&Note { server: None, ..note }));

@@ -1,8 +1,31 @@
-//! An address that another program has.
+//! Where a daemon answers: an address that another program has, and a word that commands find.
 
 use std::net::TcpListener;
 
+use rosterd::app;
+use rosterd::app::App;
+use rosterd::app::Purpose;
+use rosterd::settings::Settings;
+
 use super::*;
+
+#[tokio::test]
+async fn a_look_that_began_before_the_daemon_takes_nothing_of_it_away() {
+    let place = Place::new();
+    place.company(&["u1"]);
+    let text = "listen: 127.0.0.1:0\nmanifests: [ { folder: m } ]\ntargetsFrom: manifests\n";
+    place.write("rosterd.yaml", text);
+    let settings = Settings::read(&place.path("rosterd.yaml")).unwrap();
+    let look = App::open(settings.clone(), Purpose::Look).await.unwrap();
+    let mut daemon = App::open(settings.clone(), Purpose::Daemon).await.unwrap();
+    let serving = daemon.serve().await.unwrap();
+    look.stop().await;
+    assert_eq!(app::running(&settings).as_ref(), Some(&serving.address));
+    assert!(app::local_token(&settings).is_some());
+    serving.close().await;
+    daemon.stop().await;
+    assert_eq!(app::running(&settings), None);
+}
 
 #[test]
 fn an_address_that_is_taken_stops_a_daemon_before_it_does_anything() {
