@@ -15,6 +15,7 @@ pub mod identity;
 pub mod ids;
 pub mod invite;
 pub mod link;
+pub mod list;
 pub mod message;
 pub mod node;
 pub mod origin;

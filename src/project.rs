@@ -221,7 +221,7 @@ impl Projector {
             own: Own::IfEmpty,
             personal: false,
             sensitive: false,
-            origins: vec![user.origin.clone()],
+            origins: vec![user.origin.clone()].into(),
         };
         Some((path.clone(), mark))
     }

@@ -120,6 +120,6 @@ fn by_date(change: &Change, causes: &Causes) -> Option<Ended> {
     }
     let reason = [(NoAccessReason::Ended, Ended::User), (NoAccessReason::RoleEnded, Ended::Role)]
         .into_iter()
-        .find(|(reason, _)| reason.as_str() == change.reason);
+        .find(|(reason, _)| reason.as_str() == &*change.reason);
     reason.filter(|_| !remembered(None)).map(|(_, ended)| ended)
 }

@@ -187,6 +187,7 @@ mod tests {
     use super::*;
     use crate::model::change::Action;
     use crate::model::change::Cause;
+    use crate::model::list::List;
 
     const ALL: [Lane; 3] = [Lane::Narrow, Lane::Neutral, Lane::Widen];
 
@@ -197,12 +198,12 @@ mod tests {
             action,
             effect,
             cause: (effect == Effect::Narrows).then_some(Cause::Explicit),
-            fields: Vec::new(),
-            grant: Vec::new(),
-            revoke: Vec::new(),
+            fields: List::default(),
+            grant: List::default(),
+            revoke: List::default(),
             active: (effect == Effect::Narrows).then_some(false),
-            reason: String::new(),
-            origins: Vec::new(),
+            reason: "".into(),
+            origins: List::default(),
         };
         let since = DateTime::UNIX_EPOCH;
         Entry { changes: VecDeque::from([change]), seen: None, cycle: "c".into(), attempt: 0, due, since, exact: false }

@@ -374,7 +374,7 @@ async fn calls(shared: &Shared, space: &Space, ids: &BTreeSet<RecordId>) -> Resu
                 at: intent.at,
                 action: intent.change.action,
                 effect: intent.change.effect,
-                reason: intent.change.reason,
+                reason: intent.change.reason.to_string(),
                 outcome,
             });
         }

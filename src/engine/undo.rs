@@ -30,6 +30,7 @@ use crate::model::history::OutcomeResult;
 use crate::model::ids::AccountId;
 use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
+use crate::model::list::List;
 use crate::model::plan::Coverage;
 use crate::model::projection::Desired;
 
@@ -152,11 +153,11 @@ fn inverse(change: &Change, account: &Account) -> Change {
         effect: Effect::Neutral,
         cause: None,
         // What a new account was made with goes with the account.
-        fields: if creates { Vec::new() } else { change.fields.iter().filter(stands).map(swapped).collect() },
+        fields: if creates { List::default() } else { change.fields.iter().filter(stands).map(swapped).collect() },
         grant: change.revoke.iter().filter(|entry| !held(entry)).cloned().collect(),
-        revoke: if creates { Vec::new() } else { change.grant.iter().filter(held).cloned().collect() },
+        revoke: if creates { List::default() } else { change.grant.iter().filter(held).cloned().collect() },
         active: was.filter(|active| *active == is_active).map(|active| !active),
-        reason: format!("undoes: {}", change.reason),
+        reason: format!("undoes: {}", change.reason).into(),
         // Whoever undoes says so in a word of their own: what brought the change does not bring this.
         origins: change.origins.iter().filter(|origin| !origin.is_decision()).cloned().collect(),
         ..change.clone()
@@ -176,16 +177,18 @@ fn drop_redone(view: &View, record: &RecordId, account: &Account, inverse: &mut 
     let mut asks = BTreeSet::new();
     for redone in planned.iter().filter(|redone| redone.record == *record) {
         let before = inverse.clone();
-        inverse.fields.retain(|field| !redone.fields.iter().any(|again| again.path == field.path));
-        inverse.grant.retain(|entry| !redone.revoked().contains(&entry.membership));
-        inverse.revoke.retain(|entry| !redone.granted().contains(&entry.membership));
+        inverse
+            .fields
+            .edit(|fields| fields.retain(|field| !redone.fields.iter().any(|again| again.path == field.path)));
+        inverse.grant.edit(|grant| grant.retain(|entry| !redone.revoked().contains(&entry.membership)));
+        inverse.revoke.edit(|revoke| revoke.retain(|entry| !redone.granted().contains(&entry.membership)));
         inverse.active = inverse.active.filter(|active| redone.active != Some(!*active));
         if before != *inverse {
             let origins = redone.fields.iter().flat_map(|field| &field.origins).chain(&redone.origins);
             asks.extend(origins.map(ToString::to_string));
         }
     }
-    let redone = planned.iter().map(|change| change.reason.as_str()).next()?;
+    let redone = planned.iter().map(|change| &*change.reason).next()?;
     if asks.is_empty() {
         return None;
     }
@@ -234,8 +237,8 @@ fn split(change: Change) -> impl Iterator<Item = Change> {
         action: if change.active == Some(false) { Action::Disable } else { Action::Narrow },
         effect: Effect::Narrows,
         cause: Some(Cause::Explicit),
-        fields: Vec::new(),
-        grant: Vec::new(),
+        fields: List::default(),
+        grant: List::default(),
         active: change.active.filter(|active| !active),
         ..change.clone()
     };
@@ -243,7 +246,7 @@ fn split(change: Change) -> impl Iterator<Item = Change> {
     let rest = Change {
         action: if change.active == Some(true) { Action::Reactivate } else { Action::Update },
         effect: if gives { Effect::Widens } else { Effect::Neutral },
-        revoke: Vec::new(),
+        revoke: List::default(),
         active: change.active.filter(|active| *active),
         ..change
     };

@@ -1,6 +1,7 @@
 //! One change of a plan: plain data that is stored, shown, signed, sent and replayed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -9,6 +10,7 @@ use crate::model::account::Membership;
 use crate::model::ids::AccountId;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
+use crate::model::list::List;
 use crate::model::origin::Origin;
 use crate::model::path::AttributePath;
 
@@ -26,17 +28,17 @@ pub struct Change {
     /// Why access narrows; set exactly when `effect` is [`Effect::Narrows`].
     pub cause: Option<Cause>,
     /// Attributes that are written.
-    pub fields: Vec<FieldChange>,
+    pub fields: List<FieldChange>,
     /// Entitlements given.
-    pub grant: Vec<EntitlementChange>,
+    pub grant: List<EntitlementChange>,
     /// Entitlements taken away.
-    pub revoke: Vec<EntitlementChange>,
+    pub revoke: List<EntitlementChange>,
     /// Account state before and after, where it changes: `Some(true)` is active.
     pub active: Option<bool>,
     /// Why, as a sentence.
-    pub reason: String,
+    pub reason: Arc<str>,
     /// The lines that it follows from.
-    pub origins: Vec<Origin>,
+    pub origins: List<Origin>,
 }
 
 /// What kind of change.
@@ -152,7 +154,7 @@ pub struct FieldChange {
     /// Hidden everywhere but in the target.
     pub sensitive: bool,
     /// Where `after` came from.
-    pub origins: Vec<Origin>,
+    pub origins: List<Origin>,
 }
 
 /// One entitlement given or taken away.
@@ -165,7 +167,7 @@ pub struct EntitlementChange {
     /// Counted by the limit on privileged grants.
     pub privileged: bool,
     /// The grants that give it.
-    pub origins: Vec<Origin>,
+    pub origins: List<Origin>,
 }
 
 impl Change {

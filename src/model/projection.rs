@@ -11,6 +11,7 @@ use crate::model::account::Membership;
 use crate::model::change::Cause;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
+use crate::model::list::List;
 use crate::model::origin::Origin;
 use crate::model::path::AttributePath;
 use crate::model::target::Ending;
@@ -85,7 +86,7 @@ pub struct Projection {
     /// the user's own document that ends it.
     pub lapsed: BTreeSet<EntitlementName>,
     /// The roles and grants that give the access.
-    pub origins: Vec<Origin>,
+    pub origins: List<Origin>,
 }
 
 /// One value of a projection.
@@ -100,7 +101,7 @@ pub struct Projected {
     /// Hidden everywhere but in the target.
     pub sensitive: bool,
     /// The mapping, and the user's or role's line that fed it.
-    pub origins: Vec<Origin>,
+    pub origins: List<Origin>,
 }
 
 /// One entitlement of a projection.
@@ -111,7 +112,7 @@ pub struct ProjectedGrant {
     /// Counted by the limit on privileged grants.
     pub privileged: bool,
     /// The grants that give it.
-    pub origins: Vec<Origin>,
+    pub origins: List<Origin>,
 }
 
 /// Why a user has no access, and what becomes of an account.
@@ -122,7 +123,7 @@ pub struct NoAccess {
     /// What becomes of the account.
     pub ending: Ending,
     /// The line that decided, where there is one.
-    pub origins: Vec<Origin>,
+    pub origins: List<Origin>,
 }
 
 /// Why a user has no access.

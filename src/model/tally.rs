@@ -228,6 +228,7 @@ mod tests {
     use super::*;
     use crate::model::change::EntitlementChange;
     use crate::model::change::FieldChange;
+    use crate::model::list::List;
 
     fn change(action: Action, effect: Effect) -> Change {
         Change {
@@ -236,12 +237,12 @@ mod tests {
             action,
             effect,
             cause: (effect == Effect::Narrows).then_some(Cause::Explicit),
-            fields: Vec::new(),
-            grant: Vec::new(),
-            revoke: Vec::new(),
+            fields: List::default(),
+            grant: List::default(),
+            revoke: List::default(),
             active: None,
-            reason: String::new(),
-            origins: Vec::new(),
+            reason: "".into(),
+            origins: List::default(),
         }
     }
 
@@ -250,7 +251,7 @@ mod tests {
             name: None,
             membership: Membership::Group(format!("g{number}")),
             privileged: *privileged,
-            origins: Vec::new(),
+            origins: List::default(),
         };
         privileged.iter().enumerate().map(one).collect()
     }
@@ -268,13 +269,13 @@ mod tests {
     fn an_account_is_one_and_so_is_each_entitlement_of_a_living_one() {
         check(&change(Action::Disable, Effect::Narrows), false, &[("narrow.explicit", 1)]);
         check(&change(Action::Disable, Effect::Narrows), true, &[("narrow.dated", 1)]);
-        let narrow = Change { revoke: entitlements(&[true, false]), ..change(Action::Narrow, Effect::Narrows) };
+        let narrow = Change { revoke: entitlements(&[true, false]).into(), ..change(Action::Narrow, Effect::Narrows) };
         check(&narrow, false, &[("narrow.explicit", 2)]);
-        let create = Change { grant: entitlements(&[true, false]), ..change(Action::Create, Effect::Widens) };
+        let create = Change { grant: entitlements(&[true, false]).into(), ..change(Action::Create, Effect::Widens) };
         check(&create, false, &[("widen", 1), ("privileged", 1)]);
-        let adopt = Change { grant: entitlements(&[false]), ..change(Action::Adopt, Effect::Widens) };
+        let adopt = Change { grant: entitlements(&[false]).into(), ..change(Action::Adopt, Effect::Widens) };
         check(&adopt, false, &[("widen", 2), ("adopt", 1)]);
-        let grant = Change { grant: entitlements(&[true, true]), ..change(Action::Update, Effect::Widens) };
+        let grant = Change { grant: entitlements(&[true, true]).into(), ..change(Action::Update, Effect::Widens) };
         check(&grant, false, &[("widen", 2), ("privileged", 2)]);
         check(&change(Action::Delete, Effect::Narrows), false, &[("delete", 1)]);
     }
@@ -287,11 +288,11 @@ mod tests {
             after: after.map(Into::into),
             personal: false,
             sensitive: false,
-            origins: Vec::new(),
+            origins: List::default(),
         };
         let fields = vec![field("title", None), field("timezone", Some("y"))];
         check(
-            &Change { fields, ..change(Action::Update, Effect::Neutral) },
+            &Change { fields: fields.into(), ..change(Action::Update, Effect::Neutral) },
             false,
             &[("update", 1), ("clear title", 1)],
         );

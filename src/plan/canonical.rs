@@ -23,7 +23,9 @@ pub const MASK: &str = "(sensitive)";
 pub fn json(plan: &Plan) -> String {
     let mut plan = plan.clone();
     for change in plan.changes.iter_mut().chain(plan.holds.iter_mut().flat_map(|hold| &mut hold.changes)) {
-        change.fields.iter_mut().for_each(mask);
+        if change.fields.iter().any(|field| field.sensitive) {
+            change.fields.iter_mut().for_each(mask);
+        }
     }
     // A plan is plain data with text keys: there is nothing in it that JSON cannot hold.
     sorted(serde_json::to_value(&plan).unwrap_or_default()).to_string()

@@ -13,6 +13,7 @@ use crate::model::change::EntitlementChange;
 use crate::model::change::FieldChange;
 use crate::model::hand::Hand;
 use crate::model::ids::EntitlementName;
+use crate::model::list::List;
 use crate::model::path::AttributePath;
 use crate::model::projection::Projected;
 use crate::model::projection::ProjectedGrant;
@@ -25,15 +26,12 @@ use crate::model::target::Target;
 use crate::plan::notes::declared;
 
 /// Values that a new account starts with: everything that has one, whoever owns it later.
-pub fn initial(projection: &Projection) -> Vec<FieldChange> {
+pub fn initial(projection: &Projection) -> List<FieldChange> {
     let valued = projection.values.iter().filter_map(|(path, projected)| {
         let value = projected.value.as_ref().filter(|value| !is_empty(value))?;
         Some(field(path, projected, None, Some(value.clone())))
     });
-    let mut fields: Vec<_> = valued.collect();
-    // A plan may keep a million of these.
-    fields.shrink_to_fit();
-    fields
+    valued.collect()
 }
 
 /// What differs between a projection and an account, and what is done about it.
@@ -167,10 +165,10 @@ pub fn grants(projection: &Projection, held: &BTreeSet<Membership>) -> Vec<Entit
             name: Some(name.clone()),
             membership: membership.clone(),
             privileged: false,
-            origins: Vec::new(),
+            origins: List::default(),
         });
         entry.privileged |= privileged;
-        entry.origins.extend(origins.iter().cloned());
+        entry.origins.edit(|all| all.extend(origins.iter().cloned()));
     }
     missing.into_values().collect()
 }
@@ -192,6 +190,6 @@ pub fn revocation(target: &Target, membership: &Membership) -> EntitlementChange
         name: words(target, membership).next().cloned(),
         membership: membership.clone(),
         privileged,
-        origins: Vec::new(),
+        origins: List::default(),
     }
 }

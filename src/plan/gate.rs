@@ -74,7 +74,7 @@ impl Gatekeeper {
             return Vec::new();
         }
         let concerned = self.concerns(user);
-        let asked = |action, entitlements| Asked { action, entitlements, origins: change.origins.clone() };
+        let asked = |action, entitlements| Asked { action, entitlements, origins: change.origins.to_vec() };
         let mut asks = Vec::new();
         let gate = gate_of(change.action);
         if let Some(gate) = gate {
@@ -198,7 +198,7 @@ pub fn without(mut change: Change, held: &BTreeSet<Subject>) -> Option<Change> {
     if held.contains(&Subject::Account) {
         return None;
     }
-    change.grant.retain(|entry| !held.contains(&Subject::Grant(word_of(entry))));
+    change.grant.edit(|grant| grant.retain(|entry| !held.contains(&Subject::Grant(word_of(entry)))));
     let empty = change.grant.is_empty() && change.fields.is_empty() && change.revoke.is_empty();
     let account = gate_of(change.action).is_some();
     if change.effect == Effect::Widens && !account && change.active != Some(true) && change.grant.is_empty() {

@@ -17,6 +17,7 @@ use crate::model::change::Effect;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
+use crate::model::list::List;
 use crate::model::path::AttributePath;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
@@ -63,7 +64,7 @@ pub fn decide(input: &PlanInput<'_>, link: &Link, account: &Account, desired: Op
 
 /// What becomes of accounts whose user is no longer declared.
 pub fn gone(input: &PlanInput<'_>) -> NoAccess {
-    NoAccess { reason: NoAccessReason::Gone, ending: input.target.account.on_gone, origins: Vec::new() }
+    NoAccess { reason: NoAccessReason::Gone, ending: input.target.account.on_gone, origins: List::default() }
 }
 
 /// Whether anything would surely be done about an account that was not seen.
@@ -152,10 +153,10 @@ impl Case<'_> {
         let differences = self.differences(projection, decided);
         if !differences.fields.is_empty() {
             let reason = "the account differs from its projection";
-            let (fields, origins) = (differences.fields, projection.origins.clone());
+            let (fields, origins) = (differences.fields.into(), projection.origins.clone());
             decided.changes.push(Change { fields, origins, ..self.change(Action::Update, Effect::Neutral, reason) });
         }
-        let grant = diff::grants(projection, &self.account.memberships);
+        let grant: List<_> = diff::grants(projection, &self.account.memberships).into();
         if !grant.is_empty() {
             let reason = "the user's roles give more than the account has";
             let origins = projection.origins.clone();
@@ -167,8 +168,8 @@ impl Case<'_> {
         let differences = self.differences(projection, decided);
         decided.changes.push(Change {
             active: Some(true),
-            fields: differences.fields,
-            grant: diff::grants(projection, &self.account.memberships),
+            fields: differences.fields.into(),
+            grant: diff::grants(projection, &self.account.memberships).into(),
             origins: projection.origins.clone(),
             ..self.change(action, Effect::Widens, why)
         });
@@ -279,14 +280,14 @@ impl Case<'_> {
     /// Mails that nobody reads any more. A change of its own, of an account that is shut: access ends
     /// whatever becomes of it, and where a limit keeps it the mails stay.
     fn silenced(&self) -> Option<Change> {
-        let fields = silence::off(self.input, self.link, self.account);
+        let fields: List<_> = silence::off(self.input, self.link, self.account).into();
         let reason = "the account is ended, and its mails with it";
         (!fields.is_empty()).then(|| Change { fields, ..self.change(Action::Update, Effect::Neutral, reason) })
     }
 
     fn deleted(&self, no: &NoAccess, due: DateTime<Utc>) -> Change {
         let change = self.end(Action::Delete, no);
-        let reason = format!("{}, and the account's `deleteAfter` was over on {}", change.reason, day(due));
+        let reason = format!("{}, and the account's `deleteAfter` was over on {}", change.reason, day(due)).into();
         Change { reason, ..change }
     }
 
@@ -313,9 +314,9 @@ impl Case<'_> {
             let cause = self.cause_of(&membership).unwrap_or_else(|| otherwise(&membership));
             by_cause.entry(cause).or_default().push(diff::revocation(self.input.target, &membership));
         }
-        let change = |(cause, revoke)| Change {
+        let change = |(cause, revoke): (_, Vec<_>)| Change {
             cause: Some(cause),
-            revoke,
+            revoke: revoke.into(),
             ..self.change(Action::Narrow, Effect::Narrows, why)
         };
         by_cause.into_iter().map(change).collect()
@@ -337,12 +338,12 @@ impl Case<'_> {
             action,
             effect,
             cause: None,
-            fields: Vec::new(),
-            grant: Vec::new(),
-            revoke: Vec::new(),
+            fields: List::default(),
+            grant: List::default(),
+            revoke: List::default(),
             active: None,
-            reason: reason.to_owned(),
-            origins: Vec::new(),
+            reason: reason.into(),
+            origins: List::default(),
         }
     }
 

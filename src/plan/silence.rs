@@ -15,6 +15,7 @@ use crate::model::change::Change;
 use crate::model::change::FieldChange;
 use crate::model::hand::Hand;
 use crate::model::link::Link;
+use crate::model::list::List;
 use crate::model::path::AttributePath;
 use crate::model::projection::Projection;
 use crate::model::target::Own;
@@ -84,6 +85,6 @@ fn field(path: &AttributePath, account: &Account, after: Value) -> FieldChange {
         after: Some(after),
         personal: false,
         sensitive: false,
-        origins: Vec::new(),
+        origins: List::default(),
     }
 }

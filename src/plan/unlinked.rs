@@ -13,6 +13,7 @@ use crate::model::change::Effect;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
+use crate::model::list::List;
 use crate::model::plan::Skip;
 use crate::model::plan::SkipReason;
 use crate::model::projection::Conflict;
@@ -75,7 +76,7 @@ impl Unlinked<'_> {
         let reason = "the user's roles give access and no account matches";
         let change = Change {
             fields: diff::initial(self.projection),
-            grant: diff::grants(self.projection, &BTreeSet::new()),
+            grant: diff::grants(self.projection, &BTreeSet::new()).into(),
             active: Some(true),
             ..self.change(None, Action::Create, reason)
         };
@@ -139,8 +140,8 @@ impl Unlinked<'_> {
         }
         let reason = format!("the account matches by the trusted key `{}`", written(key));
         let change = Change {
-            fields: diff::adopted_fields(&comparison, self.projection, account),
-            grant: diff::grants(self.projection, &account.memberships),
+            fields: diff::adopted_fields(&comparison, self.projection, account).into(),
+            grant: diff::grants(self.projection, &account.memberships).into(),
             ..self.change(at, Action::Adopt, &reason)
         };
         Decided { changes: vec![change], skips: Vec::new() }
@@ -182,11 +183,11 @@ impl Unlinked<'_> {
             action,
             effect: Effect::Widens,
             cause: None,
-            fields: Vec::new(),
-            grant: Vec::new(),
-            revoke: Vec::new(),
+            fields: List::default(),
+            grant: List::default(),
+            revoke: List::default(),
             active: None,
-            reason: reason.to_owned(),
+            reason: reason.into(),
             origins: self.projection.origins.clone(),
         }
     }

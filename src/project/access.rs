@@ -12,6 +12,7 @@ use crate::expr::Condition;
 use crate::expr::Context;
 use crate::model::ids::EntitlementName;
 use crate::model::ids::RoleName;
+use crate::model::list::List;
 use crate::model::origin::Origin;
 use crate::model::projection::Conflict;
 use crate::model::projection::NoAccess;
@@ -114,7 +115,7 @@ fn no_access(target: &Target, reason: NoAccessReason, origins: Vec<Origin>) -> N
         | NoAccessReason::UserType
         | NoAccessReason::Condition => target.account.on_out_of_scope,
     };
-    NoAccess { reason, ending, origins }
+    NoAccess { reason, ending, origins: origins.into() }
 }
 
 /// The grants of roles held now, and the first role that would grant the target at another time.
@@ -172,10 +173,10 @@ pub(crate) fn entitlements(target: &Target, held: &[Held<'_>]) -> BTreeMap<Entit
             let entry = given.entry(name.clone()).or_insert_with(|| ProjectedGrant {
                 membership: word.membership.clone(),
                 privileged: word.privileged,
-                origins: Vec::new(),
+                origins: List::default(),
             });
             if !entry.origins.contains(&grant.origin) {
-                entry.origins.push(grant.origin.clone());
+                entry.origins.edit(|origins| origins.push(grant.origin.clone()));
             }
         }
     }

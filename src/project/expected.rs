@@ -11,6 +11,7 @@ use chrono::DateTime;
 use chrono::Utc;
 
 use crate::model::ids::RoleName;
+use crate::model::list::List;
 use crate::model::path::AttributePath;
 use crate::model::projection::Projection;
 use crate::model::role::Role;
@@ -81,7 +82,7 @@ impl Projector {
             values,
             entitlements: BTreeMap::new(),
             lapsed: BTreeSet::new(),
-            origins: Vec::new(),
+            origins: List::default(),
         }
     }
 }

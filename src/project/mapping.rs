@@ -130,7 +130,7 @@ impl Rule {
                 Input::GrantAttribute(name) => origins.extend(given.origins(name)),
             }
         }
-        Projected { value, own: self.own, personal: self.personal, sensitive: self.sensitive, origins }
+        Projected { value, own: self.own, personal: self.personal, sensitive: self.sensitive, origins: origins.into() }
     }
 }
 

@@ -50,7 +50,7 @@ pub struct Revoked {
 impl Revocation {
     /// No access, in any target and under every policy: access must end.
     pub fn no_access(&self, record: &RecordId) -> NoAccess {
-        NoAccess { reason: NoAccessReason::Revoked, ending: Ending::Disable, origins: vec![self.origin(record)] }
+        NoAccess { reason: NoAccessReason::Revoked, ending: Ending::Disable, origins: vec![self.origin(record)].into() }
     }
 
     /// Whether it stands at `now`.
@@ -126,7 +126,7 @@ impl Revoked {
             *alone = Alone { desired: Desired::None(revocation.no_access(&user.id)), name: None };
         } else if let Desired::Account(projection) = &mut alone.desired {
             let known = [&user.id].into_iter().chain(&user.formerly);
-            projection.origins.extend(known.filter_map(|id| self.came_back(id)));
+            projection.origins.edit(|origins| origins.extend(known.filter_map(|id| self.came_back(id))));
         }
     }
 

@@ -228,7 +228,7 @@ fn every_value_names_the_mapping_and_the_line_that_fed_it() {
     assert_eq!(lines("title"), ["crm.yaml:20", "roles.yaml:5", "roles.yaml:35", "users.yaml:1"]);
     let access: Vec<String> = account.origins.iter().map(|origin| format!("{}:{}", origin.file, origin.line)).collect();
     assert_eq!(access, ["users.yaml:11", "roles.yaml:5", "users.yaml:12", "roles.yaml:35"]);
-    assert_eq!(account.entitlements[&"emea".into()].origins, [origin("roles.yaml", 5)]);
+    assert_eq!(account.entitlements[&"emea".into()].origins[..], [origin("roles.yaml", 5)]);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn who_has_no_access_is_told_why_and_by_which_line() {
     assert_eq!(refused(|_| {}, &inactive).reason, NoAccessReason::Inactive);
     let none = refused(|_| {}, &user("u-1", &["nothing"]));
     let none_ending = none.ending;
-    assert_eq!((none.reason, none.origins), (NoAccessReason::NotGranted, vec![origin("users.yaml", 10)]));
+    assert_eq!((none.reason, none.origins), (NoAccessReason::NotGranted, vec![origin("users.yaml", 10)].into()));
     assert_eq!(refused(|_| {}, &user("u-1", &["unheard-of"])).reason, NoAccessReason::NotGranted);
     assert_eq!(refused(scoped, &user("u-1", &["agent"])).reason, NoAccessReason::UserType);
     assert_eq!(refused(conditional, &user("u-1", &["agent"])).reason, NoAccessReason::Condition);
@@ -277,7 +277,7 @@ fn validity_acts_at_its_second() {
     user.valid = Validity::default();
     user.roles[0].valid.until = Some(now());
     assert_eq!(reason(&user), Some(NoAccessReason::RoleEnded));
-    assert_eq!(refused(|_| {}, &user).origins, [origin("users.yaml", 11)]);
+    assert_eq!(refused(|_| {}, &user).origins[..], [origin("users.yaml", 11)]);
 }
 
 #[test]

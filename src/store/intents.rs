@@ -28,6 +28,7 @@ use crate::model::ids::EntitlementName;
 use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::link::Space;
+use crate::model::list::List;
 use crate::model::origin::Origin;
 use crate::model::path::AttributePath;
 
@@ -43,7 +44,7 @@ type Entitlement = (Option<EntitlementName>, Membership, u8, Vec<Line>);
 #[derive(Serialize, Deserialize)]
 struct Kept(
     (IntentId, Space, CycleId, DateTime<Utc>, DateTime<Utc>, Counting),
-    (RecordId, Option<AccountId>, Action, Effect, Option<Cause>, Option<bool>, String),
+    (RecordId, Option<AccountId>, Action, Effect, Option<Cause>, Option<bool>, Arc<str>),
     Vec<Field>,
     Vec<Entitlement>,
     Vec<Entitlement>,
@@ -67,7 +68,7 @@ impl Places {
         })
     }
 
-    fn origins(&self, lines: Vec<Line>) -> Result<Vec<Origin>, serde_json::Error> {
+    fn origins(&self, lines: Vec<Line>) -> Result<List<Origin>, serde_json::Error> {
         let origin = |(place, line): Line| {
             let (file, what) = self.0.get(place).ok_or_else(|| serde_json::Error::custom("an origin without place"))?;
             Ok(Origin { file: Arc::clone(file), line, what: Arc::clone(what) })
@@ -83,7 +84,7 @@ impl Places {
         entries.iter().map(kept).collect()
     }
 
-    fn entitlement_changes(&self, entries: Vec<Entitlement>) -> Result<Vec<EntitlementChange>, serde_json::Error> {
+    fn entitlement_changes(&self, entries: Vec<Entitlement>) -> Result<List<EntitlementChange>, serde_json::Error> {
         let change = |(name, membership, privileged, lines): Entitlement| {
             Ok(EntitlementChange { name, membership, privileged: privileged != 0, origins: self.origins(lines)? })
         };
@@ -155,13 +156,13 @@ mod tests {
             after,
             personal,
             sensitive,
-            origins: vec![origin("targets/crm.json", 1), origin("users.yaml", line)],
+            origins: vec![origin("targets/crm.json", 1), origin("users.yaml", line)].into(),
         };
         let entitlement = |name: Option<&str>, membership, privileged| EntitlementChange {
             name: name.map(Into::into),
             membership,
             privileged,
-            origins: vec![origin("roles.yaml", 3)],
+            origins: vec![origin("roles.yaml", 3)].into(),
         };
         let change = Change {
             record: "u-1".into(),
@@ -172,12 +173,13 @@ mod tests {
             fields: vec![
                 field("title", Some(json!("Old")), None, false, true, 9),
                 field("emails[type eq \"work\"].value", None, Some(json!({"a": [1.5, null]})), true, false, 10),
-            ],
-            grant: vec![entitlement(None, Membership::Role("r".to_owned()), false)],
-            revoke: vec![entitlement(Some("admin"), Membership::Group("g".to_owned()), true)],
+            ]
+            .into(),
+            grant: vec![entitlement(None, Membership::Role("r".to_owned()), false)].into(),
+            revoke: vec![entitlement(Some("admin"), Membership::Group("g".to_owned()), true)].into(),
             active: Some(false),
-            reason: "it ended".to_owned(),
-            origins: vec![Origin::decision("revocation of u-1"), origin("users.yaml", 0)],
+            reason: "it ended".into(),
+            origins: vec![Origin::decision("revocation of u-1"), origin("users.yaml", 0)].into(),
         };
         let at = "2026-11-22T12:00:00.000000001Z".parse().unwrap();
         let space = Space { target: "crm".into(), environment: "live".into(), realm: "crm.example".into() };

@@ -400,7 +400,7 @@ pub(super) fn intent_event(intent: &Intent) -> AuditEvent {
         ("intent".to_owned(), intent.id.as_str().into()),
         ("action".to_owned(), change.action.as_str().into()),
         ("effect".to_owned(), change.effect.as_str().into()),
-        ("reason".to_owned(), change.reason.as_str().into()),
+        ("reason".to_owned(), (*change.reason).into()),
     ]);
     if let Some(cause) = change.cause {
         details.insert("cause".to_owned(), cause.as_str().into());

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::change::Effect;
+use crate::model::list::List;
 
 /// The changes of a user that go on after `refused`; empty where none does.
 ///
@@ -13,7 +14,7 @@ use crate::model::change::Effect;
 pub(super) fn goes_on(refused: &Change, waiting: &VecDeque<Change>) -> VecDeque<Change> {
     let returns = matches!(refused.action, Action::Reactivate | Action::Restore);
     if returns && !refused.fields.is_empty() {
-        let bare = Change { fields: Vec::new(), ..refused.clone() };
+        let bare = Change { fields: List::default(), ..refused.clone() };
         return std::iter::once(bare).chain(waiting.iter().cloned()).collect();
     }
     if refused.effect == Effect::Neutral { waiting.clone() } else { VecDeque::new() }

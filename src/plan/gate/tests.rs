@@ -2,6 +2,7 @@ use super::*;
 use crate::model::account::Membership;
 use crate::model::approval::When;
 use crate::model::change::FieldChange;
+use crate::model::list::List;
 use crate::model::path::AttributePath;
 
 /// Where a test's documents say something.
@@ -27,7 +28,7 @@ pub(in crate::plan) fn entitlement(word: &str) -> EntitlementChange {
         name: Some(word.into()),
         membership: Membership::Role(word.to_owned()),
         privileged: word == "root",
-        origins: Vec::new(),
+        origins: List::default(),
     }
 }
 
@@ -46,12 +47,12 @@ pub(in crate::plan) fn change(action: Action, grants: &[&str]) -> Change {
         action,
         effect,
         cause: None,
-        fields: Vec::new(),
+        fields: List::default(),
         grant: grants.iter().map(|word| entitlement(word)).collect(),
-        revoke: Vec::new(),
+        revoke: List::default(),
         active,
-        reason: String::new(),
-        origins: vec![origin("User u-1")],
+        reason: "".into(),
+        origins: vec![origin("User u-1")].into(),
     }
 }
 
@@ -62,7 +63,7 @@ pub(in crate::plan) fn field() -> FieldChange {
         after: Some("ada".into()),
         personal: true,
         sensitive: false,
-        origins: Vec::new(),
+        origins: List::default(),
     }
 }
 
@@ -245,9 +246,9 @@ fn what_is_left_of_a_change_is_what_nobody_holds() {
     left(&change(Action::Update, &["a", "b"]), &["grant a"], Some(&["b"]));
     left(&change(Action::Update, &["a", "b"]), &["grant a", "grant b"], None);
     left(&change(Action::Update, &[]), &[], Some(&[]));
-    left(&Change { fields: vec![field()], ..change(Action::Update, &["a"]) }, &["grant a"], Some(&[]));
+    left(&Change { fields: vec![field()].into(), ..change(Action::Update, &["a"]) }, &["grant a"], Some(&[]));
     // A narrowing stays, whatever is held of its user (L5, L12).
-    let taken = Change { revoke: vec![entitlement("c")], ..change(Action::Narrow, &[]) };
+    let taken = Change { revoke: vec![entitlement("c")].into(), ..change(Action::Narrow, &[]) };
     left(&taken, &["grant a"], Some(&[]));
     left(&change(Action::Disable, &[]), &["grant a"], Some(&[]));
 }
@@ -255,7 +256,7 @@ fn what_is_left_of_a_change_is_what_nobody_holds() {
 #[test]
 fn an_entitlement_that_left_the_catalogue_goes_by_what_it_is_in_the_target() {
     let gone = EntitlementChange { name: None, ..entitlement("a") };
-    let given = Change { grant: vec![gone, entitlement("a")], ..change(Action::Update, &[]) };
+    let given = Change { grant: vec![gone, entitlement("a")].into(), ..change(Action::Update, &[]) };
     let word = r#"grant Role("a")"#;
     left(&given, &["grant a"], Some(&[r#"Role("a")"#]));
     left(&given, &[word], Some(&["a"]));
@@ -264,10 +265,10 @@ fn an_entitlement_that_left_the_catalogue_goes_by_what_it_is_in_the_target() {
 #[test]
 fn what_is_left_of_a_change_without_its_grants_gives_nothing_any_more() {
     let held = BTreeSet::from([Subject::Grant("a".into())]);
-    let both = Change { fields: vec![field()], ..change(Action::Update, &["a"]) };
+    let both = Change { fields: vec![field()].into(), ..change(Action::Update, &["a"]) };
     for (whole, effect) in [
         (both.clone(), Effect::Neutral),
-        (Change { grant: vec![entitlement("a"), entitlement("b")], ..both.clone() }, Effect::Widens),
+        (Change { grant: vec![entitlement("a"), entitlement("b")].into(), ..both.clone() }, Effect::Widens),
         (Change { active: Some(true), ..both }, Effect::Widens),
         (change(Action::Create, &["a"]), Effect::Widens),
         (change(Action::Adopt, &["a"]), Effect::Widens),

@@ -59,7 +59,7 @@ pub(super) fn mode(plan: &Plan) -> &'static str {
 pub(super) fn why(change: &Change) -> String {
     match change.cause {
         Some(cause) => format!("{} ({})", change.reason, cause.as_str()),
-        None => change.reason.clone(),
+        None => change.reason.to_string(),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::model::approval::Gate;
 use crate::model::approval::GatedGrants;
 use crate::model::change::Action;
 use crate::model::change::Effect;
+use crate::model::list::List;
 use crate::model::plan::Coverage;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
@@ -62,7 +63,7 @@ fn gates(gates: &[Gate]) -> Approval {
 
 #[test]
 fn what_takes_access_passes_and_nothing_becomes_known() {
-    let taken = Change { revoke: vec![entitlement("a")], ..change(Action::Narrow, &[]) };
+    let taken = Change { revoke: vec![entitlement("a")].into(), ..change(Action::Narrow, &[]) };
     let waits = known([request("account", RequestState::Pending, &[])]);
     check(&approval(), &waits, taken, ["narrow ", "", ""]);
     check(&approval(), &waits, change(Action::Disable, &[]), ["disable ", "", ""]);
@@ -218,10 +219,10 @@ fn a_complete_plan_settles_whom_it_does_not_name_and_another_one_whom_it_names_i
 
 #[test]
 fn a_field_whose_grant_waits_goes_before_what_gives_something() {
-    let both = Change { effect: Effect::Widens, fields: vec![field()], ..change(Action::Update, &["a"]) };
+    let both = Change { effect: Effect::Widens, fields: vec![field()].into(), ..change(Action::Update, &["a"]) };
     let other = Change { record: "u-0".into(), ..change(Action::Create, &[]) };
     let gated = gates(&[Gate::Grant]);
     let (sifted, _) = scaled(&gated, &known([]), |scales| scales.sift(plan(vec![other.clone(), both.clone()])));
-    let alone = Change { effect: Effect::Neutral, grant: Vec::new(), ..both };
+    let alone = Change { effect: Effect::Neutral, grant: List::default(), ..both };
     assert_eq!(sifted.changes, [alone, other]);
 }

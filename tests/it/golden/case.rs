@@ -377,14 +377,14 @@ impl Case {
         }
         if let Some(reason) = &user.none {
             let ending = self.target.on_out_of_scope;
-            return Desired::None(NoAccess { reason: reason.clone(), ending, origins: vec![origin(id)] });
+            return Desired::None(NoAccess { reason: reason.clone(), ending, origins: vec![origin(id)].into() });
         }
         let projected = |path: &AttributePath, value: &Value| Projected {
             value: (!value.is_null()).then(|| value.clone()),
             own: self.target.own.get(path).copied().unwrap_or_default(),
             personal: self.target.personal.contains(path) || *path == AttributePath::user_name(),
             sensitive: self.target.sensitive.contains(path),
-            origins: vec![origin(id)],
+            origins: vec![origin(id)].into(),
         };
         let mut values: BTreeMap<_, _> =
             user.values.iter().map(|(path, value)| (path.clone(), projected(path, value))).collect();
@@ -395,7 +395,7 @@ impl Case {
         let grant = |word: &EntitlementName| {
             let entry = &self.target.entitlements[word];
             let (membership, privileged) = (entry.membership(), entry.privileged);
-            (word.clone(), ProjectedGrant { membership, privileged, origins: vec![origin(id)] })
+            (word.clone(), ProjectedGrant { membership, privileged, origins: vec![origin(id)].into() })
         };
         Desired::Account(Projection {
             record: id.into(),
@@ -403,7 +403,7 @@ impl Case {
             values,
             entitlements: user.entitlements.iter().map(grant).collect(),
             lapsed: BTreeSet::new(),
-            origins: vec![origin(id)],
+            origins: vec![origin(id)].into(),
         })
     }
 }

@@ -9,6 +9,7 @@ use rosterd::model::change::Change;
 use rosterd::model::change::Effect;
 use rosterd::model::change::EntitlementChange;
 use rosterd::model::ids::Digest;
+use rosterd::model::list::List;
 use rosterd::model::plan::Coverage;
 use rosterd::model::plan::Hold;
 use rosterd::model::plan::HoldKind;
@@ -90,7 +91,7 @@ fn entitlement(word: &str, group: &str) -> EntitlementChange {
         name: Some(word.into()),
         membership: Membership::Group(group.to_owned()),
         privileged: false,
-        origins: Vec::new(),
+        origins: List::default(),
     }
 }
 
@@ -210,11 +211,11 @@ fn a_change_whose_content_belies_its_effect_is_caught() {
     let law = "effect-matches-content";
     check(law, |plan| of(plan, "u-3", Action::Disable).effect = Effect::Neutral);
     check(law, |plan| of(plan, "u-3", Action::Disable).active = Some(true));
-    check(law, |plan| of(plan, "u-2", Action::Narrow).grant.push(entitlement("apac", "g2")));
-    check(law, |plan| of(plan, "u-2", Action::Narrow).revoke.clear());
-    check(law, |plan| of(plan, "u-2", Action::Update).grant.push(entitlement("apac", "g2")));
-    check(law, |plan| of(plan, "u-2", Action::Update).fields.clear());
-    check(law, |plan| of(plan, "u-2", Action::Update).revoke.push(entitlement("emea", "g1")));
+    check(law, |plan| of(plan, "u-2", Action::Narrow).grant.edit(|all| all.push(entitlement("apac", "g2"))));
+    check(law, |plan| of(plan, "u-2", Action::Narrow).revoke.edit(Vec::clear));
+    check(law, |plan| of(plan, "u-2", Action::Update).grant.edit(|all| all.push(entitlement("apac", "g2"))));
+    check(law, |plan| of(plan, "u-2", Action::Update).fields.edit(Vec::clear));
+    check(law, |plan| of(plan, "u-2", Action::Update).revoke.edit(|all| all.push(entitlement("emea", "g1"))));
     check(law, |plan| of(plan, "u-1", Action::Create).effect = Effect::Neutral);
     check(law, |plan| of(plan, "u-1", Action::Create).active = None);
     check(law, |plan| of(plan, "u-5", Action::Adopt).active = Some(true));
@@ -269,8 +270,8 @@ fn widening_for_a_user_without_access_is_caught() {
 #[test]
 fn widening_without_a_rule_that_says_so_is_caught() {
     let law = "widening-names-its-rule";
-    check(law, |plan| of(plan, "u-1", Action::Create).origins.clear());
-    check(law, |plan| of(plan, "u-4", Action::Reactivate).origins.clear());
+    check(law, |plan| of(plan, "u-1", Action::Create).origins.edit(Vec::clear));
+    check(law, |plan| of(plan, "u-4", Action::Reactivate).origins.edit(Vec::clear));
 }
 
 #[test]
@@ -282,7 +283,7 @@ fn widening_by_the_rule_of_another_user_is_caught() {
     });
     check(law, |plan| {
         let grant = plan.changes.iter_mut().find(|change| !change.grant.is_empty());
-        grant.unwrap().grant[0].origins.clear();
+        grant.unwrap().grant[0].origins.edit(Vec::clear);
     });
 }
 
@@ -302,13 +303,15 @@ fn ending_access_in_another_way_than_the_rule_is_caught() {
 #[test]
 fn taking_what_rosterd_did_not_grant_is_caught() {
     let law = "only-granted-is-revoked";
-    check(law, |plan| of(plan, "u-2", Action::Narrow).revoke = vec![entitlement("theirs", "g9")]);
-    check(law, |plan| of(plan, "u-2", Action::Narrow).revoke = vec![entitlement("apac", "g2")]);
+    check(law, |plan| of(plan, "u-2", Action::Narrow).revoke = vec![entitlement("theirs", "g9")].into());
+    check(law, |plan| of(plan, "u-2", Action::Narrow).revoke = vec![entitlement("apac", "g2")].into());
 }
 
 #[test]
 fn granting_what_no_role_gives_is_caught() {
-    check("only-desired-is-granted", |plan| of(plan, "u-1", Action::Create).grant.push(entitlement("emea", "g1")));
+    check("only-desired-is-granted", |plan| {
+        of(plan, "u-1", Action::Create).grant.edit(|all| all.push(entitlement("emea", "g1")))
+    });
 }
 
 #[test]

@@ -201,8 +201,8 @@ fn a_digest_tells_what_is_done_and_not_why() {
     let Plan { mut changes, space, .. } = plan(2, 0);
     let before = rosterd::plan::render::digest(&space, &changes);
     for change in &mut changes {
-        change.reason.push('!');
-        change.origins.clear();
+        change.reason = format!("{}!", change.reason).into();
+        change.origins.edit(Vec::clear);
     }
     assert_eq!(rosterd::plan::render::digest(&space, &changes), before);
     changes[0].account = Some("a-99".into());
@@ -230,7 +230,7 @@ fn a_deletion_that_follows_from_a_word_about_access_is_held_like_any_other() {
     plan.changes.retain(|change| change.action == Action::Disable);
     for change in &mut plan.changes {
         (change.action, change.active) = (Action::Delete, None);
-        change.origins = vec![Origin::decision("revocation of u-0 by alice")];
+        change.origins = vec![Origin::decision("revocation of u-0 by alice")].into();
     }
     let guarded = Given::owned(10).judge(plan);
     assert_eq!((guarded.changes.len(), guarded.holds[0].limit), (0, HoldKind::Delete));

@@ -14,6 +14,7 @@ use rosterd::model::change::Effect;
 use rosterd::model::change::EntitlementChange;
 use rosterd::model::change::FieldChange;
 use rosterd::model::link::Space;
+use rosterd::model::list::List;
 use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
 use rosterd::model::plan::HoldKind;
@@ -45,12 +46,12 @@ fn change(number: usize, action: Action) -> Change {
         action,
         effect,
         cause: (effect == Effect::Narrows).then_some(Cause::Explicit),
-        fields: Vec::new(),
-        grant: Vec::new(),
-        revoke: Vec::new(),
+        fields: List::default(),
+        grant: List::default(),
+        revoke: List::default(),
         active: None,
-        reason: String::new(),
-        origins: Vec::new(),
+        reason: "".into(),
+        origins: List::default(),
     }
 }
 
@@ -59,9 +60,9 @@ fn granting(number: usize, privileged: bool) -> Change {
         name: Some("admin".into()),
         membership: Membership::Group("g-admin".to_owned()),
         privileged,
-        origins: Vec::new(),
+        origins: List::default(),
     };
-    Change { effect: Effect::Widens, grant: vec![entitlement], ..change(number, Action::Update) }
+    Change { effect: Effect::Widens, grant: vec![entitlement].into(), ..change(number, Action::Update) }
 }
 
 fn clearing(number: usize, path: &str) -> Change {
@@ -71,9 +72,9 @@ fn clearing(number: usize, path: &str) -> Change {
         after: None,
         personal: false,
         sensitive: false,
-        origins: Vec::new(),
+        origins: List::default(),
     };
-    Change { fields: vec![field], ..change(number, Action::Update) }
+    Change { fields: vec![field].into(), ..change(number, Action::Update) }
 }
 
 fn plan(changes: impl IntoIterator<Item = Change>) -> Plan {

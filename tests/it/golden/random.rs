@@ -22,6 +22,7 @@ use rosterd::model::hand::Hand;
 use rosterd::model::ids::RecordId;
 use rosterd::model::link::Link;
 use rosterd::model::link::LinkedBy;
+use rosterd::model::list::List;
 use rosterd::model::origin::Origin;
 use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
@@ -92,7 +93,7 @@ fn values() -> impl Strategy<Value = BTreeMap<AttributePath, Projected>> {
 
 fn projected(value: Option<&str>, own: Own) -> Projected {
     let value = value.map(Into::into);
-    Projected { value, own, personal: false, sensitive: false, origins: Vec::new() }
+    Projected { value, own, personal: false, sensitive: false, origins: List::default() }
 }
 
 fn path_of(text: &str) -> AttributePath {
@@ -109,12 +110,12 @@ fn desired() -> impl Strategy<Value = Option<Desired>> {
             values,
             entitlements: words.into_iter().map(|word| (word.into(), grant(word))).collect(),
             lapsed: BTreeSet::new(),
-            origins: vec![origin("a role")],
+            origins: vec![origin("a role")].into(),
         })
     });
     let reason = select(vec![NoAccessReason::Inactive, NoAccessReason::NotGranted, NoAccessReason::Ended]);
-    let none =
-        (reason, ending()).prop_map(|(reason, ending)| Desired::None(NoAccess { reason, ending, origins: Vec::new() }));
+    let none = (reason, ending())
+        .prop_map(|(reason, ending)| Desired::None(NoAccess { reason, ending, origins: List::default() }));
     let conflict = Just(Desired::Conflict(Conflict {
         code: "cardinality".to_owned(),
         message: String::new(),
@@ -129,7 +130,7 @@ fn grant(word: &str) -> ProjectedGrant {
         "e3" => Membership::Role("r".to_owned()),
         _ => Membership::Group("g1".to_owned()),
     };
-    ProjectedGrant { membership, privileged: word == "e1", origins: vec![origin(word)] }
+    ProjectedGrant { membership, privileged: word == "e1", origins: vec![origin(word)].into() }
 }
 
 fn account() -> impl Strategy<Value = Option<Account>> {
@@ -301,8 +302,8 @@ fn named(id: &str, desired: Desired) -> Desired {
             projection.values.insert(AttributePath::external_id(), projected(Some(id), Own::IfEmpty));
             // Nothing is given without a line that says so.
             let says = Origin { file: "users.yaml".into(), line: 1, what: format!("User {id}").into() };
-            projection.origins = vec![says.clone()];
-            projection.entitlements.values_mut().for_each(|grant| grant.origins = vec![says.clone()]);
+            projection.origins = vec![says.clone()].into();
+            projection.entitlements.values_mut().for_each(|grant| grant.origins = vec![says.clone()].into());
             // Nobody was called what they are called now.
             projection.formerly.retain(|record| record.as_str() != id);
             Desired::Account(projection)

@@ -310,7 +310,7 @@ async fn a_table_dropped_in_mid_run_is_said_and_nothing_of_the_commit_is_kept() 
 async fn nothing_personal_of_snapshots_and_intents_is_readable_in_the_database() {
     let Some((store, place)) = fresh().await else { return };
     let mut secretive = intent("i-1", "u-1", at(1));
-    secretive.change.reason = "Lovelace moved".to_owned();
+    secretive.change.reason = "Lovelace moved".into();
     let writes = vec![Write::Snapshot(accepted(1, 1, at(0), &[user("u-1", "x")])), Write::Intent(secretive)];
     commit(&store, writes).await;
     let mut db = PgConnection::connect(&place.url).await.unwrap();

@@ -160,7 +160,7 @@ async fn a_snapshot_that_was_changed_in_parts_is_the_same_after_a_restart() {
 async fn nothing_personal_of_snapshots_and_intents_is_readable_in_the_files() {
     let (store, folder) = fresh().await;
     let mut secretive = intent("i-1", "u-1", at(1));
-    secretive.change.reason = "Lovelace moved".to_owned();
+    secretive.change.reason = "Lovelace moved".into();
     let writes = vec![Write::Snapshot(accepted(1, 1, at(0), &[user("u-1", "x")])), Write::Intent(secretive)];
     commit(&store, writes).await;
     for name in ["rosterd.db", "rosterd.db-wal"] {

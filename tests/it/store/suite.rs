@@ -47,6 +47,7 @@ use rosterd::model::invite::InviteWrite;
 use rosterd::model::link::Link;
 use rosterd::model::link::LinkedBy;
 use rosterd::model::link::Space;
+use rosterd::model::list::List;
 use rosterd::model::message::Backlog;
 use rosterd::model::message::Content;
 use rosterd::model::message::Event;
@@ -224,12 +225,12 @@ pub(crate) fn intent(id: &str, record: &str, time: DateTime<Utc>) -> Intent {
         action: Action::Update,
         effect: Effect::Neutral,
         cause: None,
-        fields: Vec::new(),
-        grant: Vec::new(),
-        revoke: Vec::new(),
+        fields: List::default(),
+        grant: List::default(),
+        revoke: List::default(),
         active: None,
-        reason: "drift".to_owned(),
-        origins: vec![origin()],
+        reason: "drift".into(),
+        origins: vec![origin()].into(),
     };
     let limit = time + TimeDelta::seconds(10);
     Intent {
@@ -259,7 +260,7 @@ fn narrowing(id: &str, cause: Cause, time: DateTime<Utc>, revoked: usize) -> Int
         name: None,
         membership: Membership::Role(format!("r{number}")),
         privileged: false,
-        origins: Vec::new(),
+        origins: List::default(),
     };
     intent.change.revoke = (0..revoked).map(entitlement).collect();
     intent
@@ -846,7 +847,7 @@ pub(crate) async fn every_space_with_links_or_intents_is_known(store: &impl Stor
 
 pub(crate) async fn what_a_person_revoked_is_no_act_of_rosterds_own(store: &impl Store) {
     let mut revoked = disabling("one", Cause::Explicit, at(0));
-    revoked.change.origins = vec![Origin::decision("revocation of u-1 by alice".to_owned())];
+    revoked.change.origins = vec![Origin::decision("revocation of u-1 by alice".to_owned())].into();
     assert!(revoked.change.is_revocation());
     commit(store, vec![Write::Intent(revoked)]).await;
     assert!(!store.acted(&space()).await.unwrap());

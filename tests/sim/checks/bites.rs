@@ -11,6 +11,7 @@ use rosterd::model::change::Cause;
 use rosterd::model::change::EntitlementChange;
 use rosterd::model::change::FieldChange;
 use rosterd::model::decision::DecisionKind;
+use rosterd::model::list::List;
 use rosterd::model::path::AttributePath;
 use rosterd::model::plan::Coverage;
 use rosterd::model::plan::Plan;
@@ -35,7 +36,7 @@ fn field(path: &str, value: &str) -> FieldChange {
         after: Some(value.into()),
         personal: false,
         sensitive: false,
-        origins: Vec::new(),
+        origins: List::default(),
     }
 }
 
@@ -185,7 +186,7 @@ pub(crate) fn l6_a_write_of_what_is_not_mapped_is_seen() {
     let mut forge = Forge::calm();
     let ada = forge.account(ADA);
     let mut change = forge.change(Action::Update, ADA, Some(&ada));
-    change.fields = vec![field("title", "boss")];
+    change.fields = vec![field("title", "boss")].into();
     forge.make(&change, Some(&ada));
     forge.expect("L6");
 }
@@ -194,7 +195,7 @@ pub(crate) fn l6_a_write_of_what_did_not_differ_is_seen() {
     let mut forge = Forge::calm();
     let ada = forge.account(ADA);
     let mut change = forge.change(Action::Update, ADA, Some(&ada));
-    change.fields = vec![field("userName", ada.user_name().unwrap())];
+    change.fields = vec![field("userName", ada.user_name().unwrap())].into();
     forge.make(&change, Some(&ada));
     forge.expect("L6");
 }
@@ -203,7 +204,7 @@ pub(crate) fn l6_a_write_of_what_did_not_differ_is_seen() {
 fn allowed(forge: &Forge) -> (rosterd::model::change::Change, Account) {
     let ada = forge.account(ADA);
     let mut change = forge.change(Action::Update, ADA, Some(&ada));
-    change.fields = vec![field("name.givenName", "Ada")];
+    change.fields = vec![field("name.givenName", "Ada")].into();
     (change, ada)
 }
 
@@ -239,7 +240,7 @@ pub(crate) fn l10_a_write_to_a_stranger_is_seen() {
     let mut forge = Forge::calm();
     let stranger = forge.stranger(1);
     let mut change = forge.change(Action::Update, ADA, Some(&stranger));
-    change.fields = vec![field("name.givenName", "Ada")];
+    change.fields = vec![field("name.givenName", "Ada")].into();
     forge.make(&change, Some(&stranger));
     forge.expect("L10");
 }
@@ -259,8 +260,9 @@ pub(crate) fn l10_a_membership_that_we_never_gave_is_seen() {
         name: None,
         membership: Membership::Group("g-admin".to_owned()),
         privileged: true,
-        origins: Vec::new(),
-    }];
+        origins: List::default(),
+    }]
+    .into();
     forge.make(&change, Some(&ada));
     forge.expect("L10");
 }

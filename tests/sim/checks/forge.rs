@@ -13,6 +13,7 @@ use rosterd::model::change::Change;
 use rosterd::model::change::Effect;
 use rosterd::model::history::Intent;
 use rosterd::model::ids::AccountId;
+use rosterd::model::list::List;
 use rosterd::model::target::Ending;
 use rosterd::model::target::Existing;
 use rosterd::model::target::Mode;
@@ -183,9 +184,9 @@ impl Forge {
             action,
             effect,
             cause: (effect == Effect::Narrows).then_some(Cause::Explicit),
-            fields: Vec::new(),
-            grant: Vec::new(),
-            revoke: Vec::new(),
+            fields: List::default(),
+            grant: List::default(),
+            revoke: List::default(),
             active: match action {
                 Action::Disable => Some(false),
                 Action::Reactivate | Action::Create => Some(true),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rosterd::model::account::AccountState;
 use rosterd::model::change::FieldChange;
 use rosterd::model::hand::Hand;
+use rosterd::model::list::List;
 use rosterd::model::projection::Desired;
 use rosterd::model::projection::NoAccess;
 use rosterd::model::projection::NoAccessReason;
@@ -61,7 +62,7 @@ fn hand(world: &mut World, account: &str, change: impl FnOnce(&mut Hand)) {
 }
 
 fn without_access(reason: NoAccessReason) -> Desired {
-    Desired::None(NoAccess { reason, ending: Ending::Disable, origins: Vec::new() })
+    Desired::None(NoAccess { reason, ending: Ending::Disable, origins: List::default() })
 }
 
 #[test]
@@ -104,13 +105,14 @@ fn a_mail_that_is_not_the_targets_to_switch_is_caught() {
 #[test]
 fn a_change_that_passes_for_mails_and_is_something_else_is_caught() {
     let law = "widening-needs-entitlement";
-    plan(law, |plan| of(plan, "u-2", Action::Update).grant.push(entitlement("emea", "g1")));
+    plan(law, |plan| of(plan, "u-2", Action::Update).grant.edit(|all| all.push(entitlement("emea", "g1"))));
     plan(law, |plan| of(plan, "u-2", Action::Update).active = Some(true));
-    plan(law, |plan| of(plan, "u-2", Action::Update).fields.clear());
+    plan(law, |plan| of(plan, "u-2", Action::Update).fields.edit(Vec::clear));
     plan(law, |plan| {
         let change = of(plan, "u-2", Action::Update);
         let path = "title".to_owned().try_into().unwrap();
-        change.fields.push(FieldChange { path, ..change.fields[0].clone() });
+        let field = FieldChange { path, ..change.fields[0].clone() };
+        change.fields.edit(|fields| fields.push(field));
     });
 }
 
@@ -121,7 +123,7 @@ fn a_mail_that_is_not_switched_back_to_what_it_was_is_caught() {
     facts(law, |world| drop(world.hands.remove(&"a-3".into())));
     plan(law, |plan| {
         let fields = &mut of(plan, "u-3", Action::Reactivate).fields;
-        for field in fields {
+        for field in fields.iter_mut() {
             field.after = Some("loud".into());
         }
     });
