@@ -248,13 +248,14 @@ impl App {
             directory: Some(view),
             local_token,
         };
-        let running = if purpose == Purpose::Daemon { Running::Daemon } else { Running::Once };
-        engine.start(running).await?;
         let folder = settings.manifests.as_deref();
-        // One that is not there leads nobody anywhere later.
+        // One that is not there leads nobody anywhere later. Before anything else is done: what a daemon
+        // that was killed left there leads to nobody.
         if purpose != Purpose::Look && folder.is_some_and(Path::is_dir) {
             beside.remember(folder)?;
         }
+        let running = if purpose == Purpose::Daemon { Running::Daemon } else { Running::Once };
+        engine.start(running).await?;
         let token = Secret::new(minted.secret.expose_secret());
         let api = Api::new(api).signing(opened.keys).approved_by(settings.approvers.clone());
         let api = Arc::new(api);
@@ -456,7 +457,8 @@ async fn take(
         match enter(place, Arc::clone(keys), actor).await {
             Ok(store) => return Ok(store),
             Err(StoreError::Held(why)) => {
-                if let Some(server) = beside.server() {
+                // One that was killed left its address, and whoever holds the store now may be somebody else.
+                if let Some(server) = beside.server().filter(|server| answers(server)) {
                     return Err(AppError::Held { server });
                 }
                 if asking.elapsed() > PATIENCE {
@@ -467,6 +469,12 @@ async fn take(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether anything listens at an address on this machine.
+fn answers(server: &str) -> bool {
+    let address = server.strip_prefix("http://").and_then(|place| place.parse().ok());
+    address.is_some_and(|address| std::net::TcpStream::connect_timeout(&address, ASK_AGAIN).is_ok())
 }
 
 /// Opens the database at the URL, or else the file, and says what its operator should know.

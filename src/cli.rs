@@ -149,7 +149,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// Asks a daemon whether it is ready; containers call this.
 async fn healthcheck(global: &Global) -> Result<Exit, Failure> {
-    let session = session::daemon(global, "start it with `rosterd run -f DIR`")?;
+    let session = session::daemon(global, "start it with `rosterd run -f DIR`").await?;
     let ready = session.client.ready().await?;
     if ready.ready {
         output::print("ready")?;

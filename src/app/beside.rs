@@ -54,7 +54,10 @@ impl Beside {
     fn write_note(&self, note: &Note) -> Result<(), AppError> {
         let path = self.note_path();
         let text = serde_json::to_string(note).unwrap_or_default();
-        fs::write(&path, text).map_err(|error| AppError::Beside { path, error })
+        // Whoever reads meanwhile finds the one or the other, and never half of it.
+        let draft = self.folder.join("rosterd.run.new");
+        let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path));
+        written.map_err(|error| AppError::Beside { path, error })
     }
 
     /// Where the daemon answers. A daemon listens on loopback alone, so a note that names any other

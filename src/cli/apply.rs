@@ -76,7 +76,8 @@ pub async fn run(global: &Global, arguments: &ApplyArguments) -> Result<Exit, Fa
 
 /// Runs a cycle in the daemon.
 pub async fn sync(global: &Global, arguments: &SyncArguments) -> Result<Exit, Failure> {
-    let session = session::daemon(global, "start it with `rosterd run -f DIR`; `rosterd apply -f DIR` needs none")?;
+    let session =
+        session::daemon(global, "start it with `rosterd run -f DIR`; `rosterd apply -f DIR` needs none").await?;
     let users = arguments.user.as_deref().map(|user| BTreeSet::from([user.into()]));
     let targets = match &arguments.target {
         Some(target) => vec![TargetName::from(target.as_str())],

@@ -1,6 +1,7 @@
 //! Where a command's answers come from: a daemon, or this process over the store.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::app;
 use crate::app::App;
@@ -18,6 +19,9 @@ use crate::manifest::Problem;
 use crate::secrets::secret::Secret;
 use crate::settings;
 use crate::settings::Settings;
+
+/// How long a daemon may take to say that it is there.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// One command's conversation.
 pub struct Session {
@@ -46,7 +50,7 @@ impl Session {
 pub async fn open(global: &Global, folder: Option<&Path>, purpose: Purpose) -> Result<Session, Failure> {
     if let Some(server) = &global.server {
         let token = token(global, server)?;
-        return Ok(Session { client: Client::remote(server, token.as_ref())?, app: None });
+        return remote(server, token.as_ref()).await;
     }
     let settings = settings(global, folder)?;
     match App::open(settings.clone(), purpose).await {
@@ -56,14 +60,14 @@ pub async fn open(global: &Global, folder: Option<&Path>, purpose: Purpose) -> R
         }
         Err(AppError::Held { server }) => {
             let token = environment_token().or_else(|| app::local_token(&settings));
-            Ok(Session { client: Client::remote(&server, token.as_ref())?, app: None })
+            remote(&server, token.as_ref()).await
         }
         Err(error) => Err(failed(&error)),
     }
 }
 
 /// The daemon, and nobody else.
-pub fn daemon(global: &Global, instead: &str) -> Result<Session, Failure> {
+pub async fn daemon(global: &Global, instead: &str) -> Result<Session, Failure> {
     let server = if let Some(server) = &global.server {
         server.clone()
     } else {
@@ -74,7 +78,22 @@ pub fn daemon(global: &Global, instead: &str) -> Result<Session, Failure> {
         })?
     };
     let token = token(global, &server)?;
-    Ok(Session { client: Client::remote(&server, token.as_ref())?, app: None })
+    remote(&server, token.as_ref()).await
+}
+
+/// A conversation with a daemon that answers anything at all. A cycle is waited for as long as it takes;
+/// one that hangs is told from that by its door.
+async fn remote(server: &str, token: Option<&Secret>) -> Result<Session, Failure> {
+    let client = Client::remote(server, token)?;
+    // Where nothing is there, the question itself says so.
+    if tokio::time::timeout(ANSWERS_WITHIN, client.ready()).await.is_err() {
+        let failure = format!("the daemon at {server} is there and does not answer");
+        return Err(Failure::new(failure).hint(
+            "it hangs or gets no time: end it and start it again; until then `echo all > rosterd.db.stop` beside its \
+             store halts its calls once it wakes",
+        ));
+    }
+    Ok(Session { client, app: None })
 }
 
 /// `ROSTERD_TOKEN`, else the local token where the daemon is the one of this store.

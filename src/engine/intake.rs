@@ -57,6 +57,9 @@ pub type Changed = Option<BTreeSet<RecordId>>;
 /// How soon a load that the store did not take is tried again.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// How long a command waits for what its workers know of themselves.
+const FIRST_WORDS: std::time::Duration = std::time::Duration::from_secs(10);
+
 type Causes = BTreeMap<(RecordId, TargetName, Option<EntitlementName>), Option<Cause>>;
 
 /// How much of the source a load looks at.
@@ -94,8 +97,20 @@ pub async fn start(shared: &Arc<Shared>, running: Running) -> Result<(), EngineE
         shared.tasks.spawn(time::watch(Arc::clone(shared)));
         let watched = Arc::clone(shared);
         shared.tasks.spawn(async move { watch(&watched).await });
+    } else {
+        first_words(shared).await;
     }
     Ok(())
+}
+
+/// Waits until every worker said how things are: who asks one process once must not be told that nothing
+/// is owed because nobody has looked yet.
+async fn first_words(shared: &Shared) {
+    let told: Vec<_> = lock(&shared.handles).values().map(|handle| handle.told.clone()).collect();
+    let waiting = futures_util::future::join_all(told.iter().map(CancellationToken::cancelled));
+    if tokio::time::timeout(FIRST_WORDS, waiting).await.is_err() {
+        tracing::warn!("not every target said in time how it is; what is told of it may be old");
+    }
 }
 
 /// Reads the source again.
@@ -506,9 +521,9 @@ fn hire(
     let name = target.name.clone();
     let connector = Arc::new(Bounded::new(connector, shared.metrics.target(&name)));
     let (sender, commands) = mpsc::unbounded_channel();
-    let (cancel, ended) = (shared.cancel.child_token(), CancellationToken::new());
+    let (cancel, ended, told) = (shared.cancel.child_token(), CancellationToken::new(), CancellationToken::new());
     let status = Arc::new(Mutex::new(status));
-    let handle = Handle { target, projector, connector, loosening, unaccepted, sender, status, cancel, ended };
+    let handle = Handle { target, projector, connector, loosening, unaccepted, sender, status, told, cancel, ended };
     let after = lock(&shared.leaving).remove(&name);
     worker::spawn(shared, &handle, commands, after, running);
     lock(&shared.handles).insert(name, handle);

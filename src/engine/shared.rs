@@ -126,6 +126,8 @@ pub struct Handle {
     pub sender: Sender,
     /// What it last said of itself.
     pub status: Arc<Mutex<TargetStatus>>,
+    /// Cancelled once it said for the first time how things are.
+    pub told: CancellationToken,
     /// Ends it.
     pub cancel: CancellationToken,
     /// Cancelled once it has ended: its successor waits, so that a user never has two calls.

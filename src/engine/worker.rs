@@ -84,6 +84,7 @@ use crate::engine::worker::door::Door;
 use crate::engine::worker::echo::Echoes;
 use crate::engine::worker::full::FullDone;
 use crate::engine::worker::full::FullRequest;
+use crate::engine::worker::full::Only;
 use crate::engine::worker::grants::LateCalls;
 use crate::engine::worker::hands::Contradictions;
 use crate::engine::worker::keyed::Dirty;
@@ -362,6 +363,7 @@ impl Worker {
             self.commit_rest().await;
             // Whoever is answered may ask at once how things are.
             self.publish();
+            self.handle.told.cancel();
             self.reply();
             if stopping && self.calls.is_empty() {
                 break;
@@ -431,11 +433,21 @@ impl Worker {
         }
         self.door.retry_now();
         self.queue.wake(Instant::now());
-        let unknown = self.place.as_ref().is_none_or(|place| !place.guardrail.known && !place.listed);
-        match request.records {
-            Some(records) if !unknown => self.start_cycle_of(&records, trigger, request.only, reply),
-            _ => self.full_requests.push(FullRequest { trigger, only: request.only, reply: Some(reply) }),
-        }
+        let only = match (request.only, request.records) {
+            // A saved plan is re-derived against a listing.
+            (Some(changes), _) => Some(Only::Changes(changes)),
+            (None, Some(records)) if !self.is_unknown() => {
+                self.start_cycle_of(&records, trigger, reply);
+                return;
+            }
+            (None, records) => records.map(Only::Users),
+        };
+        self.full_requests.push(FullRequest { trigger, only, reply: Some(reply) });
+    }
+
+    /// Whether nobody has seen yet what is at the place that the target leads to.
+    fn is_unknown(&self) -> bool {
+        self.place.as_ref().is_none_or(|place| !place.guardrail.known && !place.listed)
     }
 
     /// Takes the newest snapshot in, and marks the users that differ.

@@ -314,7 +314,7 @@ async fn a_run_of_bad_days_ends_with_everybody_where_they_should_be() {
 
 fn target(spec: &mut Value, url: &str) {
     spec["environments"]["test"]["url"] = json!(url);
-    spec["connector"]["scim"] = json!({ "callLimit": "2s" });
+    spec["connector"]["scim"] = json!({ "callLimit": "5s" });
     spec["limits"] = json!({ "narrow": { "explicit": [], "inferred": [] }, "widen": [], "update": [] });
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::world::World;
 
 /// Long enough for the slowest thing here on a machine that is busy with others.
-pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const LIMIT: Duration = Duration::from_mins(3);
 
 /// How often a condition is asked for.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -38,7 +38,8 @@ impl Daemon {
         command.stdout(Stdio::null()).stderr(File::create(&log).expect("a log"));
         told(&mut command);
         let mut process = command.spawn().expect("it runs");
-        let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().expect("a client");
+        let client =
+            reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(LIMIT).build().expect("a client");
         // Beside the store, or beside the configuration where the store is a database.
         let notes = ["state/rosterd.run", "rosterd.run"].map(|note| world.folder.path().join(note));
         let url = eventually("the daemon is ready", async || {

@@ -173,10 +173,11 @@ impl Server {
         loop {
             asks.tick().await;
             let asked = self.client.get(at).bearer_auth(&self.token).send().await;
-            if asked.is_ok_and(|answer| answer.status().is_success()) {
+            // Asked last: where it is gone, another server may have got its port.
+            let ended = self.process.try_wait().expect("a process");
+            if ended.is_none() && asked.is_ok_and(|answer| answer.status().is_success()) {
                 return self;
             }
-            let ended = self.process.try_wait().expect("a process");
             let log = fs::read_to_string(log_of(&self.folder)).unwrap_or_default();
             assert!(ended.is_none() && Instant::now() < limit, "the server did not start ({ended:?}): {log}");
         }
@@ -233,5 +234,6 @@ pub(crate) fn spawned(mut command: Command, log: &Path) -> Child {
 fn client() -> Client {
     // Another test may have been first; it installed the same one.
     rustls::crypto::ring::default_provider().install_default().ok();
-    Client::builder().no_proxy().timeout(START_LIMIT).build().expect("a client")
+    // A connection that was kept may be the one that the server closes just now.
+    Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(START_LIMIT).build().expect("a client")
 }

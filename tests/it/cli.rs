@@ -3,6 +3,7 @@
 mod back;
 mod left;
 mod once;
+mod others;
 mod port;
 mod prompt;
 mod store;
@@ -503,7 +504,7 @@ fn a_daemon_tells_what_it_did_follows_edits_and_ends_in_order() {
     let synced = ask(&["sync", "crm"]).ends(DONE).json();
     assert_eq!(synced[0]["cycle"]["trigger"], "manual");
     ask(&["suspend", "crm", "--reason", "test"]).ends(DONE);
-    assert_eq!(ask(&["status"]).json()["targets"][0]["suspended"], true);
+    until("it is suspended", || ask(&["status"]).json()["targets"][0]["suspended"] == true);
     ask(&["resume", "crm"]).ends(DONE);
     assert_eq!(place.run(&["healthcheck", "--config", "rosterd.yaml"]).ends(DONE).out, "ready\n");
     let token = place.path("rosterd.token");

@@ -215,7 +215,8 @@ impl Worker {
             let oldest = of_reason.clone().map(|owed| owed.since).min();
             self.metrics.set_owed(reason, of_reason.count() as u64, age(oldest, now));
         }
-        let waiting = self.queue.len() + self.dirty.len() + self.in_flight.len();
+        let looked_at = self.looking.keys().filter(|record| !self.dirty.contains_key(*record)).count();
+        let waiting = self.queue.len() + self.dirty.len() + looked_at + self.in_flight.len();
         let oldest = self.dirty.values().map(|dirty| dirty.since).min();
         self.metrics.set_queue((self.queue.len() + self.dirty.len()) as u64, age(oldest, now));
         let running =

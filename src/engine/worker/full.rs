@@ -48,9 +48,16 @@ const UNKEPT_PAUSE: Duration = Duration::from_mins(1);
 /// A full cycle that is due.
 pub(super) struct FullRequest {
     pub(super) trigger: Trigger,
-    /// Only these changes, where they still follow.
-    pub(super) only: Option<Vec<Change>>,
+    pub(super) only: Option<Only>,
     pub(super) reply: Option<Reply>,
+}
+
+/// What of a plan is made.
+pub(super) enum Only {
+    /// These changes, where they still follow.
+    Changes(Vec<Change>),
+    /// What concerns these users, who are looked up by themselves where the place is known by then.
+    Users(BTreeSet<RecordId>),
 }
 
 impl FullRequest {
@@ -81,7 +88,7 @@ impl Speaks<'_> {
 pub(super) struct FullDone {
     cycle: CycleId,
     trigger: Trigger,
-    only: Option<Vec<Change>>,
+    only: Option<Only>,
     /// Whether the credential was in another realm than the plan was to be made for.
     elsewhere: bool,
     /// When the listing began.
@@ -112,6 +119,13 @@ impl Worker {
         // Requests that nobody waits for are one; a caller's gets a cycle of its own.
         let asked = self.full_requests.iter().position(|request| request.reply.is_some());
         let request = self.full_requests.remove(asked.unwrap_or(0));
+        let request = match (request, self.is_unknown()) {
+            (FullRequest { trigger, only: Some(Only::Users(records)), reply: Some(reply) }, false) => {
+                self.start_cycle_of(&records, trigger, reply);
+                return;
+            }
+            (request, _) => request,
+        };
         if request.only.is_none() {
             self.full_requests.retain(|other| other.reply.is_some());
         }
@@ -120,7 +134,8 @@ impl Worker {
         self.left_to_listing = self.unprovable.clone();
         let open = self.left_to_listing.iter().filter_map(|record| self.open.get(record));
         let creations: Vec<_> = open.map(|intent| intent.change.clone()).collect();
-        let (trigger, only, begun) = (request.trigger, request.only, Instant::now());
+        let FullRequest { trigger, only, .. } = request;
+        let begun = Instant::now();
         self.full.spawn(async move {
             let probing = async { Ok(moved::elsewhere(&view.connector.probe().await?, &view.space.realm)) };
             let other = contained(ErrorClass::Transient, probing).await;
@@ -168,7 +183,7 @@ impl Worker {
             Ok(Listed { planned, made, .. }) => {
                 self.note_coverage(Some(&planned.plan.coverage), begun);
                 self.resolve_by_listing(&planned.plan, made, begun);
-                self.take_plan(&cycle, planned, only.as_deref()).await;
+                self.take_plan(&cycle, planned, only).await;
             }
         }
     }
@@ -200,8 +215,16 @@ impl Worker {
         }
     }
 
-    async fn take_plan(&mut self, cycle: &CycleId, planned: Planned, only: Option<&[Change]>) {
+    async fn take_plan(&mut self, cycle: &CycleId, planned: Planned, only: Option<Only>) {
         let Planned { mut plan, seen, in_view, notes, accepted } = planned;
+        let saved = matches!(only, Some(Only::Changes(_)));
+        let only = only.map(|only| match only {
+            Only::Changes(changes) => changes,
+            Only::Users(records) => {
+                plan.changes.iter().filter(|change| records.contains(&change.record)).cloned().collect()
+            }
+        });
+        let only = only.as_deref();
         (self.failed_listings, self.list_after) = (0, None);
         self.note_accounts(&plan, accepted);
         // What happened meanwhile is newer than the listing: those users are looked at again.
@@ -236,7 +259,9 @@ impl Worker {
             self.review_queue(&plan, &stay);
             remaining.extend(self.enqueue(cycle, &plan.changes, &seen, only.is_some()));
         }
-        self.note_stale(cycle, stale);
+        if saved {
+            self.note_stale(cycle, stale);
+        }
         self.planned_in(cycle, plan, remaining);
         self.end_if_idle(cycle);
     }

@@ -173,18 +173,7 @@ impl Worker {
     }
 
     /// Begins the cycle that a caller asks for.
-    pub(super) fn start_cycle_of(
-        &mut self,
-        records: &BTreeSet<RecordId>,
-        trigger: Trigger,
-        only: Option<Vec<Change>>,
-        reply: Reply,
-    ) {
-        if only.is_some() {
-            // A saved plan is re-derived against a listing.
-            self.full_requests.push(FullRequest { trigger, only, reply: Some(reply) });
-            return;
-        }
+    pub(super) fn start_cycle_of(&mut self, records: &BTreeSet<RecordId>, trigger: Trigger, reply: Reply) {
         let Some(cycle) = self.begin_cycle(trigger, false, records.clone(), Some(reply)) else { return };
         self.mark(records.iter().cloned(), trigger, self.shared.now());
         for record in records {

@@ -27,6 +27,41 @@ async fn a_look_that_began_before_the_daemon_takes_nothing_of_it_away() {
     assert_eq!(app::running(&settings), None);
 }
 
+#[tokio::test]
+async fn a_daemon_starts_though_one_that_was_killed_left_its_address_and_a_command_has_the_store() {
+    let place = Place::new();
+    place.company(&["u1"]);
+    place.write("rosterd.yaml", "listen: 127.0.0.1:0\nmanifests: [ { folder: m } ]\ntargetsFrom: manifests\n");
+    let settings = Settings::read(&place.path("rosterd.yaml")).unwrap();
+    let command = App::open(settings.clone(), Purpose::Act).await.unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    place.write("rosterd.run", &format!(r#"{{ "server": "http://{nobody}" }}"#));
+    let (daemon, ()) = tokio::join!(App::open(settings.clone(), Purpose::Daemon), async {
+        // Long enough for it to have found the store held.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        command.stop().await;
+    });
+    let mut daemon = daemon.unwrap();
+    let serving = daemon.serve().await.unwrap();
+    assert_eq!(app::running(&settings).as_ref(), Some(&serving.address));
+    serving.close().await;
+    daemon.stop().await;
+}
+
+#[cfg(unix)]
+#[test]
+fn who_asks_a_daemon_that_hangs_is_told_what_to_do() {
+    let place = Place::new();
+    place.company(&["u1"]);
+    let daemon = Daemon::start(&place);
+    let pid = daemon.child.id().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    signal("-STOP");
+    place.run(&["revoke", "u1", "--yes", "--config", "rosterd.yaml"]).ends(ERROR).hints("rosterd.db.stop");
+    signal("-CONT");
+    assert_eq!(daemon.stop(), DONE);
+}
+
 #[test]
 fn an_address_that_is_taken_stops_a_daemon_before_it_does_anything() {
     let place = Place::new();

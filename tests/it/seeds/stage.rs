@@ -67,7 +67,7 @@ use crate::support::source::MemorySource;
 use crate::support::store::MemoryStore;
 
 /// Longer than anything here takes; on paused time it passes at once.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What the target answers to its next writes.
 pub(crate) type Refusals = Arc<Mutex<VecDeque<ErrorClass>>>;
