@@ -68,6 +68,9 @@ mod requests;
 #[cfg(test)]
 mod revoke;
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "no count of a test comes near 2^52")]
+mod scale;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod signed;
