@@ -61,6 +61,11 @@ pub fn print(row: &str, line: &Line) {
     println!("| {row} | {} | {} {} | {what} | {ratio} | {goal} | {met} |", line.name, figure(line.ours), line.unit);
 }
 
+/// What was not measured, and why.
+pub fn print_unmeasured(row: &str, what: &str, why: &str) {
+    println!("| {row} | {what} | | | | | not measured: {} |", why.replace(['\n', '|'], " "));
+}
+
 /// Three digits that matter.
 fn figure(value: f64) -> String {
     match value.abs() {

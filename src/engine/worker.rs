@@ -79,6 +79,7 @@ use crate::engine::worker::calls::CallDone;
 use crate::engine::worker::calls::InFlight;
 use crate::engine::worker::calls::Paced;
 use crate::engine::worker::cycles::Cycle;
+use crate::engine::worker::cycles::PublishAgain;
 use crate::engine::worker::deletion::Waits;
 use crate::engine::worker::door::Door;
 use crate::engine::worker::echo::Echoes;
@@ -237,6 +238,8 @@ pub(super) struct Worker {
     blocked: Blocked,
     /// Members of the teams that are told of turns.
     teams: Teams,
+    /// When to tell again how things are.
+    publish_again: PublishAgain,
 }
 
 /// Starts the worker of `handle`, after its predecessor has ended.
@@ -331,6 +334,7 @@ impl Worker {
             waits: Waits::default(),
             blocked: Blocked::default(),
             teams: Teams::default(),
+            publish_again: PublishAgain::new(Instant::now()),
         };
         if running == Running::Daemon {
             worker.full_requests.push(FullRequest::of(Trigger::Startup));
@@ -357,6 +361,8 @@ impl Worker {
                 self.knock();
                 self.start_full();
                 self.start_looks();
+                // So many may have waited for a look that they are left to a listing.
+                self.start_full();
                 self.dispatch().await;
             }
             self.keep_owed();

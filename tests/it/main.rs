@@ -67,6 +67,11 @@ mod releases;
 mod requests;
 #[cfg(test)]
 mod revoke;
+// What the kernel counts of a process is read where Linux has it.
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[expect(clippy::cast_precision_loss, reason = "no count of a test comes near 2^52")]
+mod scale;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]

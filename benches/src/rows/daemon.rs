@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::company;
 use crate::company::Place;
 use crate::process;
+use crate::process::Cost;
 use crate::process::Daemon;
 use crate::process::Result;
 use crate::process::Target;
@@ -150,48 +151,56 @@ pub fn killed(size: Size) -> Result<Vec<Line>> {
     Ok(vec![Line::of(format!("killed amid {users} creations: start to ready"), ready, "s").goal(0.6)])
 }
 
-/// Row 12: three fast targets beside a slow and a dead one.
+/// Row 12: three fast targets beside a slow and a dead one, and thirty.
 pub fn fairness(size: Size) -> Result<Vec<Line>> {
-    let users = size.of(1_000, 10_000);
-    let took = |with_others: bool| -> Result<f64> {
-        let fast = [Target::of(0)?, Target::of(0)?, Target::of(0)?];
-        let slow = Target::of(0)?;
-        slow.set(500, 0)?;
-        let mut places = vec![];
-        for (name, target) in ["f0", "f1", "f2"].into_iter().zip(&fast) {
-            target.set(20, 0)?;
-            places.push(Place { name, port: target.port, limits: open_door(64) });
+    let mut lines = Vec::new();
+    for (fast, users, rounds) in [(3, size.of(1_000, 10_000), 3), (30, size.of(100, 10_000), 1)] {
+        let (mut slower, mut dearer, mut with) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let (beside, alone) = (until_created(fast, users, true)?, until_created(fast, users, false)?);
+            slower.push(beside.wall / alone.wall);
+            dearer.push(beside.cpu / alone.cpu);
+            with.push(beside);
         }
-        if with_others {
-            let limits = json!({ "widen": [], "concurrency": 4, "requestsPerSecond": 4 });
-            places.push(Place { name: "slow", port: slow.port, limits });
-            // Nobody listens on the discard port.
-            places.push(Place { name: "dead", port: 9, limits: open_door(64) });
-        }
-        let folder = TempDir::new()?;
-        company::found(folder.path(), &places)?;
-        company::hire(folder.path(), users)?;
-        let start = Instant::now();
-        let _daemon = Daemon::of(folder.path())?;
-        for target in &fast {
-            until(Duration::from_secs(600), Duration::from_millis(5), || {
-                Ok((target.accounts()? as usize == users).then_some(()))
-            })?;
-        }
-        Ok(start.elapsed().as_secs_f64())
-    };
-    let mut ratios = Vec::new();
-    let mut with = Vec::new();
-    for _ in 0..3 {
-        let (beside, alone) = (took(true)?, took(false)?);
-        ratios.push(beside / alone);
-        with.push(beside);
+        let name = format!("{users} created in {fast} fast targets beside a slow and a dead one");
+        let wall = median(with.iter().map(|cost| cost.wall));
+        let cpu = median(with.iter().map(|cost| cost.cpu));
+        let memory = median(with.iter().map(|cost| cost.memory));
+        lines.push(Line::of(format!("{name}: CPU"), cpu, "s").against("alone", median(dearer)));
+        lines.push(Line::of(format!("{name}: time"), wall, "s").against("alone", median(slower)).goal(1.05));
+        lines.push(Line::of(format!("{name}: memory"), memory, "MiB"));
     }
-    Ok(vec![
-        Line::of(format!("{users} created in 3 fast targets beside a slow and a dead one"), median(with), "s")
-            .against("alone", median(ratios))
-            .goal(1.05),
-    ])
+    Ok(lines)
+}
+
+/// What a daemon takes until everybody has an account in each of some fast targets.
+fn until_created(fast: usize, users: usize, with_others: bool) -> Result<Cost> {
+    let fast = (0..fast).map(|_| Target::of(0)).collect::<Result<Vec<_>>>()?;
+    let slow = Target::of(0)?;
+    slow.set(500, 0)?;
+    let names: Vec<_> = (0..fast.len()).map(|number| format!("f{number}")).collect();
+    let mut places = vec![];
+    for (name, target) in names.iter().zip(&fast) {
+        target.set(20, 0)?;
+        places.push(Place { name, port: target.port, limits: open_door(64) });
+    }
+    if with_others {
+        let limits = json!({ "widen": [], "concurrency": 4, "requestsPerSecond": 4 });
+        places.push(Place { name: "slow", port: slow.port, limits });
+        // Nobody listens on the discard port.
+        places.push(Place { name: "dead", port: 9, limits: open_door(64) });
+    }
+    let folder = TempDir::new()?;
+    company::found(folder.path(), &places)?;
+    company::hire(folder.path(), users)?;
+    let start = Instant::now();
+    let daemon = Daemon::of(folder.path())?;
+    for target in &fast {
+        until(Duration::from_secs(3_600), Duration::from_millis(5), || {
+            Ok((target.accounts()? as usize == users).then_some(()))
+        })?;
+    }
+    Ok(Cost { cpu: daemon.cpu()?, wall: start.elapsed().as_secs_f64(), memory: daemon.memory("VmHWM")? })
 }
 
 /// Row 13: a small company's daemon, and what is shipped.

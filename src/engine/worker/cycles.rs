@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use chrono::Utc;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::engine::shared::lock;
@@ -31,6 +32,29 @@ use crate::model::plan::SkipReason;
 use crate::plan::why::About;
 use crate::plan::why::why_not;
 use crate::store::Write;
+
+/// Of so many users who are owed something or waited for, it is told anew in every turn.
+const TOLD_AT_ONCE: usize = 1_000;
+/// How long what is told of one of them stands where there are more: some fifty times what telling takes.
+const TELLING: Duration = Duration::from_micros(20);
+
+/// When to tell again how things are.
+#[derive(Debug)]
+pub(super) struct PublishAgain {
+    at: Instant,
+    /// Whether something happened since it was told.
+    is_due: bool,
+}
+
+impl PublishAgain {
+    pub(super) fn new(at: Instant) -> Self {
+        Self { at, is_due: false }
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.is_due.then_some(self.at)
+    }
+}
 
 /// A cycle that runs.
 pub(super) struct Cycle {
@@ -204,8 +228,24 @@ impl Worker {
         }
     }
 
+    /// Whether it is too early to tell of everybody again: where thousands wait, telling of all of them
+    /// after each call would take longer than the calls. Whoever is answered finds all as it is.
+    fn publishes_later(&mut self) -> bool {
+        let told = self.owed.len() + self.dirty.len();
+        let now = Instant::now();
+        let early = self.publish_again.at > now && told > TOLD_AT_ONCE && self.replies.is_empty();
+        self.publish_again.is_due = early;
+        if !early {
+            self.publish_again.at = now + TELLING * u32::try_from(told).unwrap_or(u32::MAX);
+        }
+        early
+    }
+
     /// Tells status and metrics what stands now.
     pub(super) fn publish(&mut self) {
+        if self.publishes_later() {
+            return;
+        }
         let now = self.shared.now();
         // First: it is a reason why something is owed.
         let quarantine = self.quarantine();

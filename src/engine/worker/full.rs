@@ -108,7 +108,8 @@ impl Worker {
     /// Starts the listing of the next full cycle, once open intents are resolved.
     pub(super) fn start_full(&mut self) {
         let free = self.full.is_empty() && self.door.is_open() && self.looked_at_open();
-        let later = self.next_listing().is_none_or(|at| at > Instant::now());
+        let now = Instant::now();
+        let later = self.next_listing(now).is_none_or(|at| at > now);
         // Of a listing while nothing can be kept nothing would come.
         let unkept = self.store_error.is_some() && !self.writes.is_empty();
         if !free || later || unkept || self.store_is_away() || self.suspended() || self.snapshot.is_none() {
@@ -151,13 +152,13 @@ impl Worker {
         });
     }
 
-    /// When the next full cycle may list; `None` where nothing asks for one. A person's does not
-    /// wait for listings that failed before, only for what the target said.
-    pub(super) fn next_listing(&self) -> Option<Instant> {
+    /// When the next full cycle may list, `now` where nothing delays it; `None` where nothing asks for
+    /// one. A person's does not wait for listings that failed before, only for what the target said.
+    pub(super) fn next_listing(&self, now: Instant) -> Option<Instant> {
         let patient = self.full_requests.iter().all(|request| request.reply.is_none());
         let later = self.list_after.as_ref().map(|(until, _)| *until).filter(|_| patient);
         let paused = lock(&self.pace).paused_until();
-        let due = later.max(paused).unwrap_or_else(Instant::now);
+        let due = later.max(paused).unwrap_or(now);
         (!self.full_requests.is_empty()).then_some(due)
     }
 

@@ -78,6 +78,10 @@ impl OwedList {
         self.since.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.since.len()
+    }
+
     fn retain(&mut self, keep: impl Fn(&RecordId) -> bool) {
         for record in self.since.keys().filter(|record| !keep(record)).cloned().collect::<Vec<_>>() {
             self.pay(&record);
@@ -218,8 +222,10 @@ impl Worker {
         let skipped: BTreeSet<_> =
             self.standing.skips.iter().filter(|skip| keeps_back(skip)).map(|skip| &skip.record).collect();
         let reason = |record: &RecordId| {
-            // Last of all: every user who is owed would be projected in every turn.
-            let conflict = || matches!(self.table.desired(record), Some(Desired::Conflict(_)));
+            // Whose change waits or is under way was told apart when it was planned, and thousands may wait:
+            // each would be projected in every turn.
+            let is_planned = || self.queue.contains(record) || self.in_flight.contains_key(record);
+            let conflict = || !is_planned() && matches!(self.table.desired(record), Some(Desired::Conflict(_)));
             match general {
                 Some(reason) => reason,
                 None if self.is_blocked(record) => OwedReason::Blocker,

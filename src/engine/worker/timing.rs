@@ -117,7 +117,7 @@ impl Worker {
         let store = store.filter(|until| *until > now || !self.writes.is_empty());
         let store = store.or_else(|| self.unread.then_some(now + STORE_PAUSE));
         // One that may begin has begun, or waits for something that wakes the worker.
-        let listing = self.next_listing().filter(|at| *at > now);
+        let listing = self.next_listing(now).filter(|at| *at > now);
         let due = [
             self.next_look(),
             self.next_call(),
@@ -125,6 +125,7 @@ impl Worker {
             self.next_relist(),
             self.late.next_due(),
             self.next_request(),
+            self.publish_again.next(),
         ];
         due.into_iter().chain([by_clock, store, listing]).flatten().min().unwrap_or(now + IDLE).min(now + IDLE)
     }

@@ -267,8 +267,12 @@ async fn set_seen(db: &mut PgConnection, space: i64, accounts: &[SeenAccount]) -
     // Sorted, so that a big listing fills the table's pages one after the other; and once each.
     let rows: BTreeMap<_, _> = accounts.iter().map(|account| (text(account.account.as_str()), account)).collect();
     let rows: Vec<_> = rows.into_iter().collect();
+    // A row that is the same is no write: each listing would write every account anew otherwise.
     let sql = "INSERT INTO seen (space, account, user_name, state, record)
-        SELECT $1, * FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[])
+        SELECT $1, * FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[]) AS new (account, user_name, state, record)
+        WHERE NOT EXISTS (SELECT FROM seen WHERE seen.space = $1 AND seen.account = new.account AND
+        seen.user_name IS NOT DISTINCT FROM new.user_name AND seen.state = new.state AND
+        seen.record IS NOT DISTINCT FROM new.record)
         ON CONFLICT (space, account) DO UPDATE SET user_name = excluded.user_name, state = excluded.state,
         record = excluded.record";
     for chunk in rows.chunks(ROWS) {

@@ -345,6 +345,36 @@ async fn a_name_with_a_nul_from_a_target_stops_nobody_elses_listing() {
     assert_eq!(names, ["ada\u{fffd}", "bea", "cleo"]);
 }
 
+#[tokio::test]
+async fn a_listing_that_shows_what_was_known_writes_nothing() {
+    let Some((store, place)) = fresh().await else { return };
+    let mut db = PgConnection::connect(&place.url).await.unwrap();
+    let row = |account: &str, name: &str, record: Option<&str>| SeenAccount {
+        account: account.into(),
+        user_name: Some(name.to_owned()),
+        state: AccountState::Active,
+        record: record.map(Into::into),
+    };
+    let listing = |bea: SeenAccount| vec![Write::Seen(space(), vec![row("a-1", "ada", None), bea])];
+    // Where each row lies, and what touched it last.
+    let sql = "SELECT account, ctid::text || xmin::text || xmax::text FROM seen ORDER BY account";
+    commit(&store, listing(row("a-2", "bea", None))).await;
+    let mut before: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(&mut db).await.unwrap();
+    for (bea, is_new) in [
+        (row("a-2", "bea", None), false),
+        (row("a-2", "bea", Some("u-2")), true),
+        (row("a-2", "beate", Some("u-2")), true),
+        (row("a-2", "beate", None), true),
+    ] {
+        commit(&store, listing(bea.clone())).await;
+        let now: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(&mut db).await.unwrap();
+        assert_eq!((now[0] != before[0], now[1] != before[1]), (false, is_new), "{bea:?}");
+        let all = AccountFilter { limit: 9, ..AccountFilter::default() };
+        assert_eq!(store.seen(&space(), &all).await.unwrap(), [row("a-1", "ada", None), bea]);
+        before = now;
+    }
+}
+
 /// What one tampering statement leads the check to say, before and after the chain went on.
 async fn check_tampering(sql: &str, expected: &str) {
     let Some((store, place)) = fresh().await else { return };

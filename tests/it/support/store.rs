@@ -67,10 +67,14 @@ pub(crate) struct Inside {
     pub(crate) hands: BTreeMap<(Space, AccountId), Hand>,
     pub(crate) identities: Vec<(Space, Identity)>,
     pub(crate) intents: Vec<Intent>,
+    recorded: BTreeSet<IntentId>,
     pub(crate) outcomes: BTreeMap<IntentId, OutcomeResult>,
     ended: BTreeMap<IntentId, DateTime<Utc>>,
     pub(crate) events: Vec<AuditEvent>,
     pub(crate) cycles: BTreeMap<CycleId, CycleRecord>,
+    /// How many commits were made, and how many rows of each kind they wrote.
+    pub(crate) commits: u64,
+    pub(crate) written: BTreeMap<&'static str, u64>,
     /// Intents, outcomes and decisions that were committed without an audit event (L8).
     pub(crate) unaudited: Vec<String>,
     /// Every commit fails while this is set.
@@ -120,6 +124,11 @@ impl Inside {
         Ok(())
     }
 
+    fn count(&mut self, write: &Write) {
+        let rows = if let Write::Seen(_, rows) = write { rows.len() as u64 } else { 1 };
+        *self.written.entry(kind(write)).or_default() += rows;
+    }
+
     fn write(&mut self, write: Write) {
         match write {
             Write::Link(space, link) => drop(self.links.insert((space, link.record.clone()), link)),
@@ -132,7 +141,7 @@ impl Inside {
                     let last = self.counted.entry((intent.space.clone(), counter, thing)).or_default();
                     *last = intent.counting.at.max(*last);
                 }
-                if self.intents.iter().all(|known| known.id != intent.id) {
+                if self.recorded.insert(intent.id.clone()) {
                     self.intents.push(intent);
                 }
             }
@@ -184,6 +193,41 @@ impl Inside {
     }
 }
 
+/// What a write is of, as tables call it; what is forgotten counts apart.
+fn kind(write: &Write) -> &'static str {
+    match write {
+        Write::Link(..) => "link",
+        Write::Hand(..) => "hand",
+        Write::Identity(..) => "identity",
+        Write::Intent(_) => "intent",
+        Write::Outcome(..) => "outcome",
+        Write::Snapshot(_) => "snapshot",
+        Write::Cause(_, Some(_)) => "cause",
+        Write::Decision(_) => "decision",
+        Write::Standing(..) => "standing",
+        Write::Owed(_, _, Some(_)) => "owed",
+        Write::Seen(..) => "seen",
+        Write::SeenAll(..) => "seen, compared",
+        Write::Cycle(_) => "cycle",
+        Write::Audit(_) => "audit",
+        Write::Owned(..) => "owned",
+        Write::Target(..) => "target",
+        Write::EndDate(_, Some(_)) | Write::MassEnd(_) => "end date",
+        Write::Permit(_, Some(_)) => "permit",
+        Write::Request(.., Some(_)) => "request",
+        Write::Message(_) => "message",
+        Write::Invite(_) => "invite",
+        Write::Clock(_) | Write::WindowLag(_) | Write::Token(_) | Write::TokenRevoked(_) => "of all",
+        Write::Cause(_, None)
+        | Write::Owed(_, _, None)
+        | Write::EndDate(_, None)
+        | Write::Permit(_, None)
+        | Write::Request(.., None)
+        | Write::Unlink(..)
+        | Write::Unseen(..) => "forgotten",
+    }
+}
+
 /// What one commit holds that no audit event of the same commit tells.
 fn unaudited(writes: &[Write]) -> Vec<String> {
     let events: Vec<&AuditEvent> =
@@ -222,7 +266,9 @@ impl Store for MemoryStore {
             return Err(StoreError::Unavailable("the disk is full; make room".to_owned()));
         }
         inside.unaudited.extend(unaudited(&writes));
+        inside.commits += 1;
         for write in writes {
+            inside.count(&write);
             inside.write(write);
         }
         Ok(())
