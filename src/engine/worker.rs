@@ -134,7 +134,7 @@ pub enum Message {
     /// Make these changes of these accounts, which undo a cycle, and tell.
     Undo(Vec<Change>, BTreeMap<AccountId, Arc<Account>>, Reply),
     /// A link was recorded; run a cycle of that user and tell.
-    Linked(SyncRequest, Reply),
+    Linked(Link, SyncRequest, Reply),
     /// A person gave an account back; run a cycle of its user and tell.
     Regained(AccountId, SyncRequest, Reply),
     /// People decided about requests.
@@ -410,8 +410,8 @@ impl Worker {
             Message::Decide(deciding) => self.decide(deciding).await,
             Message::Signed => self.requests.heeded = false,
             Message::Undo(changes, seen, reply) => self.undo(changes, seen, reply).await,
-            Message::Linked(request, reply) => {
-                self.reload_links().await;
+            Message::Linked(link, request, reply) => {
+                self.reload_links(Some(link)).await;
                 self.asked(request, Trigger::Decision, reply);
             }
         }

@@ -206,7 +206,7 @@ impl Worker {
         true
     }
 
-    fn tell(&mut self, kind: &str, record: &RecordId, details: BTreeMap<String, serde_json::Value>) {
+    pub(super) fn tell(&mut self, kind: &str, record: &RecordId, details: BTreeMap<String, serde_json::Value>) {
         self.writes.push(Write::Audit(AuditEvent {
             at: self.shared.now(),
             target: Some(self.handle.target.name.clone()),
