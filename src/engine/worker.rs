@@ -6,6 +6,7 @@
 //! - Messages are read before anything is sent, so a call follows from the newest snapshot (L18).
 //! - Nothing here waits for the target: calls, look-ups and listings are tasks of their own.
 
+mod absent;
 mod away;
 mod batch;
 mod blocked;
@@ -73,6 +74,7 @@ use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::SyncReport;
 use crate::engine::turns::Teams;
+use crate::engine::worker::absent::Absences;
 use crate::engine::worker::away::Away;
 use crate::engine::worker::blocked::Blocked;
 use crate::engine::worker::calls::CallDone;
@@ -234,6 +236,8 @@ pub(super) struct Worker {
     waits: Waits,
     /// Accounts that stay open for what hangs on them.
     blocked: Blocked,
+    /// Accounts that looks found gone.
+    absences: Absences,
     /// Members of the teams that are told of turns.
     teams: Teams,
 }
@@ -329,6 +333,7 @@ impl Worker {
             welcomes: tell::Welcomes::default(),
             waits: Waits::default(),
             blocked: Blocked::default(),
+            absences: Absences::default(),
             teams: Teams::default(),
         };
         if running == Running::Daemon {
