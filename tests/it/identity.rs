@@ -246,11 +246,12 @@ async fn an_account_that_a_person_links_while_its_creation_is_recorded_is_whose_
     assert_eq!(rig.target("app").inside().accounts[&account].user_name(), Some("w@acme.example"));
     let another = rig.target("app").by_name("u@acme.example").unwrap();
     assert_eq!((another.id != account, rig.target("app").count("create u@")), (true, 2));
-    let store = rig.store.open();
-    let links: BTreeMap<_, _> = store.links.values().map(|link| (link.record.as_str(), &link.account)).collect();
-    assert_eq!((links["w"], links["u"]), (&account, &another.id));
-    assert_eq!(store.intents.len(), store.outcomes.len(), "nothing stays open");
-    drop(store);
+    {
+        let store = rig.store.open();
+        let links: BTreeMap<_, _> = store.links.values().map(|link| (link.record.as_str(), &link.account)).collect();
+        assert_eq!((links["w"], links["u"]), (&account, &another.id));
+        assert_eq!(store.intents.len(), store.outcomes.len(), "nothing stays open");
+    }
     rig.declare(documents([inactive("b"), user("w"), inactive("u")], [unmarked()])).await;
     assert_eq!(rig.target("app").by_name("u@acme.example").unwrap().state, AccountState::Disabled);
     assert_eq!(state(&rig, &account), AccountState::Active);

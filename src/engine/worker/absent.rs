@@ -54,8 +54,8 @@ struct Turn {
 
 impl Absences {
     /// The link of this account ended by what looks did not show.
-    pub(super) fn gone(&mut self, link: &Link) {
-        self.gone.insert((link.record.clone(), link.account.clone()));
+    pub(super) fn gone(&mut self, link: Option<&Link>) {
+        self.gone.extend(link.map(|link| (link.record.clone(), link.account.clone())));
     }
 }
 
@@ -64,7 +64,9 @@ impl Worker {
     pub(super) fn recall_absences(&mut self) {
         let hands = self.place.iter().flat_map(|place| place.hands.values());
         self.absences = Absences::default();
-        hands.filter_map(|hand| hand.gone.as_ref()).for_each(|link| self.absences.gone(link));
+        for hand in hands {
+            self.absences.gone(hand.gone.as_ref());
+        }
     }
 
     /// Looks again at who is due, those first who have been for longest.

@@ -351,7 +351,7 @@ impl Worker {
         let mut gone = None;
         if let Some(owner) = &owner {
             let link = place.take_link(owner).filter(|_| by_looks);
-            link.iter().for_each(|link| self.absences.gone(link));
+            self.absences.gone(link.as_ref());
             gone = link;
             self.writes.push(Write::Unlink(space.clone(), owner.clone()));
         }

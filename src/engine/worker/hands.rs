@@ -313,7 +313,7 @@ impl Worker {
         }
         let place_hand = place.hand(account);
         let gone = place.take_link(record);
-        gone.iter().for_each(|link| self.absences.gone(link));
+        self.absences.gone(gone.as_ref());
         let space = place.space.clone();
         self.writes.extend([Write::Unlink(space.clone(), record.clone()), Write::Unseen(space, account.clone())]);
         let ours = self.may_be_our_deletion(&place_hand);
