@@ -408,10 +408,10 @@ impl Engine {
         account: &AccountId,
         by: &str,
     ) -> Result<SyncReport, EngineError> {
-        linking::link(&self.shared, target, record, account, by).await?;
+        let link = linking::link(&self.shared, target, record, account, by).await?;
         let (reply, answer) = oneshot::channel();
         let request = SyncRequest { records: Some(BTreeSet::from([record.clone()])), only: None };
-        self.send(target, Message::Linked(request, reply))?;
+        self.send(target, Message::Linked(link, request, reply))?;
         answer.await.map_err(|_| EngineError::Stopping)?
     }
 

@@ -28,7 +28,7 @@ use crate::model::target::Regain;
 use crate::plan::canonical;
 use crate::store::Write;
 
-/// Remembers that `account` belongs to `record`, because a person says so.
+/// Remembers that `account` belongs to `record`, because a person says so; the link as it was recorded.
 ///
 /// # Errors
 /// [`EngineError::Stale`] where the account is not there, is another declared user's, or the user has
@@ -39,7 +39,7 @@ pub async fn link(
     record: &RecordId,
     account: &AccountId,
     by: &str,
-) -> Result<(), EngineError> {
+) -> Result<Link, EngineError> {
     let handle = shared.handle(target)?;
     let snapshot = shared.snapshot().unwrap_or_default();
     if !snapshot.users.contains_key(record) {
@@ -75,12 +75,13 @@ pub async fn link(
     let identity = history.identity(record, account, snapshot.users.get(record).as_ref(), now);
     let mut writes: Vec<_> = left.into_iter().map(|old| Write::Unlink(space.clone(), old)).collect();
     writes.extend([
-        Write::Link(space.clone(), link),
+        Write::Link(space.clone(), link.clone()),
         Write::Identity(space, identity),
         Write::Decision(decision),
         Write::Audit(event),
     ]);
-    Ok(shared.store.commit(writes, shared.store.fence()).await?)
+    shared.store.commit(writes, shared.store.fence()).await?;
+    Ok(link)
 }
 
 /// The link as the person means it, and the user who is gone and had the account, where one had.

@@ -209,6 +209,8 @@ pub struct Sought<'a> {
     pub desired: Option<&'a Desired>,
     /// A call for this user whose end nobody knows.
     pub open: Option<&'a Change>,
+    /// Accounts that the user had until looks found them gone.
+    pub gone: &'a [AccountId],
     /// An id by which an account may be marked, where no document says a name any more.
     pub marked: Option<&'a RecordId>,
 }
@@ -222,8 +224,8 @@ pub async fn look_up(
     target: &Target,
     sought: Sought<'_>,
 ) -> Result<Looked, ConnectorError> {
-    let Sought { link, desired, open, marked } = sought;
-    let mut looks = Vec::new();
+    let Sought { link, desired, open, gone, marked } = sought;
+    let mut looks: Vec<_> = gone.iter().cloned().map(Look::Id).collect();
     match (link, desired) {
         (Some(link), _) => looks.push(Look::Id(link.account.clone())),
         (None, Some(Desired::Account(projection))) => add_keys(target, &mut looks, |path| {

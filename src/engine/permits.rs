@@ -17,12 +17,18 @@ use chrono::Utc;
 use crate::engine::EngineError;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
+use crate::model::change::Action;
+use crate::model::change::Cause;
 use crate::model::change::Change;
+use crate::model::change::Effect;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
+use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
+use crate::model::ids::RecordId;
 use crate::model::ids::TargetName;
 use crate::model::link::Space;
+use crate::model::list::List;
 use crate::model::plan::Hold;
 use crate::plan::canonical;
 use crate::store::Permit;
@@ -54,6 +60,11 @@ impl Permits {
         Self { releases, target: Some(target.clone()) }
     }
 
+    /// Whether there is nothing that a person let through.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.releases.is_empty()
+    }
+
     /// The changes that each release still lets through at `now`.
     pub(crate) fn released(&self, now: DateTime<Utc>) -> Vec<BTreeSet<Digest>> {
         let standing = |changes: &BTreeMap<Digest, DateTime<Utc>>| {
@@ -69,6 +80,20 @@ impl Permits {
         }
         let done = of_change(space, change);
         self.keep(|change, _| *change != done)
+    }
+
+    /// Uses up what let the deletion of this account through for one of these record ids: its user is back.
+    pub(crate) fn void_deletion(
+        &mut self,
+        space: &Space,
+        records: &BTreeSet<RecordId>,
+        account: &AccountId,
+    ) -> Vec<Write> {
+        let causes = [Cause::Explicit, Cause::Inferred];
+        let pairs = records.iter().flat_map(|record| causes.map(|cause| (record, cause)));
+        let void: BTreeSet<_> =
+            pairs.map(|(record, cause)| of_change(space, &deletion(record, account, cause))).collect();
+        self.keep(|change, _| !void.contains(change))
     }
 
     /// Uses up whatever a plan of everybody does not ask for any more, and what ran out.
@@ -108,6 +133,23 @@ impl Permits {
 
 fn ran_out(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     at.checked_add_signed(STANDS).is_some_and(|end| end <= now)
+}
+
+/// A deletion, as far as a word about it tells it from others.
+fn deletion(record: &RecordId, account: &AccountId, cause: Cause) -> Change {
+    Change {
+        record: record.clone(),
+        account: Some(account.clone()),
+        action: Action::Delete,
+        effect: Effect::Narrows,
+        cause: Some(cause),
+        fields: List::default(),
+        grant: List::default(),
+        revoke: List::default(),
+        active: None,
+        reason: "".into(),
+        origins: List::default(),
+    }
 }
 
 /// What stands for one change of a release. The place is part of it (L13).

@@ -6,6 +6,7 @@
 //! - Messages are read before anything is sent, so a call follows from the newest snapshot (L18).
 //! - Nothing here waits for the target: calls, look-ups and listings are tasks of their own.
 
+mod absent;
 mod away;
 mod batch;
 mod blocked;
@@ -73,6 +74,7 @@ use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::SyncReport;
 use crate::engine::turns::Teams;
+use crate::engine::worker::absent::Absences;
 use crate::engine::worker::away::Away;
 use crate::engine::worker::blocked::Blocked;
 use crate::engine::worker::calls::CallDone;
@@ -136,7 +138,7 @@ pub enum Message {
     /// Make these changes of these accounts, which undo a cycle, and tell.
     Undo(Vec<Change>, BTreeMap<AccountId, Arc<Account>>, Reply),
     /// A link was recorded; run a cycle of that user and tell.
-    Linked(SyncRequest, Reply),
+    Linked(Link, SyncRequest, Reply),
     /// A person gave an account back; run a cycle of its user and tell.
     Regained(AccountId, SyncRequest, Reply),
     /// People decided about requests.
@@ -236,6 +238,8 @@ pub(super) struct Worker {
     waits: Waits,
     /// Accounts that stay open for what hangs on them.
     blocked: Blocked,
+    /// Accounts that looks found gone.
+    absences: Absences,
     /// Members of the teams that are told of turns.
     teams: Teams,
     /// When to tell again how things are.
@@ -333,6 +337,7 @@ impl Worker {
             welcomes: tell::Welcomes::default(),
             waits: Waits::default(),
             blocked: Blocked::default(),
+            absences: Absences::default(),
             teams: Teams::default(),
             publish_again: PublishAgain::new(Instant::now()),
         };
@@ -418,8 +423,8 @@ impl Worker {
             Message::Decide(deciding) => self.decide(deciding).await,
             Message::Signed => self.requests.heeded = false,
             Message::Undo(changes, seen, reply) => self.undo(changes, seen, reply).await,
-            Message::Linked(request, reply) => {
-                self.reload_links().await;
+            Message::Linked(link, request, reply) => {
+                self.reload_links(Some(link)).await;
                 self.asked(request, Trigger::Decision, reply);
             }
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::model::account::AccountState;
 use crate::model::ids::AccountId;
+use crate::model::link::Link;
 use crate::model::path::AttributePath;
 
 /// What other hands did at one linked account, as far as a later plan must know it.
@@ -50,6 +51,10 @@ pub struct Hand {
     /// be done late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken: Option<DateTime<Utc>>,
+    /// The link that ended because looks found the account gone, until a complete listing did so, too: should it
+    /// be there all the same, it is its user's again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Link>,
     /// Switches of mails that rosterd turned off with the access, each with what it was.
     pub silenced: BTreeMap<AttributePath, Value>,
 }

@@ -77,6 +77,7 @@ impl<'a> PlanInput<'a> {
             deleted_by_us: false,
             missing_since: None,
             missing: false,
+            gone: None,
             regain: false,
             ended: None,
             taken: None,

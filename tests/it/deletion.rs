@@ -116,6 +116,23 @@ async fn a_return_takes_a_held_deletion_back_and_the_word_about_it_is_worth_noth
     assert_eq!((deletions(&rig), held(&rig)), (0, 0));
 }
 
+/// L11
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_was_let_through_is_asked_about_again_once_its_user_was_back() {
+    let app = app(false);
+    let rig = leaver(&app).await;
+    rig.pass(WAIT + 2 * MINUTE).await;
+    // Nobody can look at the account, so that nothing follows from the word yet.
+    rig.target("app").inside().bad_looks = Some(ErrorClass::Transient);
+    rig.release(HoldKind::Delete).await;
+    assert_eq!((deletions(&rig), held(&rig)), (0, 0), "it was listed since");
+    rig.declare(there(&app)).await;
+    rig.declare(left(&app)).await;
+    rig.target("app").inside().bad_looks = None;
+    rig.pass(WAIT + 2 * HOUR).await;
+    assert_eq!((deletions(&rig), held(&rig)), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_deletions_that_need_nobody_no_more_than_the_limit_are_made() {
     let mut app = app(true);

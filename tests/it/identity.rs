@@ -12,6 +12,7 @@ use rosterd::model::change::Action;
 use rosterd::model::decision::DecisionKind;
 use rosterd::model::history::OutcomeResult;
 use rosterd::model::ids::AccountId;
+use rosterd::model::link::LinkedBy;
 use rosterd::model::target::Existing;
 use rosterd::model::target::Mark;
 use rosterd::model::target::MatchKey;
@@ -214,6 +215,78 @@ async fn a_creation_under_way_ends_beside_the_account_that_a_person_linked_and_i
     let told = rig.status("app").failures.get(&"w".into()).cloned().unwrap_or_default();
     let made = rig.target("app").inside().accounts.keys().next_back().cloned().unwrap();
     assert!(made != account && told.contains(&format!("`{made}`")), "{told}");
+}
+
+/// `w` was refused an account, and `u` has just been given one of which the store does not know yet.
+async fn just_made() -> (Rig, AccountId) {
+    let rig = Rig::new(documents([user("b"), user("w")], [unmarked()]));
+    rig.target("app").inside().bad_user = Some(("w@acme.example".to_owned(), ErrorClass::Refused));
+    rig.engine.start(Running::Daemon).await.unwrap();
+    rig.rest().await;
+    rig.store.open().slow_outcomes = Duration::from_secs(1);
+    rig.source.set(Ok(documents([user("b"), user("w"), user("u")], [unmarked()])));
+    while rig.target("app").by_name("u@acme.example").is_none() {
+        rig.pass(Duration::from_millis(10)).await;
+    }
+    rig.target("app").inside().bad_user = None;
+    let account = rig.target("app").by_name("u@acme.example").unwrap().id;
+    (rig, account)
+}
+
+/// L2
+#[tokio::test(start_paused = true)]
+async fn an_account_that_a_person_links_while_its_creation_is_recorded_is_whose_the_person_says() {
+    let (rig, account) = just_made().await;
+    rig.engine.link(&"app".into(), &"w".into(), &account, "local").await.unwrap();
+    rig.store.open().slow_outcomes = Duration::ZERO;
+    let told = rig.store.open().events.iter().any(|event| event.kind == "ceded" && event.record == Some("u".into()));
+    assert!(told, "the log says whose it is");
+    rig.pass(Duration::from_secs(30)).await;
+    assert_eq!(rig.status("app").error, None);
+    assert_eq!(rig.target("app").inside().accounts[&account].user_name(), Some("w@acme.example"));
+    let another = rig.target("app").by_name("u@acme.example").unwrap();
+    assert_eq!((another.id != account, rig.target("app").count("create u@")), (true, 2));
+    {
+        let store = rig.store.open();
+        let links: BTreeMap<_, _> = store.links.values().map(|link| (link.record.as_str(), &link.account)).collect();
+        assert_eq!((links["w"], links["u"]), (&account, &another.id));
+        assert_eq!(store.intents.len(), store.outcomes.len(), "nothing stays open");
+    }
+    rig.declare(documents([inactive("b"), user("w"), inactive("u")], [unmarked()])).await;
+    assert_eq!(rig.target("app").by_name("u@acme.example").unwrap().state, AccountState::Disabled);
+    assert_eq!(state(&rig, &account), AccountState::Active);
+    rig.assert_settled("app").await;
+}
+
+/// L2
+#[tokio::test(start_paused = true)]
+async fn an_account_that_a_person_links_to_whom_one_was_just_made_for_is_theirs_and_the_other_is_told() {
+    let (rig, made) = just_made().await;
+    let other = rig.target("app").put("somebody", AccountState::Active);
+    rig.engine.link(&"app".into(), &"u".into(), &other, "local").await.unwrap();
+    rig.store.open().slow_outcomes = Duration::ZERO;
+    rig.pass(Duration::from_secs(30)).await;
+    let told = rig.status("app").failures.get(&"u".into()).cloned().unwrap_or_default();
+    assert!(told.contains(&format!("`{made}`")), "{told}");
+    let store = rig.store.open();
+    let linked: Vec<_> = store.links.values().filter(|link| link.record.as_str() == "u").collect();
+    assert_eq!(linked.iter().map(|link| (&link.account, link.by)).collect::<Vec<_>>(), [(&other, LinkedBy::Person)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_refuses_for_ever_is_told_and_goes_on_once_it_is_taken() {
+    let rig = Rig::started(documents([user("a"), user("b")], [target("app")])).await;
+    rig.store.open().refuses = true;
+    rig.declare(documents([inactive("a"), user("b")], [target("app")])).await;
+    rig.pass(Duration::from_secs(30)).await;
+    let told = rig.status("app").error.unwrap_or_default();
+    assert!(told.contains("refuses") && told.contains("contradicts") && told.contains("start it again"), "{told}");
+    assert!(rig.metrics.encode().contains("rosterd_store_away 1"));
+    rig.store.open().refuses = false;
+    rig.pass(Duration::from_secs(30)).await;
+    assert_eq!(rig.status("app").error, None);
+    assert_eq!(rig.target("app").by_name("a@acme.example").unwrap().state, AccountState::Disabled);
+    assert!(rig.metrics.encode().contains("rosterd_store_away 0"));
 }
 
 /// L5

@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that helpers here are test code too.
 #[cfg(test)]
+mod absent;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod architecture;

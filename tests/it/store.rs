@@ -4,6 +4,7 @@ pub(crate) mod suite;
 
 mod doubt;
 mod faults;
+mod memory;
 #[cfg(unix)]
 mod postgres;
 mod sqlite;

@@ -34,6 +34,8 @@ pub(super) type Starting = (Operation, Intent, Entry);
 pub(super) struct Away {
     /// Whether the store was away when it was asked last.
     pub(super) is_now: bool,
+    /// Commits in a row that the store refused: they contradict what it holds.
+    pub(super) refused: u32,
     /// Intents that the journal has and the store not yet.
     journaled: BTreeSet<IntentId>,
     /// Of those, the ones whose call is to be repeated.

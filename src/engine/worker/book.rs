@@ -76,6 +76,10 @@ impl Worker {
         if self.unread && !paused {
             self.read_again().await;
         }
+        if self.away.refused == 1 && !paused {
+            // A person may have linked an account whose creation was not recorded yet.
+            self.reload_links(None).await;
+        }
         if self.store_failures >= PATIENCE
             && let Some((error, _)) = self.store_error.clone()
         {
@@ -83,7 +87,8 @@ impl Worker {
         }
     }
 
-    pub(super) async fn reload_links(&mut self) {
+    /// Reads the links again. `said`: the one that a person just recorded.
+    pub(super) async fn reload_links(&mut self, said: Option<Link>) {
         // What calls that ended just now say of links is to be among what is read, also where the store is left
         // alone or does not take it now.
         self.commit_rest().await;
@@ -102,8 +107,23 @@ impl Worker {
             place.set_links(links);
             place.identities = identities;
             self.cede(&before);
+            self.obey_link(said);
             self.review_identities(None);
         }
+    }
+
+    /// The same of a commit, after which the store may refuse the same writes for ever.
+    pub(super) fn note_commit(&mut self, result: Result<(), StoreError>) -> Option<()> {
+        let refused = matches!(result, Err(StoreError::Refused(_)));
+        self.away.refused = if refused { self.away.refused.saturating_add(1) } else { 0 };
+        let name = &self.handle.target.name;
+        self.note(result.map_err(|error| match error {
+            StoreError::Refused(why) => StoreError::Refused(format!(
+                "the store refuses what target `{name}` has to remember, and nothing is done there meanwhile: {why}; if \
+                 this stays, stop rosterd and start it again, which looks at everything anew, and report it"
+            )),
+            StoreError::Held(_) | StoreError::Fenced(_) | StoreError::Unavailable(_) => error,
+        }))
     }
 
     /// Keeps a store error for `status`, and waits a little before the store is asked again.
@@ -120,7 +140,7 @@ impl Worker {
                 Some(value)
             }
             Err(error) => {
-                tracing::error!(target = %self.handle.target.name, %error, "the store did not answer");
+                tracing::error!(target = %self.handle.target.name, %error, "the store did not do what it was asked");
                 self.shared.store_answered(Some(&self.handle.target.name), Some(&error));
                 self.away.is_now = error.is_away();
                 self.store_error = Some((error.to_string(), Instant::now() + STORE_PAUSE));
@@ -140,7 +160,7 @@ impl Worker {
         }
         let writes = self.writes.clone();
         let committed = self.shared.store.commit(writes, self.shared.store.fence()).await;
-        if self.note(committed).is_some() {
+        if self.note_commit(committed).is_some() {
             self.writes.clear();
             self.shared.store_answered(Some(&self.handle.target.name), None);
             self.committed_all().await;

@@ -234,7 +234,7 @@ impl Worker {
         if committed.is_err() {
             self.writes = carried;
         }
-        if self.note(committed).is_none() {
+        if self.note_commit(committed).is_none() {
             let mut waiting = std::mem::take(&mut starting);
             if self.away.is_now {
                 (starting, waiting) = self.write_down(waiting).await;

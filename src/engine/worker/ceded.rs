@@ -5,6 +5,8 @@
 //!   queue, a hold, a call that failed, a saved plan (L11).
 //! - What that user's calls did there is known of the account all the same, so that the new owner is
 //!   neither kept out by it nor keeps what was granted.
+//! - Of a person's link and one that a call made at the same moment the person's stands, in whichever order
+//!   the store heard of them: it would refuse the other one for ever.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
+use crate::model::ids::IntentId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::store::Write;
@@ -30,11 +33,65 @@ impl Worker {
         let declared = |record: &RecordId| snapshot.users.contains_key(record);
         let new = place.links.values().filter(|link| !before.contains_key(&link.record) && declared(&link.record));
         let new: BTreeMap<_, _> = new.map(|link| (&link.account, link)).collect();
-        let former = before.values().filter(|link| !declared(&link.record));
-        let ceded = former.filter_map(|former| Some(((*new.get(&former.account)?).clone(), former.clone())));
-        for (link, former) in ceded.collect::<Vec<_>>() {
-            self.take_over(link, &former);
+        let taken = |former: &Link| new.get(&former.account).copied().filter(|link| link.record != former.record);
+        let ceded = before.values().filter_map(|former| Some((taken(former)?.clone(), former.clone())));
+        let ceded: Vec<_> = ceded.map(|(link, former)| (declared(&former.record), link, former)).collect();
+        for (declared, link, former) in ceded {
+            self.take_over(link.clone(), &former);
+            if declared {
+                self.tell_ceded(&former, &link.record);
+            }
         }
+    }
+
+    /// Who is declared had the account for a moment, as far as the store did not hear of it yet.
+    fn tell_ceded(&mut self, former: &Link, owner: &RecordId) {
+        let (record, account) = (&former.record, &former.account);
+        self.forget_made(record, account);
+        let details = BTreeMap::from([
+            ("account".to_owned(), account.as_str().into()),
+            ("user".to_owned(), owner.as_str().into()),
+        ]);
+        self.tell("ceded", record, details);
+        self.await_look(record, Dirty::now(Trigger::Decision, self.shared.now()));
+    }
+
+    /// Nothing is remembered of a user's having an account that a person linked otherwise before the store
+    /// heard of it: neither who the account was, nor a mail by which its person would get in.
+    fn forget_made(&mut self, record: &RecordId, account: &AccountId) {
+        let key = self.shared.store.identity_key();
+        let (of, at) = (key.record(record), key.account(account));
+        let linked =
+            |write: &Write| matches!(write, Write::Link(_, link) if link.record == *record && link.account == *account);
+        let known = |write: &Write| matches!(write, Write::Identity(_, row) if row.record == of && row.account == at);
+        self.writes.retain(|write| !linked(write) && !known(write));
+        let told =
+            self.writes.iter().filter_map(|write| if let Write::Audit(event) = write { Some(event) } else { None });
+        let ended = told.filter(|event| event.kind == "outcome" && event.record.as_ref() == Some(record));
+        let ended = ended.filter_map(|event| event.details.get("intent")?.as_str().map(IntentId::from));
+        for intent in ended.collect::<Vec<_>>() {
+            self.keep_mail_back(&intent);
+        }
+    }
+
+    /// A person's link that a call's overran in the store, which was recorded just after it, is put back.
+    pub(super) fn obey_link(&mut self, said: Option<Link>) {
+        let (Some(said), Some(place)) = (said, &self.place) else { return };
+        let Some(made) = place.links.get(&said.record).filter(|link| link.account != said.account).cloned() else {
+            return;
+        };
+        if place.by_account.contains_key(&said.account) {
+            return;
+        }
+        self.forget_made(&made.record, &made.account);
+        if let Some(place) = self.place.as_mut() {
+            place.take_link(&made.record);
+        }
+        let (record, account) = (said.record.clone(), said.account.clone());
+        self.put_link(said);
+        self.note_identity(&record, &account);
+        self.withdraw(&record);
+        self.tell_beside(&record, BTreeSet::from([made.account]));
     }
 
     fn take_over(&mut self, link: Link, former: &Link) {

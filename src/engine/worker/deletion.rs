@@ -144,6 +144,17 @@ impl Worker {
         if is_waiting(&hand) {
             self.put_hand(&account, without_wait(hand));
         }
+        self.void_release(record, &account);
+    }
+
+    /// A word about the deletion of an account was about a user who was gone, and is void once they were back
+    /// (L11).
+    fn void_release(&mut self, record: &RecordId, account: &AccountId) {
+        let Some(place) = self.place.as_mut().filter(|place| !place.guardrail.permits.is_empty()) else { return };
+        let user = self.snapshot.as_ref().and_then(|snapshot| snapshot.users.get(record));
+        let ids = user.into_iter().flat_map(|user| user.formerly).chain([record.clone()]).collect();
+        let void = place.guardrail.permits.void_deletion(&place.space, &ids, account);
+        self.writes.extend(void);
     }
 
     /// The door has not opened in this process: the wait ends where the store knows of it.
@@ -301,7 +312,7 @@ impl Worker {
         self.forget_confirmed(record);
         self.count_gone(rest.seen.as_deref().map(|before| before.state));
         self.settle(&rest.cycle, record, Settled::Done(Action::Delete));
-        let owner = self.remember_deleted(intent);
+        let owner = self.remember_deleted(intent, false);
         self.echoes.settled(record);
         self.settle(&rest.cycle, record, Settled::Through);
         for record in [Some(record.clone()), owner].into_iter().flatten() {
@@ -325,8 +336,9 @@ impl Worker {
         self.metrics.set_accounts(state, *count);
     }
 
-    /// Outcome, audit event, and the end of the link, in one commit. The user who had the account.
-    fn remember_deleted(&mut self, intent: &Intent) -> Option<RecordId> {
+    /// Outcome, audit event, and the end of the link, in one commit. The user who had the account. `by_looks`:
+    /// the target did not say so, and may show the account again.
+    fn remember_deleted(&mut self, intent: &Intent, by_looks: bool) -> Option<RecordId> {
         let now = self.shared.now();
         let change = &intent.change;
         let account = change.account.as_ref()?;
@@ -336,8 +348,11 @@ impl Worker {
         self.writes.extend(place.guardrail.permits.use_up(&intent.space, change));
         // A declared rename may have moved the link while the call was under way.
         let owner = place.by_account.get(account).cloned();
+        let mut gone = None;
         if let Some(owner) = &owner {
-            place.take_link(owner);
+            let link = place.take_link(owner).filter(|_| by_looks);
+            self.absences.gone(link.as_ref());
+            gone = link;
             self.writes.push(Write::Unlink(space.clone(), owner.clone()));
         }
         self.writes.extend([
@@ -345,7 +360,7 @@ impl Worker {
             Write::Unseen(space, account.clone()),
             Write::Audit(outcome::outcome_event(intent, &OutcomeResult::Done, now)),
         ]);
-        self.put_hand(account, Hand::default());
+        self.put_hand(account, Hand { gone, ..Hand::default() });
         self.waits.asked.remove(account);
         self.waits.fresh.remove(&change.record);
         self.tell_done(intent, account, now);
@@ -404,7 +419,7 @@ impl Worker {
             self.await_look(record, Dirty { due, ..dirty.clone() });
             return;
         }
-        let owner = self.remember_deleted(intent);
+        let owner = self.remember_deleted(intent, true);
         self.forget_open(record);
         if let Some(cycle) = &dirty.cycle {
             self.settle(cycle, record, Settled::Done(Action::Delete));

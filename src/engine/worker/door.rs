@@ -272,6 +272,7 @@ impl Worker {
         self.review_requests(None);
         self.review_identities(None);
         self.renew_waits();
+        self.recall_absences();
         self.look_at_owed();
         self.tell_place();
         true

@@ -228,6 +228,7 @@ impl Worker {
         let only = only.as_deref();
         (self.failed_listings, self.list_after) = (0, None);
         self.note_accounts(&plan, accepted);
+        self.review_absences(&plan, &in_view);
         // What happened meanwhile is newer than the listing: those users are looked at again.
         let newer = self.newer_than_listing();
         if only.is_none() && newer.is_empty() {

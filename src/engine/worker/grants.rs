@@ -252,12 +252,25 @@ impl Worker {
              creation made: look at both there and remove the wrong one by hand; rosterd deletes neither",
             named.join(", ")
         );
+        self.stand_beside(record, accounts, why.clone());
+        why
+    }
+
+    /// Tells of an account that is there again, beside the one that its user was given meanwhile.
+    pub(super) fn tell_shown_beside(&mut self, record: &RecordId, account: AccountId) {
+        let why = format!(
+            "account `{account}` of `{record}` is there again, which the target had said to be gone, and `{record}` was \
+             given another one meanwhile: look at both there and remove the wrong one by hand; rosterd deletes neither"
+        );
+        self.stand_beside(record, BTreeSet::from([account]), why);
+    }
+
+    fn stand_beside(&mut self, record: &RecordId, accounts: BTreeSet<AccountId>, why: String) {
         self.standing.failures.insert(record.clone(), why.clone());
-        self.standing.beside.insert(record.clone(), Beside { accounts, why: why.clone() });
+        self.standing.beside.insert(record.clone(), Beside { accounts, why });
         if let Some(place) = &self.place {
             self.writes.push(Write::Standing(place.space.clone(), self.standing.clone()));
         }
-        why
     }
 
     /// What failed for a user is over, save for what a person must settle.

@@ -206,7 +206,7 @@ impl Worker {
         true
     }
 
-    fn tell(&mut self, kind: &str, record: &RecordId, details: BTreeMap<String, serde_json::Value>) {
+    pub(super) fn tell(&mut self, kind: &str, record: &RecordId, details: BTreeMap<String, serde_json::Value>) {
         self.writes.push(Write::Audit(AuditEvent {
             at: self.shared.now(),
             target: Some(self.handle.target.name.clone()),
@@ -312,7 +312,8 @@ impl Worker {
             return;
         }
         let place_hand = place.hand(account);
-        place.take_link(record);
+        let gone = place.take_link(record);
+        self.absences.gone(gone.as_ref());
         let space = place.space.clone();
         self.writes.extend([Write::Unlink(space.clone(), record.clone()), Write::Unseen(space, account.clone())]);
         let ours = self.may_be_our_deletion(&place_hand);
@@ -324,7 +325,7 @@ impl Worker {
         let details =
             BTreeMap::from([("account".to_owned(), account.as_str().into()), ("reason".to_owned(), why.into())]);
         self.tell("unlink", record, details);
-        self.put_hand(account, Hand::default());
+        self.put_hand(account, Hand { gone, ..Hand::default() });
         self.await_look(record, Dirty::now(Trigger::Retry, self.shared.now()));
     }
 

@@ -84,6 +84,8 @@ struct Subject {
     desired: Option<Desired>,
     /// A call for this user whose end nobody knows.
     open: Option<Change>,
+    /// Accounts that the user had until looks found them gone.
+    gone: Vec<AccountId>,
 }
 
 /// A user who is being looked at.
@@ -305,7 +307,8 @@ impl Worker {
             self.looking.insert(record.clone(), Looking { lane, dirty });
             let creation = link.as_ref().and_then(|link| self.late.creation(&link.account));
             let open = self.open.get(&record).map(|intent| &intent.change).or(creation).cloned();
-            subjects.push(Subject { record, link, desired, open });
+            let gone = self.gone_of(&record);
+            subjects.push(Subject { record, link, desired, open, gone });
         }
         self.looking_lanes.insert(lane);
         let (pace, width) = (Arc::clone(&self.pace), self.handle.target.limits.concurrency.max(1));
@@ -337,6 +340,7 @@ impl Worker {
                     continue;
                 }
             };
+            self.take_back(&record, &looked);
             if self.superseded(&record, &dirty) || !self.resolved(&record, &dirty, &looked, begun) {
                 continue;
             }
@@ -542,10 +546,11 @@ impl Worker {
 }
 
 async fn look_at(sight: &Sight, (pace, lane): (&Mutex<Pace>, Lane), subject: Subject) -> LookDone {
-    let Subject { record, link, desired, open } = subject;
+    let Subject { record, link, desired, open, gone } = subject;
     permit(pace, lane).await;
     let begun = Instant::now();
-    let sought = Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref(), marked: None };
+    let sought =
+        Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref(), gone: &gone, marked: None };
     let looking = look::look_up(&*sight.connector, &sight.shape, &sight.target, sought);
     LookDone { record, begun, result: contained(ErrorClass::Transient, looking).await }
 }

@@ -11,6 +11,7 @@ use crate::connector::Probe;
 use crate::engine::queue::Queue;
 use crate::engine::shared::Running;
 use crate::engine::worker::Worker;
+use crate::engine::worker::absent::Absences;
 use crate::engine::worker::blocked::Blocked;
 use crate::engine::worker::deletion::Waits;
 use crate::engine::worker::echo::Echoes;
@@ -47,6 +48,7 @@ impl Worker {
         self.doubtful.clear();
         self.waits = Waits::default();
         self.blocked = Blocked::default();
+        self.absences = Absences::default();
         self.unprovable.clear();
         self.left_to_listing.clear();
         let owed = std::mem::take(&mut self.owed).writes(&place.space);

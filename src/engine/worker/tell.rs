@@ -45,6 +45,10 @@ pub(super) const NOT_ITS_PASSWORD: &str = "nobody knows whether this creation ma
                                            and so what its person would get in by; let the target set a new \
                                            password, or invite them there by hand";
 
+/// Why the mail of a creation does not leave whose account a person linked at the same moment.
+const ANOTHERS: &str = "a person linked the account when it had just been made, so it is another user's, or the user \
+                        has another one; let the target set a new password, or invite them there by hand";
+
 /// What goes along with creations that were prepared and not yet recorded.
 #[derive(Default)]
 pub(super) struct Welcomes {
@@ -56,8 +60,8 @@ pub(super) struct Welcomes {
 }
 
 /// The mail of a creation.
-fn mail_of(intent: &Intent) -> (InviteId, MessageId) {
-    let id = InviteId::from(intent.id.as_str());
+fn mail_of(intent: &IntentId) -> (InviteId, MessageId) {
+    let id = InviteId::from(intent.as_str());
     let mail = welcome::mail_id(&id, 0);
     (id, mail)
 }
@@ -111,7 +115,7 @@ impl Worker {
         let name = values.get(&AttributePath::user_name()).and_then(|name| name.as_str().map(str::to_owned));
         let guest =
             Guest { target: &self.handle.target, space: &intent.space, user: &user, user_name: name.as_deref() };
-        let (id, _) = mail_of(intent);
+        let (id, _) = mail_of(&intent.id);
         let made = welcome::make(&id, (welcome, &guest), takes.as_ref(), intent.at)?;
         if let (Some(password), Some(paths)) = (made.password, takes) {
             values.insert(paths.value, password.secret.expose().into());
@@ -152,7 +156,7 @@ impl Worker {
                 self.tell_not_done(creation, Some(ONE_OF_SEVERAL));
             }
         } else if self.welcomes.known && change.action == Action::Create {
-            let (invite, message) = mail_of(intent);
+            let (invite, message) = mail_of(&intent.id);
             self.writes.push(Write::Message(MessageWrite::Release(message, now)));
             self.writes.push(Write::Invite(InviteWrite::Open(invite)));
         }
@@ -182,7 +186,26 @@ impl Worker {
     /// A change surely left nothing behind, or nobody can tell what its mail says from what is true: the
     /// mail never leaves.
     pub(super) fn tell_not_done(&mut self, intent: &Intent, why: Option<&str>) {
-        if !self.welcomes.known || intent.change.action != Action::Create {
+        if intent.change.action == Action::Create {
+            self.end_mail(&intent.id, why);
+        }
+    }
+
+    /// The mail of a creation does not leave that was to leave with the next commit: a person said that the
+    /// account is another's.
+    pub(super) fn keep_mail_back(&mut self, intent: &IntentId) {
+        let (invite, mail) = mail_of(intent);
+        let leaves = |write: &Write| matches!(write, Write::Message(MessageWrite::Release(id, _)) if *id == mail);
+        let opens = |write: &Write| matches!(write, Write::Invite(InviteWrite::Open(id)) if *id == invite);
+        let waiting = self.writes.len();
+        self.writes.retain(|write| !leaves(write) && !opens(write));
+        if self.writes.len() < waiting {
+            self.end_mail(intent, Some(ANOTHERS));
+        }
+    }
+
+    fn end_mail(&mut self, intent: &IntentId, why: Option<&str>) {
+        if !self.welcomes.known {
             return;
         }
         let now = self.shared.now();

@@ -69,6 +69,7 @@ impl Worker {
         self.pass_time_of_requests();
         self.mind_waits();
         self.mind_blocked();
+        self.mind_absences();
         let turned = self.table.next_turn().is_some_and(|at| at <= judged);
         if let Some(snapshot) = self.snapshot.clone().filter(|_| turned) {
             let revoked = Arc::clone(&self.shared.said.load().revoked);

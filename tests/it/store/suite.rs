@@ -749,6 +749,7 @@ pub(crate) async fn what_other_hands_did_is_remembered_by_account_until_it_is_bl
         deleted_by_us: true,
         missing_since: Some(at(3)),
         missing: true,
+        gone: Some(link("u-9", "a-9")),
         regain: true,
         ended: Some(at(40)),
         taken: Some(at(42)),

@@ -62,8 +62,11 @@ use rosterd::store::Write;
 mod outbox;
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, and any may come together")]
 pub(crate) struct Inside {
     pub(crate) links: BTreeMap<(Space, RecordId), Link>,
+    /// Whom each account was linked to last; what `links` says is what counts.
+    holders: BTreeMap<(Space, AccountId), RecordId>,
     pub(crate) hands: BTreeMap<(Space, AccountId), Hand>,
     pub(crate) identities: Vec<(Space, Identity)>,
     pub(crate) intents: Vec<Intent>,
@@ -79,8 +82,12 @@ pub(crate) struct Inside {
     pub(crate) unaudited: Vec<String>,
     /// Every commit fails while this is set.
     pub(crate) full: bool,
+    /// Commits that hold an intent are refused, and would be again, while this is set.
+    pub(crate) refuses: bool,
     /// How long a commit takes that holds an intent.
     pub(crate) slow_intents: Duration,
+    /// How long a commit takes that holds an outcome.
+    pub(crate) slow_outcomes: Duration,
     /// What guardrails and status read cannot be read while this is set.
     pub(crate) unreadable: bool,
     /// What is known of targets cannot be read while this is set.
@@ -129,9 +136,40 @@ impl Inside {
         *self.written.entry(kind(write)).or_default() += rows;
     }
 
+    /// An account has one user, as in every store.
+    fn refuse_taken(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let (mut new, mut links) = (BTreeMap::new(), BTreeMap::new());
+        for write in writes {
+            if let Write::Unlink(space, record) = write {
+                links.insert((space, record), None);
+                continue;
+            }
+            let Write::Link(space, Link { record, account, .. }) = write else { continue };
+            let known = self.holders.get(&(space.clone(), account.clone()));
+            let holder = new.insert((space, account), record).or(known).filter(|holder| *holder != record);
+            let has = |holder: &RecordId| match links.get(&(space, holder)) {
+                Some(has) => *has == Some(account),
+                None => self.links.get(&(space.clone(), holder.clone())).is_some_and(|link| link.account == *account),
+            };
+            if let Some(holder) = holder.filter(|holder| has(holder)) {
+                let name = &space.target;
+                let both = links.contains_key(&(space, holder));
+                let both = both.then(|| format!("two users were to be linked to one account of `{name}`"));
+                let other =
+                    || format!("account `{account}` of `{name}` is linked to another user already, to `{holder}`");
+                return Err(StoreError::Refused(both.unwrap_or_else(other)));
+            }
+            links.insert((space, record), Some(account));
+        }
+        Ok(())
+    }
+
     fn write(&mut self, write: Write) {
         match write {
-            Write::Link(space, link) => drop(self.links.insert((space, link.record.clone()), link)),
+            Write::Link(space, link) => {
+                self.holders.insert((space.clone(), link.account.clone()), link.record.clone());
+                self.links.insert((space, link.record.clone()), link);
+            }
             Write::Unlink(space, record) => drop(self.links.remove(&(space, record))),
             Write::Hand(space, account, hand) if hand.is_blank() => drop(self.hands.remove(&(space, account))),
             Write::Hand(space, account, hand) => drop(self.hands.insert((space, account), hand)),
@@ -257,14 +295,25 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, writes: Vec<Write>, _: Fence) -> Result<(), StoreError> {
-        let slow = self.open().slow_intents;
-        if !slow.is_zero() && writes.iter().any(|write| matches!(write, Write::Intent(_))) {
-            tokio::time::sleep(slow).await;
+        let (intents, outcomes) = {
+            let inside = self.open();
+            (inside.slow_intents, inside.slow_outcomes)
+        };
+        let any = |of: fn(&Write) -> bool| writes.iter().any(of);
+        if !intents.is_zero() && any(|write| matches!(write, Write::Intent(_))) {
+            tokio::time::sleep(intents).await;
+        }
+        if !outcomes.is_zero() && any(|write| matches!(write, Write::Outcome(..))) {
+            tokio::time::sleep(outcomes).await;
         }
         let mut inside = self.open();
+        if inside.refuses && any(|write| matches!(write, Write::Intent(_))) {
+            return Err(StoreError::Refused("a row contradicts what is there".to_owned()));
+        }
         if inside.full {
             return Err(StoreError::Unavailable("the disk is full; make room".to_owned()));
         }
+        inside.refuse_taken(&writes)?;
         inside.unaudited.extend(unaudited(&writes));
         inside.commits += 1;
         for write in writes {

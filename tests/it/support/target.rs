@@ -83,6 +83,8 @@ pub(crate) struct Inside {
     pub(crate) unproven: bool,
     /// So many look-ups by id say that nobody is there, whoever is.
     pub(crate) blind_looks: u32,
+    /// Until then every look-up by id says so.
+    pub(crate) blind_until: Option<Instant>,
     /// Look-ups of these accounts take so much longer.
     pub(crate) slow_looks: BTreeMap<AccountId, Duration>,
     /// No call ever ends.
@@ -425,6 +427,9 @@ impl Connector for MemoryTarget {
         }
         if matches!(look, Look::Id(_)) && inside.blind_looks > 0 {
             inside.blind_looks -= 1;
+            return Ok(Found { accounts: Vec::new(), proven: !inside.unproven });
+        }
+        if matches!(look, Look::Id(_)) && inside.blind_until.is_some_and(|until| Instant::now() < until) {
             return Ok(Found { accounts: Vec::new(), proven: !inside.unproven });
         }
         let fits = |account: &&Account| match look {
