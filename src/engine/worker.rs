@@ -278,7 +278,8 @@ impl Worker {
         let pace = Pace::new(&target.limits, Instant::now());
         let frozen = Frozen::new(Freezes::new(&target.freeze));
         let table = Table::new(Arc::clone(&handle.projector));
-        let mut worker = Self {
+        let startup = (running == Running::Daemon).then(|| FullRequest::of(Trigger::Startup));
+        Self {
             shared: Arc::clone(shared),
             metrics: shared.metrics.target(&target.name),
             handle,
@@ -308,7 +309,7 @@ impl Worker {
             unprovable: BTreeSet::new(),
             left_to_listing: BTreeSet::new(),
             paced: Paced::default(),
-            full_requests: Vec::new(),
+            full_requests: startup.into_iter().collect(),
             full: JoinSet::new(),
             touched: BTreeSet::new(),
             cycles: BTreeMap::new(),
@@ -340,11 +341,7 @@ impl Worker {
             absences: Absences::default(),
             teams: Teams::default(),
             publish_again: PublishAgain::new(Instant::now()),
-        };
-        if running == Running::Daemon {
-            worker.full_requests.push(FullRequest::of(Trigger::Startup));
         }
-        worker
     }
 
     async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Message>) {

@@ -38,13 +38,15 @@ type Place = (Arc<str>, Arc<str>);
 type Line = (usize, u32);
 /// Path, before, after, personal, sensitive, origins.
 type Field = (Arc<str>, Option<Value>, Option<Value>, u8, u8, Vec<Line>);
+/// Record, account, action, effect, cause, active, reason.
+type Essence = (RecordId, Option<AccountId>, Action, Effect, Option<Cause>, Option<bool>, Arc<str>);
 /// Name, membership, privileged, origins.
 type Entitlement = (Option<EntitlementName>, Membership, u8, Vec<Line>);
 
 #[derive(Serialize, Deserialize)]
 struct Kept(
     (IntentId, Space, CycleId, DateTime<Utc>, DateTime<Utc>, Counting),
-    (RecordId, Option<AccountId>, Action, Effect, Option<Cause>, Option<bool>, Arc<str>),
+    Essence,
     Vec<Field>,
     Vec<Entitlement>,
     Vec<Entitlement>,

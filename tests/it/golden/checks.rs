@@ -310,7 +310,7 @@ fn taking_what_rosterd_did_not_grant_is_caught() {
 #[test]
 fn granting_what_no_role_gives_is_caught() {
     check("only-desired-is-granted", |plan| {
-        of(plan, "u-1", Action::Create).grant.edit(|all| all.push(entitlement("emea", "g1")))
+        of(plan, "u-1", Action::Create).grant.edit(|all| all.push(entitlement("emea", "g1")));
     });
 }
 
