@@ -226,7 +226,10 @@ async fn consent(plans: &[Plan], yes: bool) -> Result<(), Failure> {
     if output::ask(&format!("This plan takes access away ({many}). Apply it?")).await {
         return Ok(());
     }
-    Err(Failure::new("nothing was applied"))
+    Err(Failure::new("nothing was applied").hint(
+        "the manifests still say so, and whatever runs longer than this ends that access (`rosterd owed`): put back what \
+         should stay",
+    ))
 }
 
 /// What an empty store cannot know: whether an account is ours, and why access was lost.
