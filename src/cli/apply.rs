@@ -97,6 +97,9 @@ async fn owing(session: &Session, target: Option<&str>, user: Option<&str>) -> R
         let due = target.owed.into_iter().filter(|owed| !(forbidden && owed.reason == OwedReason::Mode)).collect();
         (target.name, due)
     });
+    if target.is_none() && user.is_none() && !left_behind.is_empty() {
+        output::note(status::left_behind(&left_behind).trim());
+    }
     let beside = left_behind.into_iter().map(|left| (left.space.target, left.owed));
     let all: Vec<(TargetName, Vec<Owed>)> = here.chain(beside).collect();
     let asked = all.iter().filter(|(name, _)| target.is_none_or(|target| name.as_str() == target));
@@ -333,7 +336,7 @@ pub fn tell(form: Form, reports: &[SyncReport]) -> Result<(), Failure> {
         }
         rows
     };
-    let text = || rows().text() + &details(reports);
+    let text = || rows().text_or("no target document says what is to be done") + &details(reports);
     output::show(form, &View { data: &reports, text: &text, markdown: &|| rows().markdown() })
 }
 

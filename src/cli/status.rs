@@ -52,7 +52,7 @@ pub fn markdown(status: &Status) -> String {
 }
 
 /// Accounts where no target works, and what to do about them.
-fn left_behind(places: &[LeftBehind]) -> String {
+pub fn left_behind(places: &[LeftBehind]) -> String {
     let mut out = String::new();
     for place in places {
         put(&mut out, format_args!("\n{} {}\n", styled(BAD, "left behind:"), plain(&place.words())));

@@ -147,9 +147,10 @@ fn look(path: &Path) -> Result<(), Fault> {
 
 /// Whether the file is as long as its header says
 /// (<https://www.sqlite.org/fileformat.html>, section 1.3): page size at 16, pages at 28. What a
-/// write-ahead log still holds need not be in the file yet.
+/// write-ahead log still holds need not be in the file yet, and what a journal holds puts it back to where
+/// a process was killed before it had made or upgraded the store.
 fn whole(path: &Path, length: u64) -> Result<(), Fault> {
-    if fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0) {
+    if ["-wal", "-journal"].iter().any(|log| fs::metadata(beside(path, log)).is_ok_and(|log| log.len() > 0)) {
         return Ok(());
     }
     let mut header = [0_u8; 32];

@@ -44,6 +44,21 @@ fn who_is_revoked_in_a_place_that_no_document_names_is_not_said_to_be_out() {
     assert!(place.run(&["owed"]).ends(DONE).out.contains("nothing is owed"));
 }
 
+/// A target whose document goes together with every grant there takes nobody out: that is said.
+#[test]
+fn an_apply_that_leads_nowhere_says_whom_it_leaves_behind() {
+    let place = Place::new();
+    place.company(&["u1"]);
+    place.run(&["apply", "-f", "m"]).ends(DONE);
+    place.write(
+        "m/target.yaml",
+        "apiVersion: rosterd.dev/v1\nkind: Role\nmetadata: { name: agent }\nspec: { grants: [] }\n",
+    );
+    let applied = place.run(&["apply", "-f", "m", "--yes"]);
+    assert!(applied.out.contains("no target document"), "{applied:?}");
+    assert!(applied.err.contains("left behind:") && applied.err.contains("crm"), "{applied:?}");
+}
+
 #[test]
 fn who_is_revoked_beside_an_account_that_fits_and_is_not_rosterds_is_not_said_to_be_out() {
     let place = Place::new();

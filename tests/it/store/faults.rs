@@ -86,6 +86,31 @@ async fn a_file_that_was_cut_off_gets_a_clear_word() {
     assert!(text.contains("was cut off") && text.contains("put back a copy"), "{text}");
 }
 
+/// `kill -9` in the middle of a transaction that made or upgraded it: SQLite's own journal puts it back.
+#[tokio::test]
+async fn a_file_that_a_killed_process_left_half_written_is_put_back_by_its_journal() {
+    let (store, folder) = fresh().await;
+    five_events(&store).await;
+    store.close().await;
+    tamper(folder.path(), "PRAGMA journal_mode = DELETE").await;
+    let url = format!("sqlite://{}", folder.path().join("rosterd.db").display());
+    let mut killed = SqliteConnection::connect(&url).await.unwrap();
+    let spills = "PRAGMA cache_size = 1; BEGIN; CREATE TABLE half (x);
+        WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+        INSERT INTO half SELECT randomblob(4000) FROM n";
+    sqlx::raw_sql(spills).execute(&mut killed).await.unwrap();
+    let there = tempfile::tempdir().unwrap();
+    for name in ["rosterd.db", "rosterd.db-journal", "rosterd.keys", "rosterd.heads"] {
+        fs::copy(folder.path().join(name), there.path().join(name)).unwrap();
+    }
+    drop(killed);
+    let file = fs::OpenOptions::new().write(true).open(there.path().join("rosterd.db")).unwrap();
+    // As where the header was written and the pages were not.
+    std::os::unix::fs::FileExt::write_all_at(&file, &100_000_u32.to_be_bytes(), 28).unwrap();
+    let store = open(there.path()).await.unwrap();
+    assert_eq!(store.audit(Some(&"crm".into()), 0, 10).await.unwrap().len(), 5);
+}
+
 /// Overwrites all pages but the first of a file that is open.
 fn overwrite(path: &Path) {
     use std::os::unix::fs::FileExt;
