@@ -209,8 +209,7 @@ impl Worker {
     /// In a place that is met for the first time creations wait for a listing; who must lose an
     /// account that is known to be theirs does not.
     fn waits_for_listing(&self, record: &RecordId) -> bool {
-        let known = self.place.as_ref().is_some_and(|place| place.guardrail.known || place.listed);
-        !known && !self.surely_narrows(record)
+        self.is_unknown() && !self.surely_narrows(record)
     }
 
     pub(super) fn is_busy(&self, record: &RecordId) -> bool {
@@ -241,8 +240,12 @@ impl Worker {
 
     /// Starts at most one batch of each lane.
     pub(super) fn start_looks(&mut self) {
-        let unknown = self.place.as_ref().is_some_and(|place| !place.guardrail.known && !place.listed);
-        if unknown && !self.dirty.is_empty() && self.full_requests.is_empty() && self.full.is_empty() {
+        if self.place.is_some()
+            && self.is_unknown()
+            && !self.dirty.is_empty()
+            && self.full_requests.is_empty()
+            && self.full.is_empty()
+        {
             self.full_requests.push(FullRequest::of(Trigger::Startup));
         }
         if !self.may_look() {

@@ -36,12 +36,11 @@ async fn a_daemon_starts_though_one_that_was_killed_left_its_address_and_a_comma
     let command = App::open(settings.clone(), Purpose::Act).await.unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     place.write("rosterd.run", &format!(r#"{{ "server": "http://{nobody}" }}"#));
-    let (daemon, ()) = tokio::join!(App::open(settings.clone(), Purpose::Daemon), async {
-        // Long enough for it to have found the store held.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        command.stop().await;
-    });
-    let mut daemon = daemon.unwrap();
+    let mut opening = std::pin::pin!(App::open(settings.clone(), Purpose::Daemon));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut opening).await;
+    assert!(early.is_err(), "it waits while the command has the store");
+    command.stop().await;
+    let mut daemon = opening.await.unwrap();
     let serving = daemon.serve().await.unwrap();
     assert_eq!(app::running(&settings).as_ref(), Some(&serving.address));
     serving.close().await;
