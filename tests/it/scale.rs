@@ -1,8 +1,9 @@
 //! What grows with what: the model of `docs/scale.md`, held against whole engines at smaller sizes.
 //!
-//! Each size is a process of its own, so that its time on the CPU and its memory are its own.
-//! `ROSTERD_SCALE=full` measures larger sizes, and a larger store; `.ci/long scale` does both and shows
-//! the tables.
+//! Each size is a process of its own, so that what it allocates, its time on the CPU and its memory are
+//! its own. Time, and the memory that the kernel shows, are of the machine and what else it does: they
+//! are in the table, and fail the check only where `.ci/long scale` asks for it on a machine at rest, by
+//! `ROSTERD_SCALE=full`, over larger sizes and a larger store.
 
 mod fit;
 mod idle;
@@ -46,12 +47,12 @@ fn measured(load: Load) -> Point {
     Point { load, phases }
 }
 
-#[tokio::test(start_paused = true)]
+#[test]
 #[ignore = "one size of the check below, which starts a process for it"]
-async fn one_size() {
+fn one_size() {
     let Some(load) = std::env::var_os("ROSTERD_SCALE_POINT") else { return };
     let load: Load = serde_json::from_str(load.to_str().unwrap()).unwrap();
-    say(&format!("measured: {}", serde_json::to_string(&point::measure(load).await).unwrap()));
+    say(&format!("measured: {}", serde_json::to_string(&point::measure(load)).unwrap()));
 }
 
 #[test]
@@ -63,10 +64,9 @@ fn work_grows_with_users_and_targets_as_the_model_says() {
     };
     let by_users: Vec<_> = users.iter().map(|users| measured(Load { users: *users, targets: 1 })).collect();
     let by_targets: Vec<_> = targets.iter().map(|targets| measured(Load { users: each, targets: *targets })).collect();
-    let margins = if is_full() { fit::FULL } else { fit::SMALL };
     let (mut table, mut wrong) = (fit::HEAD.to_owned(), Vec::new());
-    check("users", &by_users, |load| load.users as f64, margins, (&mut table, &mut wrong));
-    check("targets", &by_targets, |load| load.targets as f64, margins, (&mut table, &mut wrong));
+    check("users", &by_users, |load| load.users as f64, is_full(), (&mut table, &mut wrong));
+    check("targets", &by_targets, |load| load.targets as f64, is_full(), (&mut table, &mut wrong));
     say(&table);
     say(&fit::installation_table(&Installation::LARGE, &model::MEASURED));
     assert_eq!(wrong, Vec::<String>::new());

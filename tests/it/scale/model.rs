@@ -110,6 +110,20 @@ pub(super) fn cpu(load: Load, phase: Phase) -> f64 {
     500.0 * load.targets as f64 + 2.0 * load.users as f64 + 5.0 * listed as f64 + 150.0 * load.changed(phase) as f64
 }
 
+/// All that is allocated, in KiB: what each target, user of a new load, account in a listing and change
+/// takes.
+pub(super) fn allocated(load: Load, phase: Phase) -> f64 {
+    let listed = if load.lists(phase) { load.accounts() } else { 0 };
+    let loaded = if phase == Phase::Same { 0.0 } else { 3.0 };
+    50.0 * load.targets as f64 + loaded * load.users as f64 + 4.0 * listed as f64 + 60.0 * load.changed(phase) as f64
+}
+
+/// The most that is held at once beyond what was held before, in KiB.
+pub(super) fn held(load: Load, phase: Phase) -> f64 {
+    let user = if phase == Phase::Same { 0.22 } else { 0.6 };
+    10.0 * load.targets as f64 + user * load.users as f64 + 4.5 * load.changed(phase) as f64
+}
+
 /// Most memory of a creation, in KiB: what is there at any size, and what each user, account and
 /// waiting change takes.
 pub(super) fn memory(load: Load, _: Phase) -> f64 {

@@ -39,6 +39,10 @@ pub(super) struct Measured {
     pub(super) commits: u64,
     /// Rows written, by the kind of write.
     pub(super) rows: BTreeMap<String, u64>,
+    /// All that was allocated, in KiB: what work grows like, whatever the machine does beside it.
+    pub(super) allocated: u64,
+    /// The most of it that was held at once, in KiB, beyond what was held before.
+    pub(super) held: u64,
     /// Seconds of the CPU.
     pub(super) cpu: f64,
     /// Most memory by its end beyond what the process had before, in KiB.
@@ -146,17 +150,20 @@ fn declared(load: Load, phase: Phase) -> Documents {
     documents
 }
 
-/// All phases of one size, over a store in memory.
-pub(super) async fn measure(load: Load) -> BTreeMap<Phase, Measured> {
+/// All phases of one size, on virtual time, over a store in memory.
+pub(super) fn measure(load: Load) -> BTreeMap<Phase, Measured> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let store = Arc::<MemoryStore>::default();
     let clock = rosterd::clock::TestClock::new(crate::support::rig::noon());
     let kept = Arc::clone(&store);
+    let entered = runtime.enter();
     let plant = Plant::new(load, store, Arc::new(clock), LATENCY);
+    drop(entered);
     let (base, mut before) = (peak(), Measured::default());
     let mut phases = BTreeMap::new();
     for phase in Phase::ALL {
         let begun = cpu();
-        plant.run(load, phase).await;
+        let allocations = allocation_counter::measure(|| runtime.block_on(plant.run(load, phase)));
         let cpu = cpu() - begun;
         let (commits, rows) = {
             let inside = kept.open();
@@ -170,13 +177,15 @@ pub(super) async fn measure(load: Load) -> BTreeMap<Phase, Measured> {
             calls: now.calls - before.calls,
             commits: now.commits - before.commits,
             rows,
+            allocated: allocations.bytes_total >> 10,
+            held: allocations.bytes_max >> 10,
             cpu,
             memory: peak() - base,
         };
         phases.insert(phase, measured);
         before = now;
     }
-    plant.engine.stop().await;
+    runtime.block_on(plant.engine.stop());
     phases
 }
 
