@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod fault;
 pub mod pace;
+pub mod rate;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -190,6 +191,7 @@ impl HttpClient {
         if !self.same_origin(&call.url) {
             return Err(foreign(&call.url));
         }
+        rate::permit().await;
         let started = Instant::now();
         let outcome = self.exchange(&call, headers).await;
         let code = match &outcome {

@@ -15,6 +15,8 @@ use crate::engine::requests::shown_at_gate;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::Explanation;
+use crate::http::rate;
+use crate::http::rate::Caller;
 use crate::model::history::Intent;
 use crate::model::history::OutcomeResult;
 use crate::model::ids::RecordId;
@@ -97,7 +99,8 @@ async fn look_closer(
     let hand = explanation.link.as_ref().and_then(|link| view.hands.get(&link.account));
     explanation.hand = hand.cloned();
     let sought = Sought { link: explanation.link.as_ref(), desired: explanation.desired.as_ref(), ..Sought::default() };
-    let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await;
+    let looking = look::look_up(&*view.connector, &view.shape, &view.target, sought);
+    let looked = rate::in_turn(&view.rate, Caller::Other, looking).await;
     let looked = match looked {
         Ok(looked) => looked,
         Err(error) => {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use chrono::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept;
@@ -36,6 +37,7 @@ use crate::engine::time;
 use crate::engine::windows;
 use crate::engine::worker;
 use crate::engine::worker::Message;
+use crate::http::rate::Rate;
 use crate::manifest;
 use crate::manifest::Documents;
 use crate::model::audit::AuditEvent;
@@ -523,7 +525,9 @@ fn hire(
     let (sender, commands) = mpsc::unbounded_channel();
     let (cancel, ended, told) = (shared.cancel.child_token(), CancellationToken::new(), CancellationToken::new());
     let status = Arc::new(Mutex::new(status));
-    let handle = Handle { target, projector, connector, loosening, unaccepted, sender, status, told, cancel, ended };
+    let rate = Rate::new(target.limits.requests_per_second, Instant::now());
+    let handle =
+        Handle { target, projector, connector, rate, loosening, unaccepted, sender, status, told, cancel, ended };
     let after = lock(&shared.leaving).remove(&name);
     worker::spawn(shared, &handle, commands, after, running);
     lock(&shared.handles).insert(name, handle);

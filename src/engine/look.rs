@@ -23,6 +23,9 @@ use crate::engine::identity::Identities;
 use crate::engine::requests::shown_at_gate;
 use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
+use crate::http::rate;
+use crate::http::rate::Caller;
+use crate::http::rate::Rate;
 use crate::model::account::Account;
 use crate::model::change::Cause;
 use crate::model::change::Change;
@@ -90,6 +93,8 @@ pub struct View {
     pub shape: Arc<Shape>,
     /// How the target is reached.
     pub connector: Arc<dyn Connector>,
+    /// How many requests a second it gets.
+    pub rate: Rate,
     /// The moment of its plans, in the time by which windows slide.
     pub now: DateTime<Utc>,
     /// The same, where it went on while the clock was doubted.
@@ -126,7 +131,7 @@ impl View {
         let nobody = BTreeSet::new();
         let mut planner = Planner::new(self.input(&canonicalize, records, &nobody));
         let (sender, mut pages) = mpsc::channel(2);
-        let listing = self.connector.observe(&self.shape, sender);
+        let listing = rate::paged(&self.rate, self.connector.observe(&self.shape, sender));
         let mut sought = BTreeMap::new();
         let reading = async {
             while let Some(page) = pages.recv().await {
@@ -296,7 +301,7 @@ pub async fn view(
     snapshot: &Snapshot,
     desired: Arc<dyn Wishes>,
 ) -> Result<View, LookError> {
-    let probe = handle.connector.probe().await?;
+    let probe = rate::in_turn(&handle.rate, Caller::Other, handle.connector.probe()).await?;
     let target = Arc::clone(&handle.target);
     let space = Space { target: target.name.clone(), environment: target.environment.clone(), realm: probe.realm };
     let links = shared.store.links(&space).await?;
@@ -316,6 +321,7 @@ pub async fn view(
         known: Arc::new(known),
         shape: Arc::new(shape),
         connector: Arc::clone(&handle.connector),
+        rate: handle.rate.clone(),
         now: shared.window_now(),
         passed: shared.passed_now(),
     })

@@ -27,6 +27,8 @@ use crate::engine::shared::Handle;
 use crate::engine::shared::Shared;
 use crate::engine::shared::lock;
 use crate::engine::status::Owed;
+use crate::http::rate;
+use crate::http::rate::Caller;
 use crate::model::account::AccountState;
 use crate::model::account::Membership;
 use crate::model::change::Action;
@@ -303,7 +305,8 @@ async fn look_at(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> 
     let taken = |account: &AccountId| view.links.values().any(|link| link.account == *account);
     let mut seen = Vec::new();
     for sought in sought {
-        let looked = look::look_up(&*view.connector, &view.shape, &view.target, sought).await?;
+        let looking = look::look_up(&*view.connector, &view.shape, &view.target, sought);
+        let looked = rate::in_turn(&view.rate, Caller::Other, looking).await?;
         let link = sought.link;
         let held = link.and_then(|link| looked.accounts.get(&link.account)).map(|account| &account.memberships);
         let still_holds = link.zip(held).map(|(link, held)| surplus(shared, handle, ids, link, held));

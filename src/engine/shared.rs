@@ -34,6 +34,7 @@ use crate::engine::status::SourceStatus;
 use crate::engine::status::TargetStatus;
 use crate::engine::windows::WindowClock;
 use crate::engine::worker::Claim;
+use crate::http::rate::Rate;
 use crate::metrics::Metrics;
 use crate::model::approval::Signed;
 use crate::model::audit::AuditEvent;
@@ -117,6 +118,8 @@ pub struct Handle {
     pub projector: Arc<Projector>,
     /// How it is reached.
     pub connector: Arc<dyn Connector>,
+    /// How many requests a second it gets.
+    pub rate: Rate,
     /// What its document loosens and nobody released.
     pub loosening: Option<Hold>,
     /// Whether its document is not as it was accepted last: the daemon started with a load that is

@@ -47,7 +47,6 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -163,7 +162,7 @@ pub(super) struct Worker {
     place: Option<Place>,
     table: Table,
     snapshot: Option<Arc<Snapshot>>,
-    pace: Arc<Mutex<Pace>>,
+    pace: Pace,
     queue: Queue,
     frozen: Frozen,
     /// Users whose explicit narrowing follows from an end date that was known for a day.
@@ -275,7 +274,7 @@ impl Worker {
     fn new(shared: &Arc<Shared>, handle: Handle, running: Running) -> Self {
         let target = Arc::clone(&handle.target);
         let timetable = target.schedule.as_ref().and_then(|schedule| Timetable::new(schedule).ok());
-        let pace = Pace::new(&target.limits, Instant::now());
+        let pace = Pace::new(&target.limits, handle.rate.clone());
         let frozen = Frozen::new(Freezes::new(&target.freeze));
         let table = Table::new(Arc::clone(&handle.projector));
         let startup = (running == Running::Daemon).then(|| FullRequest::of(Trigger::Startup));
@@ -291,7 +290,7 @@ impl Worker {
             place: None,
             table,
             snapshot: None,
-            pace: Arc::new(Mutex::new(pace)),
+            pace,
             queue: Queue::default(),
             frozen,
             dated: BTreeSet::new(),
@@ -524,6 +523,7 @@ impl Worker {
             hands: Arc::clone(&place.hands),
             known: Arc::new(self.known()?),
             connector: Arc::clone(&self.handle.connector),
+            rate: self.handle.rate.clone(),
             now: self.shared.window_now(),
             passed: self.shared.passed_now(),
         })

@@ -37,6 +37,8 @@ mod other_hands;
 #[expect(dead_code, reason = "shared with the other suite, which also cuts lines to the server")]
 mod postgres;
 #[cfg(test)]
+mod rate;
+#[cfg(test)]
 mod revocation;
 #[cfg(test)]
 mod servers;

@@ -64,6 +64,8 @@ mod partial;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
+mod rate;
+#[cfg(test)]
 mod releases;
 #[cfg(test)]
 mod requests;

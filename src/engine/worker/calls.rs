@@ -20,7 +20,6 @@ use crate::engine::bounded::contained;
 use crate::engine::operation::operation;
 use crate::engine::queue::Entry;
 use crate::engine::queue::Lane;
-use crate::engine::shared::lock;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::away::Starting;
@@ -29,6 +28,7 @@ use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::limits;
 use crate::engine::worker::outcome;
 use crate::engine::worker::tell;
+use crate::http::rate;
 use crate::model::change::Action;
 use crate::model::change::Change;
 use crate::model::change::Effect;
@@ -89,7 +89,7 @@ impl Worker {
     /// The lanes that find a free slot.
     fn free_lanes(&self) -> &'static [Lane] {
         let narrowing = self.in_flight.values().filter(|call| call.lane == Lane::Narrow).count();
-        let pace = lock(&self.pace);
+        let pace = &self.pace;
         if !self.passes(Lane::Narrow) {
             &[]
         } else if self.passes(Lane::Widen)
@@ -130,7 +130,7 @@ impl Worker {
                 self.queue.put(record, Entry { due: Instant::now() + CLOCK_PAUSE, ..entry });
                 continue;
             }
-            let taken = lock(&self.pace).take(lane, Instant::now());
+            let taken = self.pace.rate().take(lane.into(), Instant::now());
             if let Err(later) = taken {
                 // Nothing of a later lane leaves before; a removal may, by the permit kept for it.
                 self.paced.hold(lane, later);
@@ -258,13 +258,15 @@ impl Worker {
         let Some(shape) = self.place.as_ref().map(|place| Arc::clone(&place.shape)) else { return };
         let limit = self.call_limit();
         let secret = self.handle.connector.password().map(|paths| paths.value);
+        let rate = self.pace.rate();
         for (operation, intent, rest) in starting {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
             let password = tell::sent_password(&operation, secret.as_ref());
+            let (rate, caller) = (rate.clone(), Lane::of(&intent.change).into());
             self.calls.spawn(async move {
                 let begun = Instant::now();
                 let write = call(&*connector, &shape, operation, limit);
-                let result = contained(ErrorClass::Uncertain, write).await;
+                let result = contained(ErrorClass::Uncertain, rate::paid(&rate, caller, write)).await;
                 let result = result.map_err(|error| tell::without_password(error, password.as_ref()));
                 CallDone { record: intent.change.record.clone(), intent, rest, begun, result }
             });

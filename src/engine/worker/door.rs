@@ -22,6 +22,8 @@ use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::place::Place;
+use crate::http::rate;
+use crate::http::rate::Caller;
 use crate::metrics::OwedReason;
 use crate::model::history::Intent;
 use crate::model::history::Standing;
@@ -116,7 +118,11 @@ impl Worker {
         };
         self.door = Door::Asked { attempt };
         let connector = Arc::clone(&self.handle.connector);
-        self.probing.spawn(async move { contained(ErrorClass::Transient, connector.probe()).await });
+        let rate = self.pace.rate().clone();
+        self.probing.spawn(async move {
+            let probing = rate::paid(&rate, Caller::Other, connector.probe());
+            contained(ErrorClass::Transient, probing).await
+        });
     }
 
     fn is_wanted(&self) -> bool {

@@ -22,6 +22,8 @@ use crate::engine::worker::door;
 use crate::engine::worker::keyed::Dirty;
 use crate::engine::worker::moved;
 use crate::engine::worker::owed::OwedList;
+use crate::http::rate;
+use crate::http::rate::Caller;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::change::Action;
@@ -138,7 +140,10 @@ impl Worker {
         let FullRequest { trigger, only, .. } = request;
         let begun = Instant::now();
         self.full.spawn(async move {
-            let probing = async { Ok(moved::elsewhere(&view.connector.probe().await?, &view.space.realm)) };
+            let probing = async {
+                let probe = rate::in_turn(&view.rate, Caller::Listing, view.connector.probe()).await?;
+                Ok(moved::elsewhere(&probe, &view.space.realm))
+            };
             let other = contained(ErrorClass::Transient, probing).await;
             let elsewhere = matches!(other, Ok(Some(_)));
             let planning = async {
@@ -157,7 +162,7 @@ impl Worker {
     pub(super) fn next_listing(&self, now: Instant) -> Option<Instant> {
         let patient = self.full_requests.iter().all(|request| request.reply.is_none());
         let later = self.list_after.as_ref().map(|(until, _)| *until).filter(|_| patient);
-        let paused = lock(&self.pace).paused_until();
+        let paused = self.pace.rate().paused_until();
         let due = later.max(paused).unwrap_or(now);
         (!self.full_requests.is_empty()).then_some(due)
     }
@@ -201,7 +206,7 @@ impl Worker {
         let seed = door::seed(self.handle.target.name.as_str());
         let until = Instant::now() + retry::delay(self.failed_listings, error.retry_after, false, seed);
         if error.class == ErrorClass::RateLimited {
-            lock(&self.pace).pause(until);
+            self.pace.rate().pause(until);
         }
         // Looks and calls of single users go on meanwhile, removals among them, also of who was left to
         // the listing.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::Mutex;
 
 use chrono::DateTime;
 use chrono::Utc;
@@ -19,10 +18,8 @@ use crate::engine::look;
 use crate::engine::look::Looked;
 use crate::engine::look::Sought;
 use crate::engine::look::View;
-use crate::engine::pace::Pace;
 use crate::engine::queue::Lane;
 use crate::engine::shared::Running;
-use crate::engine::shared::lock;
 use crate::engine::worker::Reply;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
@@ -32,6 +29,8 @@ use crate::engine::worker::door;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::full::Speaks;
 use crate::engine::worker::keeps::Keeps;
+use crate::http::rate;
+use crate::http::rate::Rate;
 use crate::model::account::Account;
 use crate::model::change::Change;
 use crate::model::history::Trigger;
@@ -314,9 +313,9 @@ impl Worker {
             subjects.push(Subject { record, link, desired, open, gone });
         }
         self.looking_lanes.insert(lane);
-        let (pace, width) = (Arc::clone(&self.pace), self.handle.target.limits.concurrency.max(1));
+        let (rate, width) = (self.pace.rate().clone(), self.handle.target.limits.concurrency.max(1));
         self.looks.spawn(async move {
-            let looks = subjects.into_iter().map(|subject| look_at(&sight, (&pace, lane), subject));
+            let looks = subjects.into_iter().map(|subject| look_at(&sight, (&rate, lane), subject));
             let results = futures_util::stream::iter(looks).buffer_unordered(width).collect().await;
             LooksDone { lane, results }
         });
@@ -383,7 +382,7 @@ impl Worker {
         let mut patience = PATIENCE;
         if error.class == ErrorClass::RateLimited {
             let pause = retry::delay(dirty.attempt, error.retry_after, false, 0);
-            lock(&self.pace).pause(Instant::now() + pause);
+            self.pace.rate().pause(Instant::now() + pause);
             patience = PATIENCE_WHEN_PACED;
         }
         let narrowing = self.may_narrow(record);
@@ -548,23 +547,15 @@ impl Worker {
     }
 }
 
-async fn look_at(sight: &Sight, (pace, lane): (&Mutex<Pace>, Lane), subject: Subject) -> LookDone {
+async fn look_at(sight: &Sight, (rate, lane): (&Rate, Lane), subject: Subject) -> LookDone {
     let Subject { record, link, desired, open, gone } = subject;
-    permit(pace, lane).await;
-    let begun = Instant::now();
-    let sought =
-        Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref(), gone: &gone, marked: None };
-    let looking = look::look_up(&*sight.connector, &sight.shape, &sight.target, sought);
-    LookDone { record, begun, result: contained(ErrorClass::Transient, looking).await }
-}
-
-/// Waits until the pace lets a call of this lane leave.
-async fn permit(pace: &Mutex<Pace>, lane: Lane) {
-    loop {
-        let taken = lock(pace).take(lane, Instant::now());
-        match taken {
-            Ok(()) => return,
-            Err(later) => tokio::time::sleep_until(later).await,
-        }
-    }
+    let look = async {
+        let begun = Instant::now();
+        let sought =
+            Sought { link: link.as_ref(), desired: desired.as_ref(), open: open.as_ref(), gone: &gone, marked: None };
+        let looking = look::look_up(&*sight.connector, &sight.shape, &sight.target, sought);
+        (begun, contained(ErrorClass::Transient, looking).await)
+    };
+    let (begun, result) = rate::in_turn(rate, lane.into(), look).await;
+    LookDone { record, begun, result }
 }

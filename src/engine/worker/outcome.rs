@@ -325,7 +325,7 @@ impl Worker {
             }
             ErrorClass::RateLimited => {
                 self.surely_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
-                lock(&self.pace).pause(later);
+                self.pace.rate().pause(later);
                 if rest.attempt >= PATIENCE_WHEN_PACED {
                     self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
                 }
