@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -162,16 +162,20 @@ impl Rate {
 struct Turn {
     rate: Rate,
     caller: Caller,
-    /// Whether each request waits for a permit, or is only counted.
-    waits: bool,
-    /// Whether a permit was taken that no request used yet.
-    paid: AtomicBool,
+    /// From which of its requests on each waits for a permit.
+    waits_from: u32,
+    /// Whether the permit of its first was taken before.
+    is_paid: bool,
+    sent: AtomicU32,
 }
 
-/// Makes a call whose first permit was taken. What it sends besides is counted and does not wait: half
-/// an account is worse than a moment above the rate, which what comes after it pays for.
+/// So many requests of a call leave as soon as it needs them. More of them are a list that is walked.
+const OF_ONE_CALL: u32 = 5;
+
+/// Makes a call whose first permit was taken. The few that it needs besides are counted and do not wait:
+/// half an account is worse than a moment above the rate, which what comes after it pays for.
 pub async fn paid<F: Future>(rate: &Rate, caller: Caller, call: F) -> F::Output {
-    let turn = Turn { rate: rate.clone(), caller, waits: false, paid: AtomicBool::new(true) };
+    let turn = Turn { rate: rate.clone(), caller, waits_from: OF_ONE_CALL, is_paid: true, sent: AtomicU32::new(0) };
     TURN.scope(turn, call).await
 }
 
@@ -183,24 +187,26 @@ pub async fn in_turn<F: Future>(rate: &Rate, caller: Caller, call: F) -> F::Outp
 
 /// Makes a listing, of which every request waits for a permit.
 pub async fn paged<F: Future>(rate: &Rate, call: F) -> F::Output {
-    let turn = Turn { rate: rate.clone(), caller: Caller::Listing, waits: true, paid: AtomicBool::new(false) };
+    let caller = Caller::Listing;
+    let turn = Turn { rate: rate.clone(), caller, waits_from: 0, is_paid: false, sent: AtomicU32::new(0) };
     TURN.scope(turn, call).await
 }
 
-/// Called before each request: counts it, and waits where it is one of a listing. A task that makes its
+/// Called before each request: counts it, and waits where it is one of many. A task that makes its
 /// requests for no target of the engine is not held.
 pub(crate) async fn permit() {
-    let listing = TURN.try_with(|turn| {
-        if turn.waits {
-            return Some(turn.rate.clone());
+    let waits = TURN.try_with(|turn| {
+        let before = turn.sent.fetch_add(1, Ordering::Relaxed);
+        if before >= turn.waits_from {
+            return Some((turn.rate.clone(), turn.caller));
         }
-        if !turn.paid.swap(false, Ordering::Relaxed) {
+        if before > 0 || !turn.is_paid {
             turn.rate.charge(&mut turn.rate.open(), turn.caller, Instant::now());
         }
         None
     });
-    if let Ok(Some(rate)) = listing {
-        rate.taken(Caller::Listing).await;
+    if let Ok(Some((rate, caller))) = waits {
+        rate.taken(caller).await;
     }
 }
 
@@ -253,6 +259,20 @@ mod tests {
         assert_eq!(rate.take(Caller::Narrowing, begun), Ok(()), "nor does a removal for what others owe");
         let next = rate.take(Caller::Other, begun).unwrap_err();
         assert!(next > begun + Duration::from_millis(3_900), "{:?}", next - begun);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_walks_a_list_keeps_the_rate() {
+        let rate = Rate::new(Some(10.0), Instant::now());
+        let begun = Instant::now();
+        in_turn(&rate, Caller::Narrowing, async {
+            for _ in 0..50 {
+                permit().await;
+            }
+        })
+        .await;
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(4_700) && took <= Duration::from_secs(5), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
