@@ -64,6 +64,14 @@ impl Lease {
     }
 }
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Not by closing it alone: a program that is just being started holds a copy of every open file until
+        // its own begins. What cannot be given up so is given up when that ends.
+        drop(self.file.unlock());
+    }
+}
+
 /// The lock file of the store at `path`, one for all spellings of that path.
 fn beside(path: &Path) -> PathBuf {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -87,4 +95,21 @@ fn held(path: &Path, file: &mut File) -> String {
         path.display(),
         holder.unwrap_or_else(|| "another process".to_owned())
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_was_given_up_can_be_taken_though_a_program_that_is_being_started_has_a_copy_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rosterd.db");
+        let lease = Lease::take(&path, "run").unwrap();
+        let copy = lease.file.try_clone().unwrap();
+        assert!(Lease::take(&path, "apply").is_err());
+        drop(lease);
+        Lease::take(&path, "apply").unwrap();
+        drop(copy);
+    }
 }
