@@ -2,8 +2,6 @@
 //! place that anybody can read is searched for them afterwards.
 
 use std::fs;
-use std::io::BufRead;
-use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
@@ -17,6 +15,11 @@ use axum::http::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::process::PATIENCE;
+use crate::support::process::ended;
+use crate::support::process::heard;
+use crate::support::process::saved;
+use crate::support::process::until;
 use crate::support::scim_server::FakeScim;
 use crate::support::scim_server::Knobs;
 use crate::support::scim_server::Mishap;
@@ -42,9 +45,7 @@ impl Place {
     }
 
     fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        saved(&self.path(name), text);
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -132,12 +133,7 @@ impl Daemon {
         let mut command = place.command(&["run", "--config", "rosterd.yaml", "--log-format", "json"]);
         command.env("ROSTERD_LOG", "trace").stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
-        let mut greeting = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        while !greeting.contains("Ctrl-C") {
-            let line = lines.next().unwrap_or_else(|| panic!("the daemon ended: {greeting}"));
-            greeting.push_str(&line.unwrap());
-        }
+        let greeting = heard(&mut child, "Ctrl-C");
         place.write("greeting.txt", &greeting);
         Self(child)
     }
@@ -145,7 +141,7 @@ impl Daemon {
     fn stop(mut self) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        assert!(self.0.wait().unwrap().success());
+        assert!(ended(&mut self.0).success());
     }
 }
 
@@ -162,6 +158,7 @@ fn json(path: &Path) -> Value {
 
 fn get(server: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(server.trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -202,7 +199,7 @@ async fn no_secret_stands_in_a_log_a_metric_an_answer_or_a_file() {
     place.company(&server.url, "");
     server.next(Method::POST, "Users", repeats_the_token());
     let daemon = Daemon::start(&place);
-    assert!(!server.calls(&Method::POST, "Users").is_empty(), "{:?}", place.run(&["status"]).text);
+    until("a creation", || !server.calls(&Method::POST, "Users").is_empty());
     server.next(Method::GET, "Users", repeats_the_token());
     server.next(Method::PATCH, "Users", repeats_the_token());
     let ask = |arguments: &[&str]| place.run(&[arguments, &["--config", "rosterd.yaml"]].concat()).text;

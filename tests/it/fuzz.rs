@@ -14,7 +14,7 @@ use crate::fuzz::targets::ALL;
 use crate::fuzz::targets::Target;
 
 /// A parser that takes longer than this over a few kilobytes hangs, even on a busy machine.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

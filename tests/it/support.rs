@@ -9,6 +9,7 @@ pub(crate) mod mail;
 pub(crate) mod make;
 #[cfg(unix)]
 pub(crate) mod postgres;
+pub(crate) mod process;
 pub(crate) mod rig;
 pub(crate) mod scim_server;
 pub(crate) mod source;

@@ -45,6 +45,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use crate::api::documents;
+use crate::support::process::PATIENCE;
 use crate::support::source::MemorySource;
 use crate::support::target::MemoryTarget;
 
@@ -163,14 +164,15 @@ impl Rig {
     /// Asks again until the answer is as it should be: what a cycle saw is written down shortly
     /// after the cycle is answered for.
     pub(crate) async fn get_until(&self, uri: &str, fits: impl Fn(&Value) -> bool) -> Answer {
-        for _ in 0..500 {
+        let asked = tokio::time::Instant::now();
+        loop {
             let answer = self.get(uri).await;
             if fits(&answer.json()) {
                 return answer;
             }
+            assert!(asked.elapsed() < PATIENCE, "{uri} never came to be as expected: {}", answer.text);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("{uri} never came to be as expected: {}", self.get(uri).await.text);
     }
 
     /// A POST with a token and further headers.

@@ -34,7 +34,10 @@ async fn a_daemon_starts_though_one_that_was_killed_left_its_address_and_a_comma
     place.write("rosterd.yaml", "listen: 127.0.0.1:0\nmanifests: [ { folder: m } ]\ntargetsFrom: manifests\n");
     let settings = Settings::read(&place.path("rosterd.yaml")).unwrap();
     let command = App::open(settings.clone(), Purpose::Act).await.unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound, so that it is nobody else's meanwhile; nothing listens there.
+    let killed = tokio::net::TcpSocket::new_v4().unwrap();
+    killed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = killed.local_addr().unwrap();
     place.write("rosterd.run", &format!(r#"{{ "server": "http://{nobody}" }}"#));
     let mut opening = std::pin::pin!(App::open(settings.clone(), Purpose::Daemon));
     let early = tokio::time::timeout(Duration::from_millis(300), &mut opening).await;

@@ -1,6 +1,5 @@
 //! Who is asked at a terminal and changes their mind.
 
-use std::io::Read;
 use std::io::Write;
 
 use super::*;
@@ -13,12 +12,7 @@ fn asked(place: &Place, arguments: &str) -> Child {
     script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).current_dir(place.path("."));
     script.env("SHELL", "/bin/sh");
     let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let (mut shown, mut letter) = (Vec::new(), [0]);
-    let out = child.stdout.as_mut().unwrap();
-    while !shown.ends_with(b"[y/N] ") {
-        out.read_exact(&mut letter).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&shown)));
-        shown.push(letter[0]);
-    }
+    heard(&mut child, "[y/N] ");
     child
 }
 
@@ -31,11 +25,10 @@ fn who_presses_ctrl_c_at_the_question_has_said_no() {
     place.write("m/u1.yaml", &person("u1", false));
     let mut child = asked(&place, "apply -f m");
     child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
-    until("the end of the command", || child.try_wait().unwrap().is_some());
-    assert_eq!(child.wait().unwrap().code(), Some(ERROR));
+    assert_eq!(ended(&mut child).code(), Some(ERROR));
     let accounts = place.run(&["accounts", "crm", "--output", "json"]).ends(DONE).json();
     assert_eq!(accounts[0]["state"], "active", "{accounts}");
     let mut child = asked(&place, "apply -f m");
     child.stdin.as_mut().unwrap().write_all(b"y\n").unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(DONE));
+    assert_eq!(ended(&mut child).code(), Some(DONE));
 }

@@ -10,7 +10,7 @@ use crate::cli::ERROR;
 use crate::cli::HELD;
 use crate::cli::Place;
 use crate::cli::person;
-use crate::cli::until;
+use crate::support::process::until;
 
 /// The users of the accounts in this state, in order.
 fn names(place: &Place, state: &str) -> Vec<String> {

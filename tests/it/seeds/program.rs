@@ -1,8 +1,6 @@
 //! The program over a sample, as a user of the sample runs it.
 
 use std::fs;
-use std::io::BufRead;
-use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
@@ -22,6 +20,8 @@ use serde_json::json;
 
 use crate::seeds::s1;
 use crate::seeds::sample::Sample;
+use crate::support::process::PATIENCE;
+use crate::support::process::heard;
 
 /// Commands in the folder of a sample.
 pub(crate) struct Program {
@@ -81,9 +81,7 @@ impl Program {
         fs::write(self.sample.path("rosterd.yaml"), text).unwrap();
         let mut command = self.command(&["run", "--config", "rosterd.yaml"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let greeted = lines.map_while(Result::ok).any(|line| line.contains("Ctrl-C"));
-        assert!(greeted, "the daemon ended");
+        heard(&mut child, "Ctrl-C");
         Daemon(child)
     }
 
@@ -93,6 +91,7 @@ impl Program {
         let server = note["server"].as_str().unwrap().trim_start_matches("http://").to_owned();
         let token = fs::read_to_string(self.sample.path("rosterd.token")).unwrap();
         let mut socket = TcpStream::connect(&server).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: {server}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}",
@@ -140,7 +139,7 @@ async fn ada_waits() -> (Program, Daemon) {
     program.sample.edit("users.yaml", &[("roles: [] # all", "roles: [collections-all-access]")]);
     let start = Instant::now();
     while program.status()["conflicts"]["s1-001"].is_null() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{:#}", program.status());
+        assert!(start.elapsed() < PATIENCE, "{:#}", program.status());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     hand.delete(&COLLECTIONS.into(), &id).await.unwrap();

@@ -77,8 +77,10 @@ impl Sample {
     /// What the folder says, read at once.
     pub(crate) fn documents(&self) -> Documents {
         let mut files = Vec::new();
-        for entry in fs::read_dir(self.manifests()).unwrap() {
-            let path = entry.unwrap().path();
+        let mut paths: Vec<_> = fs::read_dir(self.manifests()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        // A folder lists them as its file system has them.
+        paths.sort();
+        for path in paths {
             if path.extension().is_none_or(|extension| extension != "yaml") || path.ends_with("rosterd.yaml") {
                 continue;
             }

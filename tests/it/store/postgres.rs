@@ -31,6 +31,7 @@ use crate::support::postgres::Cut;
 use crate::support::postgres::Line;
 use crate::support::postgres::Server;
 use crate::support::postgres::run;
+use crate::support::process::PATIENCE;
 
 /// A store in a database of its own.
 struct Place {
@@ -97,6 +98,15 @@ async fn link_one(store: &PostgresStore, record: &str, account: &str) -> Result<
     store.commit(writes, store.fence()).await
 }
 
+/// Ends every other session of the database, and waits until the server has let go of what they held.
+const END_SESSIONS: &str = "SET statement_timeout = '2min'; DO $$ BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_type = 'client backend') LOOP
+        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
+    END LOOP; END $$";
+
 mod suite {
     use super::*;
 
@@ -111,12 +121,14 @@ async fn a_second_process_is_refused_while_the_first_lives_and_takes_over_when_i
     let first = store.fence().0;
     // Not closed: what the system does when a process dies.
     drop(store);
+    let asked = tokio::time::Instant::now();
     let second = loop {
         match place.open().await {
             Ok(store) => break store,
-            Err(StoreError::Held(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(StoreError::Held(why)) => assert!(asked.elapsed() < PATIENCE, "{why}"),
             Err(error) => panic!("{error}"),
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert_eq!(second.fence().0, first + 1);
 }
@@ -127,9 +139,7 @@ async fn a_later_holders_fence_refuses_the_formers_commits_and_keeps_it_out() {
     link_one(&store, "u-1", "a-1").await.unwrap();
     // The first one's sessions are ended behind its back, as the server does with those of a
     // machine that it believes dead.
-    let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    place.tamper(sessions).await;
+    place.tamper(END_SESSIONS).await;
     let second = place.open().await.unwrap();
     let late = link_one(&store, "u-2", "a-2").await;
     let Err(StoreError::Fenced(text)) = late else { panic!("{late:?}") };
@@ -142,9 +152,7 @@ async fn a_later_holders_fence_refuses_the_formers_commits_and_keeps_it_out() {
 async fn a_session_that_the_server_ended_is_begun_again() {
     let Some((store, place)) = fresh().await else { return };
     assert_eq!(store.links(&space()).await.unwrap().len(), 0);
-    let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    place.tamper(sessions).await;
+    place.tamper(END_SESSIONS).await;
     link_one(&store, "u-1", "a-1").await.unwrap();
     assert_eq!(store.links(&space()).await.unwrap().len(), 1);
     assert!(matches!(place.open().await, Err(StoreError::Held(_))), "the lease was not taken again");
@@ -201,11 +209,18 @@ async fn a_server_that_crashes_in_mid_commit_leaves_all_of_it_or_nothing_and_is_
         tokio::time::sleep(Duration::from_millis(delay)).await;
         server.crash();
         server.start();
-        match committing.join_next().await.unwrap().unwrap() {
+        let committed = committing.join_next().await.unwrap().unwrap();
+        let there = store.links(&space()).await.unwrap().len();
+        match &committed {
             Ok(()) => expected += 4_000,
+            // The server may have kept it, and have been away for longer than it was asked about that.
+            Err(error) if there > expected => {
+                assert!(error.is_away(), "{error}");
+                expected += 4_000;
+            }
             Err(error) => assert!(error.is_away(), "{error}"),
         }
-        assert_eq!(store.links(&space()).await.unwrap().len(), expected, "half a commit was kept after {delay} ms");
+        assert_eq!(there, expected, "half a commit was kept after {delay} ms: {committed:?}");
     }
     link_one(&store, "u-1", "a-1").await.unwrap();
     assert_eq!(store.verify_audit().await.unwrap(), Vec::<String>::new());

@@ -29,7 +29,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const PASSWORD: &str = "pg-canary-word";
-const START_LIMIT: Duration = Duration::from_mins(1);
+const START_LIMIT: Duration = Duration::from_mins(2);
 
 /// A server.
 pub(crate) struct Server {
@@ -49,8 +49,7 @@ impl Server {
     /// A server of one's own.
     pub(crate) fn new() -> Option<Self> {
         let programs = installed()?;
-        let folder = tempfile::tempdir().unwrap();
-        let server = Self { programs, folder, port: free_port(), shell: Mutex::new(None) };
+        let mut server = Self { programs, folder: folder(), port: free_port(), shell: Mutex::new(None) };
         let password = server.folder.path().join("password");
         fs::write(&password, PASSWORD).unwrap();
         if is_root() {
@@ -61,7 +60,10 @@ impl Server {
         initdb.args(["-U", "postgres", "--auth=scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"]);
         let made = initdb.arg(server.data()).arg("--pwfile").arg(password).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        server.start();
+        let limit = Instant::now() + START_LIMIT;
+        while !server.listens(limit) {
+            server.port = free_port();
+        }
         Some(server)
     }
 
@@ -80,12 +82,21 @@ impl Server {
         command
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts it again and waits until it answers.
     pub(crate) fn start(&self) {
+        let limit = Instant::now() + START_LIMIT;
+        // Somebody else may have its port for a moment.
+        while !self.listens(limit) {}
+    }
+
+    /// Starts it and waits until it answers; `false` where its port is somebody else's.
+    fn listens(&self, limit: Instant) -> bool {
         let command = self.command("postgres");
         let words = [command.get_program()].into_iter().chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
         let log = self.folder.path().join("log");
+        // What stands there of an earlier start says nothing.
+        drop(fs::remove_file(&log));
         let script = format!(
             "{} -D {} -h 127.0.0.1 -p {} -k '' -F >>{} 2>&1 </dev/null & server=$!; read -r _; kill -QUIT $server; wait $server",
             words.join(" "),
@@ -96,14 +107,18 @@ impl Server {
         let mut shell = Command::new("sh");
         let shell = shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         *self.shell.lock().unwrap() = Some(shell.spawn().unwrap());
-        let limit = Instant::now() + START_LIMIT;
         // What it writes last, and only once it takes connections.
         while !fs::read_to_string(self.data().join("postmaster.pid")).is_ok_and(|text| text.contains("ready")) {
-            let log = || fs::read_to_string(&log).unwrap_or_default();
-            assert!(Instant::now() < limit, "PostgreSQL did not start: {}", log());
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            assert!(Instant::now() < limit, "PostgreSQL did not start: {log}");
             #[expect(clippy::disallowed_methods, reason = "a test has nothing else to do until its server is there")]
             std::thread::sleep(Duration::from_millis(10));
+            if log.contains("could not create any TCP/IP sockets") {
+                self.crash();
+                return false;
+            }
         }
+        true
     }
 
     /// Ends it as a crash would: no session is let finish, nothing is tidied up.
@@ -166,6 +181,16 @@ fn installed() -> Option<PathBuf> {
         io::stderr().write_all(format!("skipped: {said}\n").as_bytes()).unwrap();
     }
     found
+}
+
+/// A folder that the server can enter, which is another user than root.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let is_open = |above: &Path| fs::metadata(above).is_ok_and(|meta| meta.mode() & 0o001 != 0);
+    if !is_root() || folder.path().ancestors().skip(1).all(is_open) {
+        return folder;
+    }
+    tempfile::tempdir_in("/var/tmp").unwrap()
 }
 
 fn is_root() -> bool {
