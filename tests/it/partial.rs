@@ -189,3 +189,20 @@ async fn a_target_that_never_shows_everybody_is_listed_ever_more_rarely_until_it
     rig.pass(10 * day).await;
     assert_eq!(rig.target("app").count("list"), 0, "nothing is owed any more");
 }
+
+/// Without a schedule nobody else would ask for the listing that tells.
+#[tokio::test(start_paused = true)]
+async fn a_joiner_of_whom_no_look_proves_anything_gets_an_account_by_a_listing_that_is_asked_for() {
+    let rig = Rig::started(documents(users(2), [target("app")])).await;
+    rig.target("app").inside().unproven = true;
+    for joiners in 3..=5 {
+        rig.declare(documents(users(joiners), [target("app")])).await;
+        rig.pass(Duration::from_mins(1)).await;
+        let status = rig.status("app");
+        assert_eq!(rig.target("app").inside().accounts.len(), joiners, "{:?}", status.failures);
+        assert_eq!(status.failures.len(), 0, "{:?}", status.failures);
+    }
+    rig.target("app").inside().calls.clear();
+    rig.pass(Duration::from_hours(24)).await;
+    assert_eq!(rig.target("app").count("list"), 0, "nothing is owed any more");
+}

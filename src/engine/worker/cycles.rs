@@ -83,6 +83,11 @@ impl Cycle {
     pub(super) fn has_caller(&self) -> bool {
         self.reply.is_some()
     }
+
+    /// Whether it began with a listing.
+    pub(super) fn is_full(&self) -> bool {
+        self.record.full
+    }
 }
 
 impl Worker {

@@ -24,6 +24,7 @@ use crate::engine::worker::Reply;
 use crate::engine::worker::STORE_PAUSE;
 use crate::engine::worker::Worker;
 use crate::engine::worker::batch::Batch;
+use crate::engine::worker::cycles::Cycle;
 use crate::engine::worker::cycles::Settled;
 use crate::engine::worker::door;
 use crate::engine::worker::full::FullRequest;
@@ -510,6 +511,11 @@ impl Worker {
         let unproven = part.skips.iter().filter(|skip| skip.reason == SkipReason::LookUpFirst);
         let unproven: BTreeSet<_> = unproven.map(|skip| skip.record.clone()).collect();
         self.planned_in(cycle, part, BTreeSet::new());
+        // Who was left to a look by a listing is not left back to one.
+        let is_full = self.cycles.get(cycle).is_some_and(Cycle::is_full);
+        if !is_full && self.may_write() && unproven.iter().any(|record| !self.surely_narrows(record)) {
+            self.leave_to_relist();
+        }
         for record in records.iter().filter(|record| !waiting.contains(*record)) {
             let dirty = self.dirty.remove(record);
             let unproven = unproven.contains(record);
