@@ -4,6 +4,8 @@
 //! they should be.
 
 use std::fs;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -52,13 +54,11 @@ impl Disk {
 
     /// Takes all the room that is left.
     fn fill(&self) {
-        let filler = self.0.join("filler");
+        let mut filler = File::create(self.0.join("filler")).expect("a file");
         let mut block = vec![0_u8; 1 << 20];
-        // Ever smaller blocks, to the last byte.
+        // Ever smaller blocks, to the last byte; what fits of one that does not is kept.
         while !block.is_empty() {
-            let held = fs::read(&filler).unwrap_or_default();
-            if fs::write(&filler, [held.as_slice(), &block].concat()).is_err() {
-                fs::write(&filler, &held).expect("what was there fits");
+            if filler.write_all(&block).is_err() {
                 block.truncate(block.len() / 2);
             }
         }

@@ -10,6 +10,7 @@ use tokio::process::Child;
 use tokio::process::Command;
 use tokio::time::Instant;
 
+use crate::world::TARGET;
 use crate::world::World;
 
 /// Long enough for the slowest thing here on a machine that is busy with others.
@@ -122,11 +123,18 @@ impl Daemon {
 
     /// The same for numbers that take longer.
     pub(crate) async fn has_within(&self, world: &World, count: usize, limit: Duration) {
-        eventually_within(limit, &format!("{count} accounts are there"), async || {
+        let limit = Instant::now() + limit;
+        let mut asks = tokio::time::interval(ASK_EVERY);
+        loop {
+            asks.tick().await;
             let rows = world.server.admin("GET", "/users", None).await;
-            (rows.as_array().map(Vec::len) == Some(count)).then_some(())
-        })
-        .await;
+            let found = rows.as_array().map_or(0, Vec::len);
+            if found == count {
+                return;
+            }
+            let late = Instant::now() > limit;
+            assert!(!late, "{found} of {count} accounts are there: {:#}", self.target(TARGET).await);
+        }
     }
 
     /// Waits until `wrong` names nothing any more, and the target has nothing left to do.
@@ -146,12 +154,20 @@ impl Daemon {
 
     /// Waits until a target has nothing left to do, and nothing is wrong with it.
     pub(crate) async fn is_through(&self, target: &str) {
-        eventually(&format!("{target} is through"), async || {
+        let limit = Instant::now() + LIMIT;
+        let mut asks = tokio::time::interval(ASK_EVERY);
+        loop {
+            asks.tick().await;
+            // Of this process: after a restart status shows the last cycle of the one before.
+            let full = [("target", target), ("kind", "full")];
+            let cycles = self.metric("rosterd_cycle_duration_seconds_count", &full).await;
             let status = self.target(target).await;
             let idle = status["waiting"] == 0 && status["running"].is_null() && status["error"].is_null();
-            (idle && status["failures"] == serde_json::json!({}) && !status["last_cycle"].is_null()).then_some(())
-        })
-        .await;
+            if cycles > 0 && idle && status["failures"] == serde_json::json!({}) {
+                return;
+            }
+            assert!(Instant::now() < limit, "{target} is not through after {cycles} full cycles: {status:#}");
+        }
     }
 }
 

@@ -98,6 +98,10 @@ async fn with_its_store_in_postgresql_nobody_is_there_twice_and_no_leaver_stays_
     company.is_right(&daemon).await;
     for kill in 0..KILLS {
         let before = accounts(&company.world).await;
+        // However fast the others are, the call for one of them is under way when it is killed.
+        let one = format!("u-k{kill}-0\"");
+        let held = json!({ "method": "POST", "path": "/Users", "body": one, "hold": true, "times": 1_000 });
+        company.world.server.admin("POST", "/faults", Some(&held)).await;
         for number in 0..JOINERS {
             company.joins(&format!("k{kill}-{number}"));
         }
@@ -105,6 +109,7 @@ async fn with_its_store_in_postgresql_nobody_is_there_twice_and_no_leaver_stays_
         eventually("one of them is there", async || (accounts(&company.world).await > before).then_some(())).await;
         daemon.ends().await;
         assert!(!company.wrong().await.is_empty(), "it was through before it was killed");
+        company.world.server.admin("DELETE", "/faults", None).await;
         daemon = Daemon::of(&company.world).await;
         company.is_right(&daemon).await;
     }

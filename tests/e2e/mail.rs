@@ -22,9 +22,8 @@ use tokio::process::Child;
 use tokio::process::Command;
 
 use crate::daemon::eventually;
-use crate::servers::free_port;
 use crate::servers::installed;
-use crate::servers::spawned;
+use crate::servers::started;
 
 const USER: &str = "desk";
 const PASSWORD: &str = "canary-of-the-mail-server";
@@ -46,16 +45,15 @@ impl MailServer {
         fs::write(at("cert.pem"), issued.cert.pem()).expect("written");
         fs::write(at("key.pem"), issued.signing_key.serialize_pem()).expect("written");
         fs::write(at("smtp.py"), include_str!("servers/smtp.py")).expect("written");
-        let port = free_port();
-        let mut command = Command::new(program);
-        command.arg(at("smtp.py")).args([mode, &port.to_string()]).arg(at("mails")).arg(at("cert.pem"));
-        command.arg(at("key.pem")).args([USER, PASSWORD]).stdin(Stdio::null());
-        let process = spawned(command, &at("log"));
+        let command = |port: u16| {
+            let mut command = Command::new(&program);
+            command.arg(at("smtp.py")).args([mode, &port.to_string()]).arg(at("mails")).arg(at("cert.pem"));
+            command.arg(at("key.pem")).args([USER, PASSWORD]).stdin(Stdio::null());
+            command
+        };
         let log = at("log");
-        eventually("the mail server is ready", async || {
-            fs::read_to_string(&log).unwrap_or_default().contains("ready").then_some(())
-        })
-        .await;
+        let ready = async |_port: u16| fs::read_to_string(&log).unwrap_or_default().contains("ready");
+        let (port, process) = started(command, &log, ready).await;
         Some(Self { port, folder, _process: process })
     }
 

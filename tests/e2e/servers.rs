@@ -1,5 +1,6 @@
 //! Starts real servers on free loopback ports and ends only what it started.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::fs::File;
 use std::io;
@@ -8,6 +9,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -23,7 +25,10 @@ use tokio::time::Instant;
 use crate::cable::Cable;
 
 /// Python needs two seconds on a machine that is busy with nothing else.
-const START_LIMIT: Duration = Duration::from_mins(1);
+const START_LIMIT: Duration = Duration::from_mins(2);
+
+/// How many ports a server is given that ends before it is ready.
+const PORTS: usize = 3;
 
 /// How often a starting server is asked.
 const ASK_EVERY: Duration = Duration::from_millis(25);
@@ -40,9 +45,9 @@ pub(crate) struct Server {
     /// Where its door for the tests begins.
     admin: Option<String>,
     /// Killed when dropped.
-    process: Child,
+    _process: Child,
     /// Its log and its settings.
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 /// What scim2-server announces and does (RFC 7643 section 5).
@@ -88,15 +93,18 @@ impl Server {
         let folder = TempDir::new().expect("a folder");
         let settings = folder.path().join("service-provider-config.json");
         fs::write(&settings, features.as_json().to_string()).expect("written");
-        let port = free_port();
-        let mut command = Command::new(program);
-        command.args(["--hostname", "127.0.0.1", "--port", &port.to_string(), "--bearer-token", TOKEN]);
-        command.arg("--service-provider-config").arg(settings).stdin(Stdio::null());
-        let process = spawned(command, &log_of(&folder));
+        let command = |port: u16| {
+            let mut command = Command::new(&program);
+            command.args(["--hostname", "127.0.0.1", "--port", &port.to_string(), "--bearer-token", TOKEN]);
+            command.arg("--service-provider-config").arg(&settings).stdin(Stdio::null());
+            command
+        };
+        let client = client();
+        let ready =
+            async |port: u16| answers(&client, &format!("http://127.0.0.1:{port}/v2/ServiceProviderConfig")).await;
+        let (port, process) = started(command, &log_of(&folder), ready).await;
         let url = format!("http://127.0.0.1:{port}/v2");
-        let ready = format!("{url}/ServiceProviderConfig");
-        let server = Self { url, token: TOKEN.into(), client: client(), admin: None, process, folder };
-        Some(server.ready(&ready).await)
+        Some(Self { url, token: TOKEN.into(), client, admin: None, _process: process, _folder: folder })
     }
 
     /// Starts SCIMMY; `None` (said on standard error) where it is not installed.
@@ -105,22 +113,24 @@ impl Server {
         let folder = TempDir::new().expect("a folder");
         let script = folder.path().join("server.mjs");
         fs::write(&script, include_str!("servers/scimmy.mjs")).expect("written");
-        let port = free_port();
-        let mut command = Command::new("node");
-        // A script on standard input finds the packages of its working directory.
-        command.args(["--input-type=module", "-"]).current_dir(packages.parent().expect("a folder"));
-        command.stdin(File::open(&script).expect("the script"));
-        command.env("PORT", port.to_string()).env("TOKEN", TOKEN);
-        command.env("FAIL_EVERY", knobs.fail_every.to_string()).env("RETRY_AFTER", &knobs.retry_after);
-        command.env("LATENCY_MS", knobs.latency.as_millis().to_string());
-        command.env("MAXRESULTS", knobs.max_results.to_string());
-        let process = spawned(command, &log_of(&folder));
+        let command = |port: u16| {
+            let mut command = Command::new("node");
+            // A script on standard input finds the packages of its working directory.
+            command.args(["--input-type=module", "-"]).current_dir(packages.parent().expect("a folder"));
+            command.stdin(File::open(&script).expect("the script"));
+            command.env("PORT", port.to_string()).env("TOKEN", TOKEN);
+            command.env("FAIL_EVERY", knobs.fail_every.to_string()).env("RETRY_AFTER", &knobs.retry_after);
+            command.env("LATENCY_MS", knobs.latency.as_millis().to_string());
+            command.env("MAXRESULTS", knobs.max_results.to_string());
+            command
+        };
+        let client = client();
+        // Not through SCIM: that would be counted and noted.
+        let ready = async |port: u16| answers(&client, &format!("http://127.0.0.1:{port}/admin/requests")).await;
+        let (port, process) = started(command, &log_of(&folder), ready).await;
         let url = format!("http://127.0.0.1:{port}/scim/v2");
         let admin = format!("http://127.0.0.1:{port}/admin");
-        let ready = format!("{admin}/requests");
-        let server = Self { url, token: TOKEN.into(), client: client(), admin: Some(admin), process, folder };
-        // Not through SCIM: that would be counted and noted.
-        Some(server.ready(&ready).await)
+        Some(Self { url, token: TOKEN.into(), client, admin: Some(admin), _process: process, _folder: folder })
     }
 
     /// The same server, reached by a cable.
@@ -165,23 +175,6 @@ impl Server {
         let text = answer.text().await.expect("a body");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
-
-    /// Waits until it answers. A server that only listens is not ready yet.
-    async fn ready(mut self, at: &str) -> Self {
-        let limit = Instant::now() + START_LIMIT;
-        let mut asks = tokio::time::interval(ASK_EVERY);
-        loop {
-            asks.tick().await;
-            let asked = self.client.get(at).bearer_auth(&self.token).send().await;
-            // Asked last: where it is gone, another server may have got its port.
-            let ended = self.process.try_wait().expect("a process");
-            if ended.is_none() && asked.is_ok_and(|answer| answer.status().is_success()) {
-                return self;
-            }
-            let log = fs::read_to_string(log_of(&self.folder)).unwrap_or_default();
-            assert!(ended.is_none() && Instant::now() < limit, "the server did not start ({ended:?}): {log}");
-        }
-    }
 }
 
 impl Scim2Features {
@@ -215,17 +208,64 @@ pub(crate) fn installed(what: &str, path: &str) -> Option<PathBuf> {
     None
 }
 
-/// A port that nobody listens on now. Somebody may take it before the server does: then the
-/// server ends with an error, and the test says so.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+/// A port that nobody listens on now, and that no other server of this process was given.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        let port = listener.expect("a free port").port();
+        if GIVEN.lock().expect("a lock").insert(port) {
+            return port;
+        }
+    }
+}
+
+/// A server that is ready, and its port. Before it listens there somebody else may: then it ends, and gets
+/// another port.
+///
+/// # Panics
+/// Where it is not ready in time, or ends again and again.
+pub(crate) async fn started(
+    command: impl Fn(u16) -> Command,
+    log: &Path,
+    mut ready: impl AsyncFnMut(u16) -> bool,
+) -> (u16, Child) {
+    for _ in 0..PORTS {
+        let port = free_port();
+        let mut process = spawned(command(port), log);
+        let limit = Instant::now() + START_LIMIT;
+        let mut asks = tokio::time::interval(ASK_EVERY);
+        loop {
+            asks.tick().await;
+            let ready = ready(port).await;
+            // Asked last: where it is gone, another server may have got its port.
+            if process.try_wait().expect("a process").is_some() {
+                break;
+            }
+            if ready {
+                return (port, process);
+            }
+            assert!(Instant::now() < limit, "the server did not start: {}", text_of(log));
+        }
+    }
+    panic!("the server ended before it was ready: {}", text_of(log));
+}
+
+/// Whether a server answers. One that only listens is not ready yet.
+async fn answers(client: &Client, at: &str) -> bool {
+    let asked = client.get(at).bearer_auth(TOKEN).send().await;
+    asked.is_ok_and(|answer| answer.status().is_success())
+}
+
+fn text_of(log: &Path) -> String {
+    fs::read_to_string(log).unwrap_or_default()
 }
 
 fn log_of(folder: &TempDir) -> PathBuf {
     folder.path().join("log")
 }
 
-pub(crate) fn spawned(mut command: Command, log: &Path) -> Child {
+fn spawned(mut command: Command, log: &Path) -> Child {
     let log = File::create(log).expect("a log");
     command.stdout(log.try_clone().expect("a log")).stderr(log).kill_on_drop(true);
     command.spawn().expect("the server starts")

@@ -32,6 +32,12 @@ async fn installation() -> TempDir {
     folder
 }
 
+/// The decision among the manifests, as editors save: the daemon sees all of it or nothing.
+fn saved(folder: &Path, document: &str) {
+    let draft = folder.join("draft");
+    fs::write(&draft, document).and_then(|()| fs::rename(&draft, folder.join("m/decision.yaml"))).expect("written");
+}
+
 #[tokio::test]
 async fn s2_4_a_decision_that_a_person_signed_by_ssh_keygen_lets_the_user_in_and_one_that_was_changed_does_not() {
     if installed("OpenSSH", "/usr/bin/ssh-keygen").is_none() {
@@ -50,17 +56,21 @@ async fn s2_4_a_decision_that_a_person_signed_by_ssh_keygen_lets_the_user_in_and
     };
     let log = fs::File::create(folder.path().join("log")).expect("a log");
     let mut daemon = command(&["run"]).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn().expect("it runs");
+    // Before that a question is answered by a look, which has the store that the daemon waits for.
+    let note = folder.path().join("rosterd.run");
+    let announced = || fs::read_to_string(&note).is_ok_and(|note| note.contains("http://"));
+    eventually("the daemon is there", async || announced().then_some(())).await;
     let waiting = eventually("a request waits", async || listed("pending").await.pop()).await;
     let id = waiting["request"]["id"].as_str().expect("an id");
     let arguments = ["requests", "sign", id, "--decision", "accept", "--by", "alice", "--key", "key"];
     let signed = command(&arguments).output().await.expect("it runs");
     assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
     let document = String::from_utf8(signed.stdout).expect("text");
-    fs::write(folder.path().join("m/decision.yaml"), document.replace(id, "0000000000000000")).expect("written");
+    saved(folder.path(), &document.replace(id, "0000000000000000"));
     let validated = command(&["validate"]).output().await.expect("it runs");
     let said = format!("{}{}", String::from_utf8_lossy(&validated.stdout), String::from_utf8_lossy(&validated.stderr));
     assert!(!validated.status.success() && said.contains("bad-signature"), "{said}");
-    fs::write(folder.path().join("m/decision.yaml"), &document).expect("written");
+    saved(folder.path(), &document);
     let accepted = eventually("it is accepted", async || listed("accepted").await.pop()).await;
     assert_eq!(accepted["request"]["id"], id);
     assert_eq!(accepted["request"]["decided"]["person"], "alice");

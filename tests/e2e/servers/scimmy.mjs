@@ -8,9 +8,11 @@
 //   GET    /admin/requests      every SCIM request so far: [{ n, at, method, path, query, body, status }], `at` in ms since 1970
 //   DELETE /admin/requests      forgets them
 //   PATCH  /admin/knobs         { failEvery, retryAfter, latencyMs, token } from the next request on
-//   POST   /admin/faults        { method?, path?, status, times?, after?, drop? }: the next `times`
-//                               matching requests fail; `path` is a regular expression; `after`
-//                               does the work first; `drop` cuts the connection instead
+//   POST   /admin/faults        { method?, path?, body?, status, times?, after?, drop?, hold? }: the next
+//                               `times` matching requests fail; `path` and `body` are regular
+//                               expressions; `after` does the work first; `drop` cuts the connection
+//                               instead; `hold` gives no answer for as long as the fault lasts
+//   DELETE /admin/faults        ends them all: what was held is done now, whether or not somebody still waits for it
 //   GET    /admin/users         rows as they are stored
 //   PATCH  /admin/users/:id     changes a row behind SCIM's back; null removes a key
 //   POST   /admin/users         { count, prefix, ... }: so many rows at once
@@ -32,6 +34,7 @@ const knobs = {
 const maxResults = Number(env.MAXRESULTS ?? 200);
 const requests = [];
 const faults = [];
+const held = [];
 let count = 0;
 
 const scimError = (status, detail, type) => new SCIMMY.Types.Error(status, type ?? null, detail);
@@ -98,6 +101,11 @@ admin.get("/requests", (_, answer) => answer.json(requests));
 admin.delete("/requests", (_, answer) => { requests.length = 0; answer.sendStatus(204); });
 admin.patch("/knobs", (request, answer) => answer.json(Object.assign(knobs, request.body)));
 admin.post("/faults", (request, answer) => { faults.push({ times: 1, ...request.body }); answer.sendStatus(204); });
+admin.delete("/faults", (_, answer) => {
+  faults.length = 0;
+  held.splice(0).forEach((next) => next());
+  answer.sendStatus(204);
+});
 admin.get("/users", (_, answer) => answer.json([...users.values()]));
 admin.post("/users", (request, answer) => {
   const { count = 1, prefix = "u", ...rest } = request.body;
@@ -132,7 +140,8 @@ app.use("/admin", admin);
 
 // The first fault that fits, used up by one.
 function fault(request) {
-  const fits = ({ method, path }) => (!method || method === request.method) && (!path || new RegExp(path).test(request.originalUrl));
+  const fits = ({ method, path, body }) => (!method || method === request.method)
+    && (!path || new RegExp(path).test(request.originalUrl)) && (!body || new RegExp(body).test(JSON.stringify(request.body)));
   const found = faults.find(fits);
   if (found && --found.times <= 0) faults.splice(faults.indexOf(found), 1);
   return found;
@@ -149,6 +158,7 @@ scim.use((request, answer, next) => {
     if (status === 429) answer.set("Retry-After", knobs.retryAfter);
     answer.status(status).type("application/scim+json").send(JSON.stringify(errorBody(status, detail)));
   };
+  if (fail?.hold) return held.push(next);
   if (fail && !fail.after) return fail.drop ? request.socket.destroy() : give(fail.status, "a fault was asked for");
   if (knobs.failEvery && count % knobs.failEvery === 0) return give(429, "slow down");
   if (fail) {
