@@ -1,9 +1,11 @@
 //! Puts an installation together: store, keys, secrets, targets, source, engine and server.
 
+mod asked;
 pub mod beside;
 pub mod connectors;
 mod copied;
 pub mod early;
+mod made;
 pub mod moving;
 mod post;
 pub mod scratch;
@@ -24,18 +26,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::asked::Steady;
 use crate::app::beside::Beside;
 use crate::app::early::Early;
-use crate::app::scratch::Scratch;
-use crate::app::stop::StopBeside;
+use crate::app::made::Made;
 use crate::clock::Clock;
 use crate::clock::SystemClock;
 use crate::connector::view::DirectoryView;
 use crate::connectors::directory::Directory;
 use crate::engine::Engine;
 use crate::engine::EngineError;
-use crate::engine::Parts;
-use crate::engine::Running;
 use crate::manifest::Documents;
 use crate::manifest::Problem;
 use crate::metrics::Metrics;
@@ -48,15 +48,12 @@ use crate::secrets::secret::Secret;
 use crate::secrets::vault::Vault;
 use crate::server;
 use crate::server::Api;
-use crate::server::ApiParts;
 use crate::settings;
 use crate::settings::Settings;
 use crate::source::Source;
 use crate::source::SourceError;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::journal::Journal;
-use crate::stores::journal::FileJournal;
 use crate::stores::postgres::PostgresStore;
 use crate::stores::sqlite::SqliteStore;
 
@@ -67,8 +64,17 @@ pub enum Purpose {
     Daemon,
     /// To do one thing.
     Act,
+    /// To do one thing once a person agrees to what they are shown; until then nothing is written anywhere.
+    Ask,
     /// To answer one question; nothing is written anywhere.
     Look,
+}
+
+impl Purpose {
+    /// Whether nothing may be written, or not yet.
+    fn only_looks(self) -> bool {
+        matches!(self, Self::Ask | Self::Look)
+    }
 }
 
 /// Why an installation was not put together.
@@ -165,8 +171,6 @@ impl AppError {
 
 /// The file of the embedded directory, beside the store.
 const DIRECTORY: &str = "rosterd-directory.db";
-/// The journal, beside the store.
-const JOURNAL: &str = "rosterd.journal";
 /// How long a short command waits for another one to let the store go.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it asks.
@@ -184,9 +188,8 @@ pub struct App {
     pub fresh: bool,
     /// Who holds it may do everything.
     pub token: Secret,
-    store: Arc<dyn Store>,
+    made: Made,
     api: Arc<Api>,
-    beside: Beside,
     /// A daemon's, before anything answers there.
     listener: Option<TcpListener>,
     /// Whether commands find a daemon by this one's word.
@@ -213,6 +216,7 @@ impl App {
         // Where a daemon has the store it is the one to read.
         let alone = beside.server().is_none();
         let source: Arc<dyn Source> = if alone { Arc::new(Early::begin(source)) } else { source };
+        let source = if purpose == Purpose::Ask { Arc::new(Steady::new(source)) } else { source };
         let opened = open_store(&settings, &vault, &beside, purpose).await?;
         // A daemon that cannot be asked should not have done half of something.
         let listener = if purpose == Purpose::Daemon { Some(listen(settings.listen).await?) } else { None };
@@ -222,46 +226,39 @@ impl App {
         let directory = Directory::at(opened.directory, Arc::clone(&clock));
         let view: Arc<dyn DirectoryView> = Arc::clone(&directory) as _;
         let makers = connectors::Makers { vault, directory, metrics: Arc::clone(&metrics), clock: Arc::clone(&clock) };
-        let store = Arc::clone(&opened.store);
-        let parts = Parts {
-            store: Arc::clone(&store),
-            clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
-            source: Arc::clone(&source),
-            connectors: makers.factory(),
-            max_shrink_percent: settings.max_shrink,
-        };
-        let engine = match journal(&settings, Arc::clone(&opened.keys), purpose) {
-            Some(journal) => Engine::with_journal(parts, journal),
-            None => Engine::new(parts),
-        };
-        engine.obey(Arc::new(StopBeside::of(&settings.store)));
-        if purpose != Purpose::Look {
-            engine.tell_by(post);
-        }
-        let local_token = Some(minted.hash);
-        let api = ApiParts {
-            engine: engine.clone(),
+        let made = Made {
             store: opened.store,
-            metrics,
+            keys: opened.keys,
             clock,
-            directory: Some(view),
-            local_token,
+            metrics,
+            connectors: makers.factory(),
+            directory: view,
+            post,
+            local_token: minted.hash,
+            beside,
+            purpose,
         };
-        let folder = settings.manifests.as_deref();
-        // One that is not there leads nobody anywhere later. Before anything else is done: what a daemon
-        // that was killed left there leads to nobody.
-        if purpose != Purpose::Look && folder.is_some_and(Path::is_dir) {
-            beside.remember(folder)?;
-        }
-        let running = if purpose == Purpose::Daemon { Running::Daemon } else { Running::Once };
-        engine.start(running).await?;
+        let (engine, api) = made.engine(&settings, &source);
+        made.begin(&settings, &engine).await?;
         let token = Secret::new(minted.secret.expose_secret());
-        let api = Api::new(api).signing(opened.keys).approved_by(settings.approvers.clone());
-        let api = Arc::new(api);
-        let announced = false;
-        let nowhere = opened.nowhere;
-        Ok(Self { settings, engine, source, fresh, token, store, api, beside, listener, announced, _nowhere: nowhere })
+        let (announced, nowhere) = (false, opened.nowhere);
+        Ok(Self { settings, engine, source, fresh, token, made, api, listener, announced, _nowhere: nowhere })
+    }
+
+    /// A person agreed to what they were shown: goes on from the same documents, over the same store, as
+    /// [`Purpose::Act`].
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn agreed(&mut self) -> Result<(), AppError> {
+        if self.made.purpose != Purpose::Ask {
+            return Ok(());
+        }
+        self.engine.stop().await;
+        self.made.purpose = Purpose::Act;
+        // Before it starts, so that whoever is stopped meanwhile stops it, too.
+        (self.engine, self.api) = self.made.engine(&self.settings, &self.source);
+        self.made.begin(&self.settings, &self.engine).await
     }
 
     /// The routes, for asking inside this process.
@@ -279,7 +276,7 @@ impl App {
             None => listen(self.settings.listen).await?,
         };
         let address = listener.local_addr().map_err(|error| not_ours(self.settings.listen, error))?;
-        self.beside.announce(&format!("http://{address}"), &self.token)?;
+        self.made.beside.announce(&format!("http://{address}"), &self.token)?;
         self.announced = true;
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -299,9 +296,9 @@ impl App {
         // While the store is held: afterwards the word there may be another daemon's. A look, which may
         // have begun before the daemon that others find by now, has nothing to take back.
         if self.announced {
-            self.beside.leave();
+            self.made.beside.leave();
         }
-        self.store.close().await;
+        self.made.store.close().await;
     }
 }
 
@@ -415,23 +412,8 @@ async fn open_store(
     let url = url_of(settings, vault)?;
     let keys = Arc::new(keys);
     let store = take((&path, url.as_ref()), &keys, beside, purpose).await?;
-    let store = if looks { Arc::new(Scratch::new(store)) } else { store };
     let directory = place(settings.store.with_file_name(DIRECTORY))?;
     Ok(OpenStore { store, keys, directory, nowhere })
-}
-
-/// The journal beside the store. Without one rosterd runs all the same, and says what that means.
-fn journal(settings: &Settings, keys: Arc<Keys>, purpose: Purpose) -> Option<Arc<dyn Journal>> {
-    if purpose == Purpose::Look {
-        return None;
-    }
-    match FileJournal::open(&settings.store.with_file_name(JOURNAL), keys) {
-        Ok(journal) => Some(Arc::new(journal)),
-        Err(error) => {
-            tracing::warn!(%error, "while the store is away, access that ended will not be taken away");
-            None
-        }
-    }
 }
 
 /// The URL of the database, where the store is one.
@@ -449,7 +431,7 @@ async fn take(
 ) -> Result<Arc<dyn Store>, AppError> {
     let actor = match purpose {
         Purpose::Daemon => "run",
-        Purpose::Act => "apply",
+        Purpose::Act | Purpose::Ask => "apply",
         Purpose::Look => "look",
     };
     let asking = tokio::time::Instant::now();

@@ -57,11 +57,13 @@ pub async fn run(global: &Global, arguments: &ApplyArguments) -> Result<Exit, Fa
     let saved = arguments.plan.as_deref().map(saved::read).transpose()?;
     let noted = saved.as_ref().and_then(|saved| saved.folder.clone());
     let folder = arguments.folder.folder.clone().or(noted);
-    let session = session::open(global, folder.as_deref(), Purpose::Act).await?;
+    // Also that the manifests are accepted is part of what a person agrees to.
+    let purpose = if arguments.yes { Purpose::Act } else { Purpose::Ask };
+    let mut session = session::open(global, folder.as_deref(), purpose).await?;
     let work = async {
         let exit = match saved {
-            Some(saved) => apply_saved(&session, global, arguments, saved.plans).await,
-            None => apply_folder(&session, global, arguments).await,
+            Some(saved) => apply_saved(&mut session, global, arguments, saved.plans).await,
+            None => apply_folder(&mut session, global, arguments).await,
         }?;
         Ok(worse(exit, owing(&session, arguments.target.as_deref(), arguments.user.as_deref()).await?))
     };
@@ -121,7 +123,7 @@ async fn targets(session: &Session) -> Result<Vec<TargetName>, Failure> {
     Ok(status.targets.into_iter().map(|target| target.name).collect())
 }
 
-async fn apply_folder(session: &Session, global: &Global, arguments: &ApplyArguments) -> Result<Exit, Failure> {
+async fn apply_folder(session: &mut Session, global: &Global, arguments: &ApplyArguments) -> Result<Exit, Failure> {
     if session.client.is_remote() {
         reload(session, global, arguments).await?;
     }
@@ -153,7 +155,7 @@ async fn apply_folder(session: &Session, global: &Global, arguments: &ApplyArgum
     let exit =
         if ground.shrink || reply.plans.iter().any(|plan| !plan.holds.is_empty()) { Exit::Held } else { Exit::Done };
     shown(global.output, &reply);
-    consent(&reply.plans, arguments.yes).await?;
+    consent(session, &reply.plans, arguments.yes).await?;
     let left_out = if session.fresh() { careful(&reply.plans) } else { 0 };
     let exit = if left_out > 0 { exit.max(Exit::Held) } else { exit };
     let exit = if reply.errors.is_empty() { exit } else { Exit::Error };
@@ -181,13 +183,13 @@ async fn reload(session: &Session, global: &Global, arguments: &ApplyArguments) 
 }
 
 async fn apply_saved(
-    session: &Session,
+    session: &mut Session,
     global: &Global,
     arguments: &ApplyArguments,
     plans: Vec<Plan>,
 ) -> Result<Exit, Failure> {
     let ground = plan::ground(session, None, arguments.target.as_deref()).await?;
-    consent(&plans, arguments.yes).await?;
+    consent(session, &plans, arguments.yes).await?;
     let left_out = if session.fresh() { careful(&plans) } else { 0 };
     let exit = if ground.shrink || left_out > 0 || plans.iter().any(|plan| !plan.holds.is_empty()) {
         Exit::Held
@@ -216,10 +218,10 @@ fn shown(form: Form, reply: &PlanReply) {
 }
 
 /// Taking access away is agreed to by a person, here or beforehand.
-async fn consent(plans: &[Plan], yes: bool) -> Result<(), Failure> {
+async fn consent(session: &mut Session, plans: &[Plan], yes: bool) -> Result<(), Failure> {
     let narrowing = plan::narrowing(plans);
     if yes || narrowing == 0 {
-        return Ok(());
+        return session.agreed().await;
     }
     let many = words::count(u64::try_from(narrowing).unwrap_or(u64::MAX), "change");
     if !output::can_ask() {
@@ -227,12 +229,13 @@ async fn consent(plans: &[Plan], yes: bool) -> Result<(), Failure> {
             .hint("look at it with `rosterd plan`, then say `--yes`"));
     }
     if output::ask(&format!("This plan takes access away ({many}). Apply it?")).await {
-        return Ok(());
+        return session.agreed().await;
     }
-    Err(Failure::new("nothing was applied").hint(
-        "the manifests still say so, and whatever runs longer than this ends that access (`rosterd owed`): put back what \
-         should stay",
-    ))
+    Err(Failure::new("nothing was applied").hint(if session.client.is_remote() {
+        "the daemon reads these manifests by itself and ends that access (`rosterd owed`): put back what should stay"
+    } else {
+        "nothing of it was accepted either; the manifests still say so, so put back what should stay"
+    }))
 }
 
 /// What an empty store cannot know: whether an account is ours, and why access was lost.

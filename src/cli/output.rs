@@ -80,7 +80,7 @@ pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks a person; anything but `y` or `yes` is a no.
+/// Asks a person; anything but `y` or `yes`, in whichever letters, is a no.
 pub async fn ask(question: &str) -> bool {
     let asked = {
         let mut stream = anstream::AutoStream::auto(io::stderr().lock());
@@ -95,7 +95,7 @@ pub async fn ask(question: &str) -> bool {
         let mut answer = String::new();
         let read = io::stdin().read_line(&mut answer).is_ok();
         // Where nobody waits any more, whoever asked has gone.
-        says.send(read && matches!(answer.trim(), "y" | "Y" | "yes")).unwrap_or_default();
+        says.send(read && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")).unwrap_or_default();
     });
     said.await.unwrap_or(false)
 }

@@ -39,6 +39,15 @@ impl Session {
         }
     }
 
+    /// A person agreed: what was only shown may be written from here on ([`Purpose::Ask`]).
+    pub async fn agreed(&mut self) -> Result<(), Failure> {
+        if let Some(app) = &mut self.app {
+            app.agreed().await.map_err(|error| failed(&error))?;
+            self.client = Client::Local(Local { router: app.router(), token: app.token.clone() });
+        }
+        Ok(())
+    }
+
     /// Whether this process began with a store that knew nothing.
     pub fn fresh(&self) -> bool {
         self.app.as_ref().is_some_and(|app| app.fresh)
