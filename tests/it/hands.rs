@@ -221,6 +221,22 @@ async fn a_deleted_account_is_made_anew_only_where_the_target_says_so_and_after_
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_word_gives_a_deleted_account_back_and_whoever_says_it_is_told_of_the_new_one() {
+    for running in [Running::Daemon, Running::Once] {
+        let rig = Rig::new(documents(users(3), [target("app")]));
+        rig.engine.start(running).await.unwrap();
+        rig.sync("app").await.unwrap();
+        rig.target("app").inside().accounts.remove(&AccountId::from("0002"));
+        rig.sync("app").await.unwrap();
+        let report = rig.engine.regain(&"app".into(), &"u-0001".into(), "ops", None).await.unwrap();
+        assert_eq!(report.cycle.done.get("create"), Some(&1), "{running:?}: {report:?}");
+        assert_eq!(rig.target("app").inside().accounts.len(), 3);
+        assert_eq!(rig.target("app").count("create"), 4);
+        rig.engine.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn drift_is_put_back_told_or_accepted_as_the_mapping_says() {
     let metric = |rig: &Rig, action: &str| {
         let line = format!("rosterd_drift{{action=\"{action}\",target=\"app\"}} ");

@@ -19,6 +19,7 @@ use crate::model::change::Change;
 use crate::model::hand::Hand;
 use crate::model::history::Trigger;
 use crate::model::ids::AccountId;
+use crate::model::ids::CycleId;
 use crate::model::ids::RecordId;
 use crate::model::link::Link;
 use crate::model::path::AttributePath;
@@ -240,6 +241,16 @@ impl Worker {
         }
     }
 
+    /// Users who are missing, and whose account a person gave back: it is made anew once that is proven.
+    pub(super) fn regained_among(&self, plan: &Plan) -> BTreeSet<RecordId> {
+        let Some(place) = self.place.as_ref().filter(|_| self.may_write() && !self.handle.unaccepted) else {
+            return BTreeSet::new();
+        };
+        let missing = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
+        let regained = missing.filter(|skip| skip.account.as_ref().is_some_and(|account| place.hand(account).regain));
+        regained.map(|skip| skip.record.clone()).collect()
+    }
+
     fn missing_again(
         &mut self,
         (record, account): (&RecordId, &AccountId),
@@ -248,18 +259,19 @@ impl Worker {
         (again, anew): (bool, bool),
     ) {
         let now = self.shared.now();
+        let cycle = if anew && hand.regain { self.dirty.remove(record).and_then(|dirty| dirty.cycle) } else { None };
         let since = hand.missing_since.unwrap_or(now).min(now);
         if let Some(due) = self.proves_absence_from(account, hand.missing_since, begun) {
             if again {
                 let since = self.owed.since(record).unwrap_or(now);
-                self.await_look(record, Dirty { due, ..Dirty::now(Trigger::Retry, since) });
+                self.await_look(record, Dirty { cycle, due, ..Dirty::now(Trigger::Retry, since) });
             }
             self.put_hand(account, Hand { missing_since: Some(since), ..hand });
             return;
         }
         self.owed.pay(record);
         if anew {
-            self.forget_account(record, account);
+            self.forget_account(record, account, cycle);
         } else {
             self.put_hand(account, Hand { missing: true, ..hand });
         }
@@ -306,7 +318,9 @@ impl Worker {
     }
 
     /// The account is surely gone, and may be made anew.
-    fn forget_account(&mut self, record: &RecordId, account: &AccountId) {
+    fn forget_account(&mut self, record: &RecordId, account: &AccountId, cycle: Option<CycleId>) {
+        let next = Dirty { cycle, ..Dirty::now(Trigger::Retry, self.shared.now()) };
+        self.await_look(record, next);
         let Some(place) = self.place.as_mut() else { return };
         if place.links.get(record).is_none_or(|link| link.account != *account) {
             return;
@@ -326,7 +340,6 @@ impl Worker {
             BTreeMap::from([("account".to_owned(), account.as_str().into()), ("reason".to_owned(), why.into())]);
         self.tell("unlink", record, details);
         self.put_hand(account, Hand { gone, ..Hand::default() });
-        self.await_look(record, Dirty::now(Trigger::Retry, self.shared.now()));
     }
 
     /// A person gave an account back: it is remembered until it was done.

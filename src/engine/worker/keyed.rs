@@ -419,7 +419,10 @@ impl Worker {
             return;
         };
         self.stand(&plan, Speaks::For(records), &seen);
-        self.hand_over(&plan, records, &seen);
+        // Whoever gave an account back waits until it is there again.
+        let regained = self.regained_among(&plan);
+        let through: BTreeSet<_> = records.difference(&regained).cloned().collect();
+        self.hand_over(&plan, &through, &seen);
         if self.may_write() {
             self.follow_missing(&plan, begun);
         }
