@@ -26,6 +26,15 @@ enum Open {
     Database(PostgresStore),
 }
 
+impl Open {
+    async fn close(&self) {
+        match self {
+            Self::File(store) => store.close().await,
+            Self::Database(store) => store.close().await,
+        }
+    }
+}
+
 async fn open(settings: &Settings) -> Result<Open, AppError> {
     let keys = Arc::new(connectors::keys(settings)?);
     let vault = Vault::new(settings.secrets.clone(), settings::environment)
@@ -62,10 +71,7 @@ pub async fn export(settings: &Settings, path: &Path) -> Result<u64, AppError> {
     // Under another name until it is whole: half an export looks like one.
     let draft = draft_of(path);
     let written = write_out(&store, &draft).await;
-    match &store {
-        Open::File(store) => store.close().await,
-        Open::Database(store) => store.close().await,
-    }
+    store.close().await;
     let moved = written.and_then(|rows| {
         std::fs::rename(&draft, path).map_err(|error| failed(path, error))?;
         Ok(rows)
@@ -117,13 +123,42 @@ pub struct Imported {
 /// As [`export`]; and where the store remembers something, or the file is not whole and ours.
 pub async fn import(settings: &Settings, path: &Path) -> Result<Imported, AppError> {
     let input = BufReader::new(File::open(path).map_err(|error| failed(path, error))?);
-    let rows = match open(settings).await? {
+    let missing: Vec<_> = beside(settings).into_iter().filter(|path| !path.exists()).collect();
+    let taken = take_in(settings, input).await;
+    if taken.is_err() {
+        // A store with keys of its own would be taken for the one that was to come.
+        for path in missing {
+            drop(std::fs::remove_file(path));
+        }
+    }
+    taken
+}
+
+/// What opening a store makes where it is not there.
+fn beside(settings: &Settings) -> Vec<PathBuf> {
+    let with = |ending: &str| {
+        let mut name = settings.store.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let own = |name: &str| settings.store.with_file_name(name);
+    let files = ["", "-wal", "-shm", ".lock"].map(with);
+    files.into_iter().chain(["rosterd.keys", "rosterd.heads"].map(own)).collect()
+}
+
+async fn take_in(settings: &Settings, input: BufReader<File>) -> Result<Imported, AppError> {
+    let store = open(settings).await?;
+    let rows = match &store {
         Open::File(store) => store.import(input).await,
         Open::Database(store) => store.import(input).await,
-    }?;
-    let findings = match open(settings).await? {
+    };
+    store.close().await;
+    let rows = rows?;
+    let store = open(settings).await?;
+    let findings = match &store {
         Open::File(store) => store.verify_audit().await,
         Open::Database(store) => store.verify_audit().await,
-    }?;
-    Ok(Imported { rows, findings })
+    };
+    store.close().await;
+    Ok(Imported { rows, findings: findings? })
 }

@@ -50,6 +50,28 @@ fn a_store_is_had_back_from_a_file_that_is_whole_or_not_there() {
     place.run(&["store", "import", "moved"]).ends(ERROR);
 }
 
+#[test]
+fn an_import_that_fails_leaves_nothing_behind_and_takes_nothing_away() {
+    let names = |place: &Place| {
+        let mut all: Vec<_> = fs::read_dir(place.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        all.sort();
+        all
+    };
+    let place = Place::new();
+    place.write("half", "no export at all");
+    place.run(&["store", "import", "half"]).ends(ERROR);
+    assert_eq!(names(&place), ["half"]);
+    // Keys that were moved here before are there for the next try.
+    let other = Place::new();
+    other.company(&["u1"]);
+    other.run(&["apply", "-f", "m"]).ends(DONE);
+    fs::copy(other.path("rosterd.keys"), place.path("rosterd.keys")).unwrap();
+    place.run(&["store", "import", "half"]).ends(ERROR);
+    assert_eq!(names(&place), ["half", "rosterd.keys"]);
+    other.run(&["store", "import", "m/u1.yaml"]).ends(ERROR);
+    assert!(other.path("rosterd.db").exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_store_that_a_daemon_has_is_not_exported_and_the_message_says_what_to_do() {
