@@ -26,6 +26,9 @@ use crate::manifest::sshsig::PublicKey;
 use crate::manifest::suggest;
 use crate::manifest::words;
 use crate::model::addressee::LabelScope;
+use crate::model::approval::Approval;
+use crate::model::approval::Level;
+use crate::model::approval::Party;
 use crate::model::approval::Signed;
 use crate::model::ids::TargetName;
 use crate::model::origin::Origin;
@@ -36,6 +39,9 @@ pub const NAMESPACE: &str = "rosterd";
 /// What becomes wrong with a decision by what others do: a key that is taken away, a target that goes. It
 /// is told, the word does not count, and nobody else's access waits for it.
 const DROPPED: [&str; 3] = ["unknown-key", "bad-signature", "unknown-target"];
+/// The key's holder decides about nobody there. It is told, and the word stays: while a looser document waits for a
+/// release the accepted one asks, and may ask them.
+const NO_SAY: &str = "no-say";
 /// Bytes of a hash that name a decision.
 const NAMED_BY: usize = 8;
 
@@ -168,9 +174,11 @@ pub(crate) fn read_all(
     let mut found: Vec<(String, Signed)> = Vec::new();
     for document in documents {
         let mut report = Report::new(vec![&document.source]);
-        let read = read(document, keys, targets, excused, &mut report).filter(|_| report.is_empty());
-        let told = report.into_problems().into_iter();
-        problems.extend(told.map(|problem| Problem { drops_document: DROPPED.contains(&problem.code), ..problem }));
+        let read = read(document, keys, targets, excused, &mut report);
+        let told = report.into_problems();
+        let read = read.filter(|_| told.iter().all(|problem| problem.code == NO_SAY));
+        let alone = |problem: &Problem| DROPPED.contains(&problem.code) || problem.code == NO_SAY;
+        problems.extend(told.into_iter().map(|problem| Problem { drops_document: alone(&problem), ..problem }));
         if let Some((target, signed)) = read {
             names.entry(signed.name.clone()).or_default().push(signed.origin.clone());
             found.push((target, signed));
@@ -245,6 +253,12 @@ fn read(
             .hint("`rosterd requests sign` writes the document anew");
         return None;
     }
+    let asks = targets.targets.iter().find(|found| found.name.as_str() == target);
+    if let Some(why) = asks.and_then(|target| no_say(target.approval.as_ref()?, key, &by.value)) {
+        report.add(by.place, NO_SAY, format!("what `{}` signs counts nowhere in `{target}`: {why}", by.value)).hint(
+            "the operator gives the key `groups` or a `label` under `decisionsFrom: { keys: ... }` of rosterd.yaml",
+        );
+    }
     let origin = document::origin(Kind::Decision, name, &document.source.file);
     let signed = Signed {
         name: name.value.clone(),
@@ -260,6 +274,25 @@ fn read(
         origin,
     };
     Some((target, signed))
+}
+
+/// Why the holder of a key has no say there, whoever it is about; `None`: they may have.
+fn no_say(approval: &Approval, key: &DecisionKey, person: &str) -> Option<String> {
+    let asks_them = |level: &Level| {
+        let parties = level.everybody();
+        let is_them = |party: &Party| match party {
+            Party::Group(group) => key.groups.contains_key(group),
+            Party::Person(named) => named == person,
+        };
+        if parties.is_empty() { !key.outside } else { parties.iter().any(is_them) }
+    };
+    if !approval.levels.iter().any(asks_them) {
+        return Some("no level there asks them, and their key is in no group that one asks".to_owned());
+    }
+    let label = approval.scope_label.as_ref()?;
+    let names_it = |scope: &LabelScope| scope.contains_key(label);
+    let somewhere = names_it(&key.scope) || key.groups.values().flatten().any(names_it);
+    (!somewhere).then(|| format!("whoever decides there has a right for some `{label}`, and their key names none"))
 }
 
 /// What a decision is known by, whatever its document is called.

@@ -139,6 +139,42 @@ fn s2_6_a_decision_document_counts_only_signed_by_a_key_that_the_operator_named(
 }
 
 #[test]
+fn a_word_that_counts_nowhere_is_told_and_keeps_nobody_elses_documents_back() {
+    let alice = Hand::new(1);
+    let document = alice.document(said());
+    let check = |approval: &str, key: DecisionKey, expected: &[&str]| {
+        let target = TARGET.replace("approval: {}", approval);
+        let rules = Rules {
+            operator_documents_allowed: Allowed::Loopback,
+            decision_keys: BTreeMap::from([("alice".to_owned(), key)]),
+            ..Rules::default()
+        };
+        let files =
+            [Arc::new(parse_file("t.yaml", target.as_bytes())), Arc::new(parse_file("d.yaml", document.as_bytes()))];
+        let documents = combine(files, &OperatorDocuments::default(), &rules);
+        assert_eq!(codes(&documents), expected, "{approval}: {:?}", documents.problems);
+        assert!(!documents.problems.iter().any(rosterd::manifest::Problem::blocks));
+        assert_eq!(
+            documents.signed[&documents.targets[0].name].len(),
+            1,
+            "a document that is not released may ask them"
+        );
+    };
+    let key = || alice.key("desk");
+    let none = || DecisionKey { groups: BTreeMap::new(), ..key() };
+    let folder =
+        || DecisionKey { scope: BTreeMap::from([("folder".to_owned(), ["acme".to_owned()].into())]), ..none() };
+    check("approval: { levels: [ { anyOf: [\"group:desk\"] } ] }", key(), &[]);
+    check("approval: { levels: [ { anyOf: [\"group:desk\"] } ] }", none(), &["no-say"]);
+    check("approval: { levels: [ { anyOf: [\"person:alice\"] } ] }", none(), &[]);
+    check("approval: {}", none(), &[]);
+    check("approval: {}", DecisionKey { outside: true, ..none() }, &["no-say"]);
+    check("approval: { scopeLabel: folder }", key(), &["no-say"]);
+    check("approval: { scopeLabel: folder }", none(), &["no-say"]);
+    check("approval: { scopeLabel: folder }", folder(), &[]);
+}
+
+#[test]
 fn a_signed_decision_counts_while_the_document_that_asks_nobody_is_not_released() {
     let alice = Hand::new(1);
     let bare = TARGET.replace("  approval: {}\n", "");
