@@ -59,6 +59,7 @@ use crate::engine::status::LeftAccount;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::Status;
 use crate::engine::status::SyncReport;
+use crate::engine::status::Undelivered;
 use crate::engine::undo::Undo;
 use crate::engine::worker::Message;
 use crate::model::audit::AuditEvent;
@@ -221,7 +222,16 @@ impl Engine {
             left_behind: left::found(&self.shared),
             clock,
             store,
+            undelivered: Vec::new(),
         }
+    }
+
+    /// Channels of which messages were tried in vain.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn undelivered(&self) -> Result<Vec<Undelivered>, EngineError> {
+        Ok(outbox::undelivered(&*self.shared.store).await?)
     }
 
     /// Looks again which accounts are left behind where no target works; [`Engine::status`] tells.

@@ -109,9 +109,14 @@ async fn release_in(session: &Session, digest: &str, reason: Option<&str>) -> Re
     }
     let holds: Holds = session.client.get(Ask::of(&["holds"])).await?;
     let held = holds.items.into_iter().find(|held| held.hold.digest.as_str() == digest);
+    let shrinks = holds.shrink.is_some_and(|shrink| shrink.digest.as_str() == digest);
     let held = held.ok_or_else(|| {
-        Failure::new(format!("nothing is held under `{digest}`"))
-            .hint("`rosterd holds list` shows what is; a digest changes with what it stands for")
+        let hint = if shrinks {
+            format!("these are the manifests as a whole: `rosterd accept-shrink {digest}` lets them in")
+        } else {
+            "`rosterd holds list` shows what is; a digest changes with what it stands for".to_owned()
+        };
+        Failure::new(format!("no change is held under `{digest}`")).hint(hint)
     })?;
     let body = ReleaseBody { target: held.target.clone(), reason: reason.map(str::to_owned) };
     let decision = say(session, &["holds", digest, "release"], &body).await?;

@@ -17,6 +17,8 @@ use crate::cli::output::plain;
 use crate::cli::session;
 use crate::cli::session::Session;
 use crate::cli::words;
+use crate::model::invite::InviteState;
+use crate::model::message::MessageState;
 use crate::server::wire::InviteInfo;
 use crate::server::wire::ResentList;
 
@@ -54,18 +56,20 @@ async fn list(
 ) -> Result<Exit, Failure> {
     let invites = read(session, target, state).await?;
     let rows = || {
-        let mut rows = Rows::new(&["target", "user", "by", "to", "state", "mail", "sent", "good until", "again"]);
+        let mut rows =
+            Rows::new(&["target", "user", "by", "to", "state", "mail", "made", "good until", "again", "why"]);
         for invite in &invites {
             rows.push(vec![
                 plain(invite.target.as_str()),
                 plain(invite.user.as_str()),
                 invite.kind.as_str().to_owned(),
                 plain(&invite.to),
-                invite.state.as_str().to_owned(),
+                how_far(invite).to_owned(),
                 invite.mail.map_or_else(String::new, |mail| mail.as_str().to_owned()),
                 words::moment(invite.made),
                 invite.expires.map_or_else(String::new, words::moment),
                 invite.resent.to_string(),
+                invite.why.as_deref().map_or_else(String::new, plain),
             ]);
         }
         rows
@@ -73,6 +77,15 @@ async fn list(
     let text = || rows().text_or("nobody was invited; a target's `welcome` says who is");
     output::show(global.output, &View { data: &invites, text: &text, markdown: &|| rows().markdown() })?;
     Ok(Exit::Done)
+}
+
+/// How far an invite got: whose mail did not leave was sent nothing.
+fn how_far(invite: &InviteInfo) -> &'static str {
+    match (invite.state, invite.mail) {
+        (InviteState::Sent, Some(MessageState::Held | MessageState::Due)) => "to be sent",
+        (InviteState::Sent, Some(MessageState::Refused | MessageState::Void)) => "not sent",
+        (state, _) => state.as_str(),
+    }
 }
 
 async fn resend(

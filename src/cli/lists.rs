@@ -17,10 +17,10 @@ use crate::cli::output::View;
 use crate::cli::output::plain;
 use crate::cli::session;
 use crate::cli::status;
+use crate::cli::status::Holding;
 use crate::cli::status::Owing;
 use crate::cli::words;
 use crate::engine::status::Status;
-use crate::engine::status::TargetStatus;
 use crate::model::history::CycleRecord;
 use crate::model::history::CycleResult;
 use crate::model::history::SeenAccount;
@@ -99,7 +99,11 @@ pub async fn status(global: &Global, target: Option<&str>) -> Result<Exit, Failu
     let is_watched = session.client.is_remote();
     session.close().await;
     let status = status?;
-    let view = View { data: &status, text: &|| status::text(&status), markdown: &|| status::markdown(&status) };
+    let view = View {
+        data: &status,
+        text: &|| status::text(&status, is_watched),
+        markdown: &|| status::markdown(&status, is_watched),
+    };
     output::show(global.output, &view)?;
     if !is_watched {
         output::note("no daemon runs here, so nothing is changed by itself: `rosterd run`, or `rosterd apply` once");
@@ -107,25 +111,16 @@ pub async fn status(global: &Global, target: Option<&str>) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-/// What the targets say of themselves, as one of the lists.
-async fn of_targets(
-    global: &Global,
-    text: fn(&[TargetStatus]) -> String,
-    rows: fn(&[TargetStatus]) -> Rows,
-) -> Result<Exit, Failure> {
+/// `targets`
+pub async fn targets(global: &Global) -> Result<Exit, Failure> {
     let session = session::open(global, None, Purpose::Look).await?;
     let status = ask(&session.client, None).await;
     session.close().await;
     let targets = status?.targets;
-    let view = View { data: &targets, text: &|| text(&targets), markdown: &|| rows(&targets).markdown() };
-    output::show(global.output, &view)?;
+    let rows = || status::targets(&targets);
+    let text = || rows().text_or("no target is declared");
+    output::show(global.output, &View { data: &targets, text: &text, markdown: &|| rows().markdown() })?;
     Ok(Exit::Done)
-}
-
-/// `targets`
-pub async fn targets(global: &Global) -> Result<Exit, Failure> {
-    let text = |targets: &[TargetStatus]| status::targets(targets).text_or("no target is declared");
-    of_targets(global, text, status::targets).await
 }
 
 /// `owed`
@@ -144,7 +139,14 @@ pub async fn owed(global: &Global) -> Result<Exit, Failure> {
 
 /// `holds list`
 pub async fn holds(global: &Global) -> Result<Exit, Failure> {
-    of_targets(global, status::holds_text, status::holds).await
+    let session = session::open(global, None, Purpose::Look).await?;
+    let status = ask(&session.client, None).await;
+    session.close().await;
+    let Status { targets, source, .. } = status?;
+    let holding = Holding { targets, shrink: source.shrink };
+    let (text, markdown) = (|| status::holds_text(&holding), || status::holds(&holding).markdown());
+    output::show(global.output, &View { data: &holding, text: &text, markdown: &markdown })?;
+    Ok(Exit::Done)
 }
 
 /// `accounts`

@@ -13,11 +13,10 @@ use crate::cli::client::Ask;
 use crate::cli::failure::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::cli::output::WAITS;
-use crate::cli::output::styled;
 use crate::cli::saved;
 use crate::cli::session;
 use crate::cli::session::Session;
+use crate::cli::status;
 use crate::cli::status::STANDS;
 use crate::cli::words;
 use crate::cli::words::moment;
@@ -63,7 +62,9 @@ async fn show(session: &Session, global: &Global, arguments: &PlanArguments) -> 
         Form::Github | Form::Gitlab | Form::Sarif => return Err(output::unfit(global.output)),
     }
     if let Some(path) = &arguments.out {
-        saved::write(path, &canonical)?;
+        if saved::write(path, &canonical)? {
+            output::note(&format!("`{}` held another plan, which is replaced", path.display()));
+        }
         output::note(&format!("saved as `{0}`; apply it with `rosterd apply {0}`", path.display()));
     }
     for (target, error) in &reply.errors {
@@ -81,7 +82,7 @@ pub async fn ask(session: &Session, body: &PlanBody) -> Result<PlanReply, Failur
 /// What is known of the documents that a plan starts from.
 #[derive(Debug, Default)]
 pub struct Ground {
-    /// Whether they take too much away, so that the last accepted ones stand.
+    /// Whether they take too much away, so that they wait for a person.
     pub shrink: bool,
     /// Targets that cannot be reached as they are configured, and why.
     pub unreachable: BTreeMap<TargetName, String>,
@@ -114,14 +115,7 @@ pub async fn ground(session: &Session, folder: Option<&Path>, target: Option<&st
         return Err(Failure::new(format!("there is no plan for `{name}`: {why}")).hint("mend that, and run this again"));
     }
     if let Some(shrink) = &source.shrink {
-        output::note(&format!(
-            "{} the manifests take {} of {} grants of access away, so the last accepted ones stand\n      if that is \
-             meant: rosterd accept-shrink {}",
-            styled(WAITS, "held:"),
-            shrink.lost,
-            shrink.level,
-            shrink.digest
-        ));
+        output::note(&status::shrink(shrink));
     }
     Ok(Ground { shrink: source.shrink.is_some(), unreachable })
 }

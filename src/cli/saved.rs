@@ -36,12 +36,20 @@ pub fn canonical(reply: &PlanReply, folder: Option<&Path>) -> Result<String, Fai
     Ok(json!({ "errors": reply.errors, "folder": folder, "plans": plans, "version": VERSION }).to_string())
 }
 
-/// Writes a saved plan.
-pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+/// Writes a saved plan; whether another one stood there. What is no saved plan stays as it is.
+pub fn write(path: &Path, text: &str) -> Result<bool, Failure> {
+    let shown = path.display();
+    let before = fs::read(path).ok();
+    let is_plan = |bytes: &Vec<u8>| std::str::from_utf8(bytes).is_ok_and(|text| parse(text).is_ok());
+    if before.as_ref().is_some_and(|bytes| !bytes.is_empty() && !is_plan(bytes)) {
+        return Err(Failure::new(format!("`{shown}` is there and is no saved plan; it was not overwritten"))
+            .hint("give another path, or move that file away"));
+    }
     fs::write(path, text).map_err(|error| {
-        Failure::new(format!("the plan cannot be saved as `{}`: {error}", path.display()))
+        Failure::new(format!("the plan cannot be saved as `{shown}`: {error}"))
             .hint("give a path in a folder that exists and that you may write to")
-    })
+    })?;
+    Ok(before.is_some_and(|bytes| bytes != text.as_bytes() && !bytes.is_empty()))
 }
 
 /// Reads a saved plan.

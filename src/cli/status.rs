@@ -18,22 +18,25 @@ use crate::cli::words::put;
 use crate::engine::status::LeftBehind;
 use crate::engine::status::Owed;
 use crate::engine::status::Quarantine;
+use crate::engine::status::ShrinkHold;
 use crate::engine::status::SourceStatus;
 use crate::engine::status::Status;
 use crate::engine::status::TargetStatus;
+use crate::engine::status::Undelivered;
 use crate::engine::status::place_words;
 use crate::model::ids::TargetName;
 use crate::model::plan::Hold;
 use crate::model::plan::HoldKind;
 
-/// Everything, for people.
-pub fn text(status: &Status) -> String {
+/// Everything, for people; `watched`: by a daemon.
+pub fn text(status: &Status, watched: bool) -> String {
     let mut out = words_that_stand(status);
-    out.push_str(&source(&status.source));
+    out.push_str(&source(&status.source, watched));
     if let Some(doubt) = &status.clock {
         put(&mut out, format_args!("{} {}\n", styled(BAD, "clock:"), plain(doubt)));
     }
     out.push_str(&store(status));
+    out.push_str(&undelivered(&status.undelivered));
     out.push('\n');
     out.push_str(&table(&status.targets).text());
     for target in &status.targets {
@@ -44,8 +47,11 @@ pub fn text(status: &Status) -> String {
 }
 
 /// Everything, for pull requests.
-pub fn markdown(status: &Status) -> String {
-    let head = words_that_stand(status) + &source(&status.source) + &store(status);
+pub fn markdown(status: &Status, watched: bool) -> String {
+    let head = words_that_stand(status)
+        + &source(&status.source, watched)
+        + &store(status)
+        + &undelivered(&status.undelivered);
     let left = left_behind(&status.left_behind);
     let strip = anstream::adapter::strip_str;
     format!("{}\n{}{}", strip(&head), table(&status.targets).markdown(), strip(&left))
@@ -74,6 +80,34 @@ fn store(status: &Status) -> String {
         put(&mut out, format_args!("{} {}\n", styled(BAD, "store:"), plain(error)));
     }
     out
+}
+
+/// Mails and webhooks that were tried in vain.
+fn undelivered(channels: &[Undelivered]) -> String {
+    let mut out = String::new();
+    for Undelivered { channel, waiting, oldest, next, why } in channels {
+        let (channel, many) = (plain(channel), count(*waiting, "message"));
+        let (oldest, next) = (moment(*oldest), moment(*next));
+        let head = styled(BAD, "not delivered:");
+        put(
+            &mut out,
+            format_args!(
+                "{head} {many} of `{channel}`, the oldest of {oldest}: {}; next try {next}\n",
+                plain(why.trim_end())
+            ),
+        );
+    }
+    out
+}
+
+/// A load that takes too much away, and the command that lets it in.
+pub fn shrink(ShrinkHold { digest, lost, level }: &ShrinkHold) -> String {
+    format!(
+        "{} the newest manifests take {lost} of {level} grants of access away, so they wait for a person; until then \
+         only users whose own documents end their access lose it\n{} if that is meant: rosterd accept-shrink {digest}",
+        styled(WAITS, "held:"),
+        styled(GOOD, "hint:"),
+    )
 }
 
 /// What people said that holds for every target.
@@ -163,9 +197,14 @@ fn result(target: &TargetStatus) -> String {
 /// What broken manifests still do.
 pub const STANDS: &str = "what they give waits until that is mended, and access that they end is ended";
 
+/// The same where no daemon runs: `apply` refuses them whole.
+const NOTHING_ENDS: &str =
+    "nothing of them is applied until that is mended, and access that they end is NOT ended: no daemon runs here";
+
 /// Where desired users come from, and what is wrong with it.
-fn source(source: &SourceStatus) -> String {
-    let SourceStatus { name, generation, digest: _, users, roles, accepted, problems, refused, error, shrink } = source;
+fn source(source: &SourceStatus, watched: bool) -> String {
+    let SourceStatus { name, generation, digest: _, users, roles, accepted, problems, refused, error, shrink: held } =
+        source;
     let mut out = if *generation == 0 {
         format!("{} {}: nothing was accepted yet\n", styled(STRONG, "source"), plain(name))
     } else {
@@ -178,22 +217,16 @@ fn source(source: &SourceStatus) -> String {
     if let Some(error) = error {
         put(&mut out, format_args!("{} {error}; the last accepted snapshot stands\n", styled(BAD, "error:")));
     }
-    if let Some(shrink) = shrink {
-        put(
-            &mut out,
-            format_args!(
-                "{} the newest manifests take {} of {} grants of access away, so they wait for a person\n{} if that is meant: rosterd accept-shrink {}\n",
-                styled(WAITS, "held:"),
-                shrink.lost,
-                shrink.level,
-                styled(GOOD, "hint:"),
-                shrink.digest,
-            ),
-        );
+    if let Some(held) = held {
+        put(&mut out, format_args!("{}\n", shrink(held)));
     }
     if !problems.is_empty() {
         let number = count(len(problems), "problem");
-        let meanwhile = if *refused { STANDS } else { "the rest of them is in effect" };
+        let meanwhile = match (*refused, watched) {
+            (true, true) => STANDS,
+            (true, false) => NOTHING_ENDS,
+            (false, _) => "the rest of them is in effect",
+        };
         let line = format!("{} with the newest manifests; {meanwhile}\n\n", styled(BAD, &number));
         out.push_str(&line);
         for problem in problems {
@@ -276,9 +309,18 @@ pub fn hold(target: &TargetName, hold: &Hold) -> String {
     format!("{told}\n  to let it through: `{}`", words::release(target, hold))
 }
 
+/// What `holds list` shows.
+#[derive(Debug, Serialize)]
+pub struct Holding {
+    /// Every target.
+    pub targets: Vec<TargetStatus>,
+    /// A load that takes too much away.
+    pub shrink: Option<ShrinkHold>,
+}
+
 /// Every hold, for people.
-pub fn holds_text(targets: &[TargetStatus]) -> String {
-    let mut out = String::new();
+pub fn holds_text(Holding { targets, shrink: held }: &Holding) -> String {
+    let mut out = held.as_ref().map(|held| shrink(held) + "\n").unwrap_or_default();
     for target in targets {
         for entry in &target.holds {
             put(&mut out, format_args!("{} {}\n", styled(STRONG, &target.name), hold(&target.name, entry)));
@@ -288,8 +330,13 @@ pub fn holds_text(targets: &[TargetStatus]) -> String {
 }
 
 /// Every hold, one a row.
-pub fn holds(targets: &[TargetStatus]) -> Rows {
+pub fn holds(Holding { targets, shrink }: &Holding) -> Rows {
     let mut rows = Rows::new(&["target", "limit", "changes", "why", "to let it through"]);
+    if let Some(ShrinkHold { digest, lost, level }) = shrink {
+        let why = format!("the newest manifests take {lost} of {level} grants of access away");
+        let release = format!("rosterd accept-shrink {digest}");
+        rows.push(vec!["-".to_owned(), "shrink".to_owned(), lost.to_string(), why, release]);
+    }
     for target in targets {
         for hold in &target.holds {
             rows.push(vec![

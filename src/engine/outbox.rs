@@ -29,11 +29,13 @@ use crate::engine::invites;
 use crate::engine::invites::Leave;
 use crate::engine::shared::Running;
 use crate::engine::shared::Shared;
+use crate::engine::status::Undelivered;
 use crate::engine::unclaimed;
 use crate::model::addressee::Addressee;
 use crate::model::audit::AuditEvent;
 use crate::model::ids::MessageId;
 use crate::model::invite::Invite;
+use crate::model::message::Backlog;
 use crate::model::message::MessageFilter;
 use crate::model::message::MessageState;
 use crate::model::message::MessageWrite;
@@ -43,6 +45,7 @@ use crate::notify::NotifyClass;
 use crate::notify::NotifyError;
 use crate::notify::UNSURE;
 use crate::retry;
+use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Write;
 
@@ -154,6 +157,22 @@ struct Courier {
     known: addressed::Known,
     /// Messages that were handed over without an answer, and how often.
     unsure: BTreeMap<MessageId, u32>,
+}
+
+/// Messages that are looked through for one that was tried.
+const TRIED_AMONG: usize = 100;
+
+/// Channels of which messages were tried in vain.
+pub(crate) async fn undelivered(store: &dyn Store) -> Result<Vec<Undelivered>, StoreError> {
+    let mut found = Vec::new();
+    for Backlog { channel, depth, oldest, next } in store.backlogs().await? {
+        // Whenever they are due.
+        let due = Some((channel.clone(), DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MAX_UTC));
+        let messages = store.messages(&MessageFilter { due, limit: TRIED_AMONG, ..MessageFilter::default() }).await?;
+        let tried = messages.into_iter().filter(|message| message.attempts > 0).find_map(|message| message.why);
+        found.extend(tried.map(|why| Undelivered { channel, waiting: depth, oldest, next, why }));
+    }
+    Ok(found)
 }
 
 impl Courier {

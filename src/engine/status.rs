@@ -52,6 +52,24 @@ pub struct Status {
     /// Why the store does not answer, with what to do; `None` where it does.
     #[serde(default)]
     pub store: Option<String>,
+    /// Channels of which messages were tried in vain.
+    #[serde(default)]
+    pub undelivered: Vec<Undelivered>,
+}
+
+/// What waits in a channel that did not take it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undelivered {
+    /// `mail`, or the name of a webhook.
+    pub channel: String,
+    /// How many messages wait.
+    pub waiting: u64,
+    /// When the fact of the oldest was recorded.
+    pub oldest: DateTime<Utc>,
+    /// When the next is tried.
+    pub next: DateTime<Utc>,
+    /// What the last try of one of them ended with.
+    pub why: String,
 }
 
 /// A place that no target works in, where accounts are linked that rosterd never disabled.

@@ -79,7 +79,15 @@ pub(crate) async fn status(State(api): State<Arc<Api>>, caller: Caller) -> Json<
     if store.is_none() {
         look_left_behind(&api).await;
     }
-    Json(Status { store, ..seen_by(&api, &caller) })
+    let mut status = Status { store, ..seen_by(&api, &caller) };
+    // Channels are everybody's, and what a server answers may name people.
+    if caller.reach == Reach::All && status.store.is_none() {
+        match api.engine.undelivered().await {
+            Ok(undelivered) => status.undelivered = undelivered,
+            Err(error) => tracing::warn!(%error, "it cannot be told which messages were not delivered"),
+        }
+    }
+    Json(status)
 }
 
 /// `GET /api/v1/targets`

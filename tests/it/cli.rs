@@ -2,6 +2,7 @@
 
 mod back;
 mod left;
+mod mails;
 mod once;
 mod others;
 mod port;

@@ -184,6 +184,59 @@ fn who_may_read_the_store_and_not_write_it_plans_all_the_same() {
 }
 
 #[test]
+fn status_says_what_broken_manifests_do_while_no_daemon_runs() {
+    let place = Place::new();
+    place.company(&["u1", "u2", "u3"]);
+    place.run(&["apply", "-f", "m"]).ends(DONE);
+    place.write("m/u1.yaml", &person("u1", false));
+    place.write("m/u2.yaml", &person("u2", true).replace("givenName", "givename"));
+    place.run(&["apply", "-f", "m", "--yes"]).ends(ERROR);
+    for form in ["text", "markdown"] {
+        let status = place.run(&["status", "--output", form]).ends(DONE);
+        assert!(status.out.contains("is NOT ended: no daemon runs here"), "{status:?}");
+        assert!(status.out.contains("u2.yaml:5"), "{status:?}");
+    }
+    let accounts = place.run(&["accounts", "crm", "--state", "active", "--output", "json"]).ends(DONE).json();
+    assert_eq!(accounts.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn manifests_that_shrink_too_much_are_told_alike_everywhere_and_listed_among_the_holds() {
+    let place = Place::new();
+    let users: Vec<String> = (1..=8).map(|number| format!("u{number}")).collect();
+    place.company(&users.iter().map(String::as_str).collect::<Vec<_>>());
+    place.run(&["apply", "-f", "m"]).ends(DONE);
+    for number in 1..=6 {
+        fs::remove_file(place.path(&format!("m/u{number}.yaml"))).unwrap();
+    }
+    let planned = place.run(&["plan", "-f", "m"]).ends(HELD);
+    let words = "6 of 8 grants of access away, so they wait for a person; until then only users whose own documents end \
+                 their access lose it";
+    assert!(planned.err.contains(words), "{planned:?}");
+    let digest = planned.err.split("rosterd accept-shrink ").nth(1).unwrap().trim();
+    for view in [&["status"][..], &["holds", "list"]] {
+        let said = place.run(view).ends(DONE);
+        assert!(said.out.contains(words) && said.out.contains(&format!("accept-shrink {digest}")), "{said:?}");
+    }
+    let listed = place.run(&["holds", "list", "--output", "markdown"]).ends(DONE);
+    assert!(listed.out.contains("| shrink") && listed.out.contains(digest), "{listed:?}");
+    assert_eq!(place.run(&["holds", "list", "--output", "json"]).ends(DONE).json()["shrink"]["lost"], 6);
+    place.run(&["holds", "release", digest]).ends(ERROR).hints("rosterd accept-shrink");
+}
+
+#[test]
+fn a_file_that_is_no_plan_is_not_overwritten_by_one_and_another_plan_is_not_without_a_word() {
+    let place = Place::new();
+    place.company(&["u1"]);
+    place.run(&["plan", "-f", "m", "--out", "m/u1.yaml"]).ends(ERROR).hints("another path");
+    assert_eq!(fs::read_to_string(place.path("m/u1.yaml")).unwrap(), person("u1", true));
+    let plan = || place.run(&["plan", "-f", "m", "--out", "saved.json"]).ends(DONE);
+    assert!(!plan().err.contains("is replaced") && !plan().err.contains("is replaced"));
+    place.company(&["u1", "u2"]);
+    assert!(plan().err.contains("`saved.json` held another plan, which is replaced"));
+}
+
+#[test]
 fn apply_counts_conflicts_and_names_them() {
     let place = Place::new();
     place.company(&["u1", "u2"]);
