@@ -1,6 +1,7 @@
 //! The program as people run it: commands, what they print, and their exit codes.
 
 mod back;
+mod halves;
 mod left;
 mod mails;
 mod once;

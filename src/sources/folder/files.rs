@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use tokio::time::Instant;
+
 use crate::source::SourceError;
 use crate::sources::folder::read::Loaded;
 use crate::sources::folder::read::Reader;
@@ -28,6 +30,8 @@ struct Inner<T> {
     reader: Mutex<Reader<T>>,
     /// What the last load saw.
     last: Mutex<Option<Result<Walk, SourceError>>>,
+    /// What the last look saw that was not that, and since when there is something new.
+    unsettled: Mutex<Option<(Result<Walk, SourceError>, Instant)>>,
 }
 
 impl<T: Send + Sync + 'static> Files<T> {
@@ -38,6 +42,7 @@ impl<T: Send + Sync + 'static> Files<T> {
             watch: Watch::new(folder, timing),
             reader: Mutex::new(Reader::new(parse)),
             last: Mutex::default(),
+            unsettled: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -130,13 +135,25 @@ impl<T: Send + Sync> Inner<T> {
         found
     }
 
-    /// Signals when the folder looks different from what the last load saw. What it finds stays
-    /// found even if nobody waits for it any more.
+    /// Signals when the folder looks different from what the last load saw, and no different a moment later:
+    /// somebody may be in the middle of writing. What it finds stays found even if nobody waits for it any more.
     fn scan(&self) {
         let found = walk(&self.folder, &self.exclude, &mut |_| {});
-        if locked(&self.last).as_ref() != Some(&found) {
-            self.watch.signal();
+        let mut unsettled = locked(&self.unsettled);
+        if locked(&self.last).as_ref() == Some(&found) {
+            *unsettled = None;
+            return self.watch.scanned();
         }
+        let (before, since) = unsettled.take().unzip();
+        let since = since.unwrap_or_else(Instant::now);
+        let is_late = since.elapsed() >= self.watch.patience();
+        if is_late {
+            tracing::warn!("somebody keeps writing in the folder; it is read as it is by now");
+        } else if before.as_ref() != Some(&found) {
+            *unsettled = Some((found, since));
+            return self.watch.scan_again();
+        }
+        self.watch.signal();
         self.watch.scanned();
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Every folder is watched by itself, set before it is listed. That holds for folders behind
 //! links and for those that come back after they were gone, which a recursive watch loses.
+//!
+//! A file that somebody is writing may be sound YAML and say half of what is meant. So a change is told once
+//! whoever writes has closed it, and where nobody tells of that, once two looks apart show the same.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -21,6 +24,8 @@ use notify::EventKind;
 use notify::RecommendedWatcher;
 use notify::RecursiveMode;
 use notify::Watcher;
+use notify::event::AccessKind;
+use notify::event::AccessMode;
 use notify::event::CreateKind;
 use notify::event::ModifyKind;
 use notify::event::RemoveKind;
@@ -38,6 +43,10 @@ pub struct Watching {
     pub quiet: Duration,
     /// It is told after so long all the same: somebody may write without a pause.
     pub at_most: Duration,
+    /// So far apart are two looks that must agree where no events tell who is writing.
+    pub settle: Duration,
+    /// A file that is being written is waited for so long, and then read as it is.
+    pub writers: Duration,
     /// The folder is looked at so often, for file systems without events (network mounts).
     pub rescan: Duration,
     /// Whether events are asked for at all.
@@ -49,6 +58,8 @@ impl Default for Watching {
         Self {
             quiet: Duration::from_millis(150),
             at_most: Duration::from_millis(500),
+            settle: Duration::from_secs(1),
+            writers: Duration::from_secs(10),
             rescan: Duration::from_secs(30),
             events: true,
         }
@@ -57,6 +68,10 @@ impl Default for Watching {
 
 /// From so many touched paths on, a walk through everything is as cheap as a look at each.
 const MOST_TOUCHED: usize = 10_000;
+
+/// Whether the system tells when a file that was written is closed.
+const TELLS_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
+const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
 
 /// Signals of one folder.
 pub(crate) struct Watch {
@@ -76,6 +91,8 @@ struct Shared {
     signals: watch::Sender<u64>,
     touched: Mutex<Touched>,
     watched: Mutex<BTreeMap<PathBuf, Identity>>,
+    /// Manifests that were written to and not closed since.
+    writing: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// What events named since the last load.
@@ -95,6 +112,7 @@ impl Watch {
             signals: watch::Sender::new(1),
             touched: Mutex::default(),
             watched: Mutex::default(),
+            writing: Mutex::default(),
         });
         let watcher = timing.events.then(|| started(&folder, &shared)).flatten();
         Self {
@@ -178,13 +196,20 @@ impl Watch {
         drop(signals.wait_for(|signal| *signal > self.seen.load(Ordering::Relaxed)).await);
     }
 
-    /// Returns when no signal came for a while, or when the first of them has waited long enough.
+    /// Returns when nobody is writing and no signal came for a while, or when the first of them has waited long
+    /// enough.
     pub(crate) async fn settled(&self) {
         let mut signals = self.shared.signals.subscribe();
-        let limit = Instant::now() + self.timing.at_most;
+        let begun = Instant::now();
         loop {
-            let rest = limit.saturating_duration_since(Instant::now());
-            if rest.is_zero() || timeout(self.timing.quiet.min(rest), signals.changed()).await.is_err() {
+            let written = self.shared.is_written();
+            let patience = if written { self.timing.writers } else { self.timing.at_most };
+            let rest = (begun + patience).saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return self.shared.give_up_on_writers();
+            }
+            let quiet = timeout(self.timing.quiet.min(rest), signals.changed()).await.is_err();
+            if quiet && !written {
                 return;
             }
         }
@@ -199,6 +224,16 @@ impl Watch {
     /// The folder was looked at.
     pub(crate) fn scanned(&self) {
         *locked(&self.next_scan) = Instant::now() + self.timing.rescan;
+    }
+
+    /// The folder was looked at, and must be again soon.
+    pub(crate) fn scan_again(&self) {
+        *locked(&self.next_scan) = Instant::now() + self.timing.settle;
+    }
+
+    /// How long whoever writes is waited for.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timing.writers
     }
 
     /// The nearest folder above ours that exists tells when ours comes back, and every folder that
@@ -226,6 +261,7 @@ fn started(folder: &Path, shared: &Arc<Shared>) -> Option<RecommendedWatcher> {
 impl Shared {
     fn heard(&self, folder: &Path, event: notify::Result<Event>) {
         match event {
+            Ok(event) if event.kind == CLOSED => return self.closed(&event),
             Ok(event) if !event.need_rescan() && !is_news(folder, &event) => return,
             Ok(event) => self.note(&event),
             Err(_) => locked(&self.touched).unknown = true,
@@ -233,7 +269,32 @@ impl Shared {
         self.signals.send_modify(|signal| *signal += 1);
     }
 
+    /// Somebody who could write a file has closed it.
+    fn closed(&self, event: &Event) {
+        let mut writing = locked(&self.writing);
+        let before = writing.len();
+        writing.retain(|path| !event.paths.contains(path));
+        if writing.len() < before {
+            // No signal of its own: whoever waits looks again.
+            self.signals.send_modify(|_| {});
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        !locked(&self.writing).is_empty()
+    }
+
+    /// What is written for so long is read as it is, and told of again by whatever is written next.
+    fn give_up_on_writers(&self) {
+        for file in std::mem::take(&mut *locked(&self.writing)) {
+            tracing::warn!(file = %file.display(), "somebody keeps writing this file; it is read as it is by now");
+        }
+    }
+
     fn note(&self, event: &Event) {
+        if TELLS_CLOSING && matches!(event.kind, EventKind::Modify(ModifyKind::Data(_))) {
+            locked(&self.writing).extend(event.paths.iter().filter(|path| is_manifest(path)).cloned());
+        }
         let mut touched = locked(&self.touched);
         touched.unknown |= event.need_rescan() || event.paths.is_empty() || touched.paths.len() > MOST_TOUCHED;
         if touched.unknown {
@@ -244,6 +305,7 @@ impl Shared {
         }
         drop(touched);
         if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
+            locked(&self.writing).retain(|written| !event.paths.iter().any(|path| written.starts_with(path)));
             // A folder that went takes its watch along, even if one of that name (and number)
             // is back by now.
             let gone = |watched: &Path| event.paths.iter().any(|path| watched.starts_with(path));
@@ -279,7 +341,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use notify::event::AccessKind;
     use notify::event::DataChange;
     use notify::event::RenameMode;
 
@@ -306,5 +367,35 @@ mod tests {
         check(EventKind::Create(CreateKind::Folder), "/etc/rosterd", true);
         check(EventKind::Create(CreateKind::Folder), "/etc/other", false);
         check(written, "/etc/rosterd/other.yaml", false);
+    }
+
+    /// A folder of which a file is written to, and how long its change takes to be told.
+    async fn told_after(closed_after: Option<Duration>) -> Duration {
+        let watch = Watch::new(Path::new("/m"), Watching { events: false, ..Watching::default() });
+        let heard = |kind| watch.shared.heard(&watch.folder, Ok(Event::new(kind).add_path("/m/a.yaml".into())));
+        watch.seen(1);
+        heard(EventKind::Modify(ModifyKind::Data(DataChange::Any)));
+        let begun = Instant::now();
+        let closing = async {
+            match closed_after {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+            heard(CLOSED);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = async { watch.signalled().await; watch.settled().await } => {}
+            () = closing => {}
+        }
+        begun.elapsed()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_being_written_is_waited_for_and_not_for_ever() {
+        assert_eq!(told_after(Some(Duration::ZERO)).await, Duration::from_millis(150));
+        assert_eq!(told_after(Some(Duration::from_millis(3100))).await, Duration::from_millis(3100));
+        assert_eq!(told_after(None).await, Duration::from_secs(10));
     }
 }

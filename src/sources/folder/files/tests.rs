@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
@@ -17,6 +18,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const QUICK: Watching = Watching {
     quiet: Duration::from_millis(20),
     at_most: Duration::from_millis(100),
+    settle: Duration::from_millis(20),
+    writers: Duration::from_secs(10),
     rescan: Duration::from_hours(1),
     events: true,
 };
@@ -356,6 +359,40 @@ async fn changes_without_a_pause_are_told_after_half_a_second() {
         () = writer => {}
     }
     assert_eq!(begin.elapsed(), Duration::from_millis(500));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_is_read_once_its_writer_has_closed_it() {
+    let folder = TempDir::new().expect("a folder");
+    write(folder.path(), "a.yaml", "roles: [agent, lead]");
+    let files = files_of(folder.path(), QUICK);
+    loaded(&files).await;
+    let mut writer = fs::File::create(folder.path().join("a.yaml")).expect("a file");
+    writer.write_all(b"roles: [agent]").expect("half");
+    timeout(QUICK.at_most * 5, files.changed()).await.expect_err("it is being written");
+    writer.write_all(b" # and lead").expect("the rest");
+    drop(writer);
+    becomes(&files, &["a.yaml=roles: [agent] # and lead"]).await;
+}
+
+/// Where nobody tells who is writing: a network mount.
+#[tokio::test(start_paused = true)]
+async fn a_rescan_tells_of_a_file_once_two_looks_show_the_same() {
+    let folder = TempDir::new().expect("a folder");
+    write(folder.path(), "a.yaml", "x");
+    let files = files_of(folder.path(), Watching { events: false, ..Watching::default() });
+    loaded(&files).await;
+    let begin = Instant::now();
+    let writer = async {
+        for (length, at) in [29_500, 30_500, 31_500, 32_500].into_iter().enumerate() {
+            tokio::time::sleep_until(begin + Duration::from_millis(at)).await;
+            write(folder.path(), "a.yaml", &"x".repeat(length + 2));
+        }
+    };
+    tokio::join!(files.changed(), writer);
+    let took = begin.elapsed();
+    assert!(took > Duration::from_millis(33_500) && took < Duration::from_secs(36), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
