@@ -19,7 +19,8 @@ use crate::store::Write;
 /// Remembers that the account which another hand ended is to be had back, once.
 ///
 /// # Errors
-/// [`EngineError::Stale`] where another hand ended nothing, or only the target can open it.
+/// [`EngineError::Stale`] where another hand ended nothing, only the target can open it, or the store may have
+/// forgotten who ended it and no reason is given.
 pub async fn regain(
     shared: &Shared,
     target: &TargetName,
@@ -33,6 +34,14 @@ pub async fn regain(
         return Err(EngineError::Target(error));
     }
     may_be_had_back(target, record, explanation.skip.as_ref())?;
+    // Whoever looked into it says why.
+    if let Some(why) = shared.store.doubt(target).await?.filter(|_| reason.is_none()) {
+        return Err(EngineError::Stale(format!(
+            "{why}; so the store cannot tell whether another hand ended the account of `{record}` in `{target}` or a word \
+             that it has forgotten, such as a revocation: find that out, `rosterd revoke {record}` where it was one, else \
+             give the account back with `--reason`"
+        )));
+    }
     let space = lock(&handle.status).space.clone();
     let (Some(link), Some(space)) = (explanation.link, space) else {
         return Err(EngineError::Stale(format!("`{record}` has no account in `{target}` that is known to rosterd")));

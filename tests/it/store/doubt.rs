@@ -66,6 +66,32 @@ async fn a_store_without_its_exported_heads_is_doubted() {
     assert!(store.doubt(&"crm".into()).await.unwrap().unwrap().contains("cannot be told"));
 }
 
+/// L11
+#[tokio::test(start_paused = true)]
+async fn with_a_store_that_was_put_back_nobody_gets_back_what_a_forgotten_word_may_have_ended() {
+    let rig = Rig::started(documents(users(3), [target("app")])).await;
+    // What the store would know of a revocation since is gone with it: it looks like another hand's doing.
+    for account in rig.target("app").inside().accounts.values_mut().take(1) {
+        account.state = AccountState::Disabled;
+    }
+    rig.engine.stop().await;
+    let (targets, store) = rig.remains();
+    store.open().doubt = Some((0, "the store was put back to an earlier state".to_owned()));
+    let next = Rig::over(documents(users(3), [target("app")]), targets, store);
+    next.engine.start(Running::Daemon).await.unwrap();
+    next.rest().await;
+    let (app, user) = ("app".into(), "u-0000".into());
+    let refused = next.engine.regain(&app, &user, "ada", None).await.unwrap_err().to_string();
+    assert!(refused.contains("put back") && refused.contains("such as a revocation"), "{refused}");
+    next.rest().await;
+    let closed =
+        || next.target("app").inside().accounts.values().filter(|account| !account.state.gives_access()).count();
+    assert_eq!(closed(), 1);
+    let said = Some("it was no word of ours".to_owned());
+    let report = next.engine.regain(&app, &user, "ada", said).await.unwrap();
+    assert_eq!(report.plan.holds[0].limit, HoldKind::FirstContact, "and a person sees what would change");
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_a_store_that_was_put_back_nobody_gains_or_loses_access_before_a_person_says_so() {
     let rig = Rig::started(documents(users(10), [target("app")])).await;
