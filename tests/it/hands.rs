@@ -237,6 +237,23 @@ async fn one_word_gives_a_deleted_account_back_and_whoever_says_it_is_told_of_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_command_waits_for_the_second_look_after_which_an_account_is_made_anew() {
+    let mut app = target("app");
+    app.account.foreign_delete = ForeignDelete::Recreate;
+    let rig = Rig::new(documents(users(3), [app]));
+    rig.engine.start(Running::Once).await.unwrap();
+    rig.sync("app").await.unwrap();
+    for (account, full) in [("0002", true), ("0003", false)] {
+        rig.target("app").inside().accounts.remove(&AccountId::from(account));
+        let records = (!full).then(|| ["u-0002".into()].into());
+        let report = rig.engine.sync(&"app".into(), SyncRequest { records, only: None }).await.unwrap();
+        assert_eq!(report.cycle.done.get("create"), Some(&1), "{account}: {report:?}");
+        assert_eq!(rig.target("app").inside().accounts.len(), 3);
+    }
+    rig.engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn drift_is_put_back_told_or_accepted_as_the_mapping_says() {
     let metric = |rig: &Rig, action: &str| {
         let line = format!("rosterd_drift{{action=\"{action}\",target=\"app\"}} ");

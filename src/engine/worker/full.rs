@@ -260,7 +260,8 @@ impl Worker {
         let stale = only.map(|only| keep_only(&mut plan, only, &self.owed)).unwrap_or_default();
         let mut remaining = BTreeSet::new();
         if self.may_write() {
-            self.follow_missing(&plan, &BTreeMap::new());
+            let whole = only.is_none().then_some(cycle);
+            remaining.extend(self.follow_missing(&plan, &BTreeMap::new(), whole));
             self.look_first(cycle, &plan, only.is_some(), &mut remaining);
             self.look_at_newer(&newer);
             self.review_queue(&plan, &stay);

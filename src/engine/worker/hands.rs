@@ -221,34 +221,56 @@ impl Worker {
 
     /// Follows accounts that are missing: a second look, later than `visibleWithin`, proves it;
     /// then the account is forgotten where it may be made anew, and the user planned as one
-    /// without. `begun`: when each user's look began.
-    pub(super) fn follow_missing(&mut self, plan: &Plan, begun: &BTreeMap<RecordId, Instant>) {
-        // A document that nobody accepted makes nothing anew; who is out by it is looked for all the same.
-        let accepted = !self.handle.unaccepted;
-        let recreates = self.handle.target.account.foreign_delete == ForeignDelete::Recreate;
+    /// without. `begun`: when each user's look began. `cycle`: the full one, which a command waits for; gives whom it
+    /// waits for.
+    pub(super) fn follow_missing(
+        &mut self,
+        plan: &Plan,
+        begun: &BTreeMap<RecordId, Instant>,
+        cycle: Option<&CycleId>,
+    ) -> BTreeSet<RecordId> {
+        let mut waited_for = BTreeSet::new();
         let missing = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
         for (record, account) in missing.filter_map(|skip| Some((&skip.record, skip.account.as_ref()?))) {
-            let Some(place) = self.place.as_ref() else { return };
+            let Some(place) = self.place.as_ref() else { return waited_for };
             let hand = place.hand(account);
-            let anew = accepted && (recreates || hand.regain || self.may_be_our_deletion(&hand));
+            let anew = self.is_made_anew(&hand);
             // Who is to be out, and may still be in, is looked for until it is sure that nobody is there.
             let again = anew || self.may_still_be_in(record, &hand);
             if let Some(begun) = begun.get(record) {
                 self.missing_again((record, account), hand, *begun, (again, anew));
             } else if again && !self.dirty.contains_key(record) {
-                self.await_look(record, Dirty::now(Trigger::Retry, self.shared.now()));
+                let cycle = cycle.filter(|_| anew && self.running == Running::Once).cloned();
+                waited_for.extend(cycle.is_some().then(|| record.clone()));
+                self.await_look(record, Dirty { cycle, ..Dirty::now(Trigger::Retry, self.shared.now()) });
             }
         }
+        waited_for
     }
 
-    /// Users who are missing, and whose account a person gave back: it is made anew once that is proven.
-    pub(super) fn regained_among(&self, plan: &Plan) -> BTreeSet<RecordId> {
-        let Some(place) = self.place.as_ref().filter(|_| self.may_write() && !self.handle.unaccepted) else {
-            return BTreeSet::new();
-        };
+    /// Whether an account that is surely gone is made anew.
+    fn is_made_anew(&self, hand: &Hand) -> bool {
+        // A document that nobody accepted makes nothing anew; who is out by it is looked for all the same.
+        let accepted = !self.handle.unaccepted;
+        let recreates = self.handle.target.account.foreign_delete == ForeignDelete::Recreate;
+        accepted && (recreates || hand.regain || self.may_be_our_deletion(hand))
+    }
+
+    /// Whether a cycle waits until it is: a person asked for that, or a command after which nobody goes on.
+    fn is_waited_for(&self, hand: &Hand) -> bool {
+        hand.regain || self.running == Running::Once
+    }
+
+    /// Users who are missing, and whose account is made anew, once that is proven, in the cycle that looks for them.
+    pub(super) fn waited_for_among(&self, plan: &Plan) -> BTreeSet<RecordId> {
+        let Some(place) = self.place.as_ref().filter(|_| self.may_write()) else { return BTreeSet::new() };
         let missing = plan.skips.iter().filter(|skip| skip.reason == SkipReason::Vanished);
-        let regained = missing.filter(|skip| skip.account.as_ref().is_some_and(|account| place.hand(account).regain));
-        regained.map(|skip| skip.record.clone()).collect()
+        let is_waited_for = |account| {
+            let hand = place.hand(account);
+            self.is_made_anew(&hand) && self.is_waited_for(&hand)
+        };
+        let waited_for = missing.filter(|skip| skip.account.as_ref().is_some_and(is_waited_for));
+        waited_for.map(|skip| skip.record.clone()).collect()
     }
 
     fn missing_again(
@@ -259,7 +281,8 @@ impl Worker {
         (again, anew): (bool, bool),
     ) {
         let now = self.shared.now();
-        let cycle = if anew && hand.regain { self.dirty.remove(record).and_then(|dirty| dirty.cycle) } else { None };
+        let waited_for = anew && self.is_waited_for(&hand);
+        let cycle = if waited_for { self.dirty.remove(record).and_then(|dirty| dirty.cycle) } else { None };
         let since = hand.missing_since.unwrap_or(now).min(now);
         if let Some(due) = self.proves_absence_from(account, hand.missing_since, begun) {
             if again {

@@ -419,12 +419,11 @@ impl Worker {
             return;
         };
         self.stand(&plan, Speaks::For(records), &seen);
-        // Whoever gave an account back waits until it is there again.
-        let regained = self.regained_among(&plan);
-        let through: BTreeSet<_> = records.difference(&regained).cloned().collect();
+        let waited_for = self.waited_for_among(&plan);
+        let through: BTreeSet<_> = records.difference(&waited_for).cloned().collect();
         self.hand_over(&plan, &through, &seen);
         if self.may_write() {
-            self.follow_missing(&plan, begun);
+            self.follow_missing(&plan, begun, None);
         }
     }
 
