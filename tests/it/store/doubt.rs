@@ -66,7 +66,6 @@ async fn a_store_without_its_exported_heads_is_doubted() {
     assert!(store.doubt(&"crm".into()).await.unwrap().unwrap().contains("cannot be told"));
 }
 
-/// L11
 #[tokio::test(start_paused = true)]
 async fn with_a_store_that_was_put_back_nobody_gets_back_what_a_forgotten_word_may_have_ended() {
     let rig = Rig::started(documents(users(3), [target("app")])).await;
