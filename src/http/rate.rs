@@ -214,6 +214,13 @@ pub(crate) async fn permit() {
 mod tests {
     use super::*;
 
+    /// A call of so many requests.
+    async fn requests(count: u32) {
+        for _ in 0..count {
+            permit().await;
+        }
+    }
+
     /// So many permits that are taken in so many seconds by one who asks again as late as a timer wakes.
     async fn taken_in(rate: &Rate, caller: Caller, seconds: u64) -> u32 {
         let end = Instant::now() + Duration::from_secs(seconds);
@@ -249,12 +256,7 @@ mod tests {
         let rate = Rate::new(Some(1.0), Instant::now());
         let begun = Instant::now();
         assert_eq!(rate.take(Caller::Other, begun), Ok(()));
-        paid(&rate, Caller::Other, async {
-            permit().await;
-            permit().await;
-            permit().await;
-        })
-        .await;
+        paid(&rate, Caller::Other, requests(3)).await;
         assert_eq!(Instant::now(), begun, "a call that is under way does not wait");
         assert_eq!(rate.take(Caller::Narrowing, begun), Ok(()), "nor does a removal for what others owe");
         let next = rate.take(Caller::Other, begun).unwrap_err();
@@ -265,12 +267,7 @@ mod tests {
     async fn a_look_that_walks_a_list_keeps_the_rate() {
         let rate = Rate::new(Some(10.0), Instant::now());
         let begun = Instant::now();
-        in_turn(&rate, Caller::Narrowing, async {
-            for _ in 0..50 {
-                permit().await;
-            }
-        })
-        .await;
+        in_turn(&rate, Caller::Narrowing, requests(50)).await;
         let took = begun.elapsed();
         assert!(took >= Duration::from_millis(4_700) && took <= Duration::from_secs(5), "{took:?}");
     }
@@ -280,12 +277,7 @@ mod tests {
         let rate = Rate::new(Some(100.0), Instant::now());
         let listing = async {
             let begun = Instant::now();
-            paged(&rate, async {
-                for _ in 0..200 {
-                    permit().await;
-                }
-            })
-            .await;
+            paged(&rate, requests(200)).await;
             begun.elapsed()
         };
         let (took, others) = tokio::join!(listing, taken_in(&rate, Caller::Other, 4));
