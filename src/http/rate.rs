@@ -162,34 +162,43 @@ impl Rate {
 struct Turn {
     rate: Rate,
     caller: Caller,
-    /// From which of its requests on each waits for a permit.
+    /// Requests for which a permit was taken before.
+    paid: u32,
+    /// From which of its requests on each waits for a permit; the others are counted as they leave.
     waits_from: u32,
-    /// Whether the permit of its first was taken before.
-    is_paid: bool,
     sent: AtomicU32,
 }
 
-/// So many requests of a call leave as soon as it needs them. More of them are a list that is walked.
-const OF_ONE_CALL: u32 = 5;
-
-/// Makes a call whose first permit was taken. The few that it needs besides are counted and do not wait:
-/// half an account is worse than a moment above the rate, which what comes after it pays for.
-pub async fn paid<F: Future>(rate: &Rate, caller: Caller, call: F) -> F::Output {
-    let turn = Turn { rate: rate.clone(), caller, waits_from: OF_ONE_CALL, is_paid: true, sent: AtomicU32::new(0) };
-    TURN.scope(turn, call).await
+impl Turn {
+    async fn of<F: Future>(rate: &Rate, caller: Caller, (paid, waits_from): (u32, u32), call: F) -> F::Output {
+        let turn = Self { rate: rate.clone(), caller, paid, waits_from, sent: AtomicU32::new(0) };
+        TURN.scope(turn, call).await
+    }
 }
 
-/// Makes a call once there is a permit for its first request; the rest as [`paid`] does.
-pub async fn in_turn<F: Future>(rate: &Rate, caller: Caller, call: F) -> F::Output {
+/// So many requests of a look leave as soon as it needs them. More of them are a list that is walked.
+const OF_ONE_LOOK: u32 = 5;
+
+/// Makes a write whose first permit was taken. What it needs besides is counted and does not wait: half
+/// an account is worse than a moment above the rate, which what comes after it pays for.
+pub async fn paid<F: Future>(rate: &Rate, caller: Caller, write: F) -> F::Output {
+    Turn::of(rate, caller, (1, u32::MAX), write).await
+}
+
+/// Makes a call at once, whatever the rate, and counts its requests.
+pub async fn counted<F: Future>(rate: &Rate, caller: Caller, call: F) -> F::Output {
+    Turn::of(rate, caller, (0, u32::MAX), call).await
+}
+
+/// Makes a look once there is a permit for its first request.
+pub async fn in_turn<F: Future>(rate: &Rate, caller: Caller, look: F) -> F::Output {
     rate.taken(caller).await;
-    paid(rate, caller, call).await
+    Turn::of(rate, caller, (1, OF_ONE_LOOK), look).await
 }
 
 /// Makes a listing, of which every request waits for a permit.
-pub async fn paged<F: Future>(rate: &Rate, call: F) -> F::Output {
-    let caller = Caller::Listing;
-    let turn = Turn { rate: rate.clone(), caller, waits_from: 0, is_paid: false, sent: AtomicU32::new(0) };
-    TURN.scope(turn, call).await
+pub async fn paged<F: Future>(rate: &Rate, listing: F) -> F::Output {
+    Turn::of(rate, Caller::Listing, (0, 0), listing).await
 }
 
 /// Called before each request: counts it, and waits where it is one of many. A task that makes its
@@ -200,7 +209,7 @@ pub(crate) async fn permit() {
         if before >= turn.waits_from {
             return Some((turn.rate.clone(), turn.caller));
         }
-        if before > 0 || !turn.is_paid {
+        if before >= turn.paid {
             turn.rate.charge(&mut turn.rate.open(), turn.caller, Instant::now());
         }
         None
@@ -252,15 +261,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_beyond_the_first_of_a_call_are_paid_by_who_comes_next() {
+    async fn requests_beyond_the_first_of_a_write_are_paid_by_who_comes_next() {
         let rate = Rate::new(Some(1.0), Instant::now());
         let begun = Instant::now();
         assert_eq!(rate.take(Caller::Other, begun), Ok(()));
-        paid(&rate, Caller::Other, requests(3)).await;
-        assert_eq!(Instant::now(), begun, "a call that is under way does not wait");
+        paid(&rate, Caller::Other, requests(9)).await;
+        assert_eq!(Instant::now(), begun, "a write that is under way does not wait");
         assert_eq!(rate.take(Caller::Narrowing, begun), Ok(()), "nor does a removal for what others owe");
         let next = rate.take(Caller::Other, begun).unwrap_err();
-        assert!(next > begun + Duration::from_millis(3_900), "{:?}", next - begun);
+        assert!(next > begun + Duration::from_millis(8_900), "{:?}", next - begun);
     }
 
     #[tokio::test(start_paused = true)]

@@ -120,7 +120,7 @@ impl Worker {
         let connector = Arc::clone(&self.handle.connector);
         let rate = self.pace.rate().clone();
         self.probing.spawn(async move {
-            let probing = rate::paid(&rate, Caller::Other, connector.probe());
+            let probing = rate::counted(&rate, Caller::Other, connector.probe());
             contained(ErrorClass::Transient, probing).await
         });
     }
