@@ -124,34 +124,17 @@ pub struct Imported {
 pub async fn import(settings: &Settings, path: &Path) -> Result<Imported, AppError> {
     let input = BufReader::new(File::open(path).map_err(|error| failed(path, error))?);
     let missing: Vec<_> = beside(settings).into_iter().filter(|path| !path.exists()).collect();
-    let taken = take_in(settings, input).await;
-    if taken.is_err() {
-        // A store with keys of its own would be taken for the one that was to come.
-        for path in missing {
-            drop(std::fs::remove_file(path));
-        }
-    }
-    taken
-}
-
-/// What opening a store makes where it is not there.
-fn beside(settings: &Settings) -> Vec<PathBuf> {
-    let with = |ending: &str| {
-        let mut name = settings.store.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    let own = |name: &str| settings.store.with_file_name(name);
-    let files = ["", "-wal", "-shm", ".lock"].map(with);
-    files.into_iter().chain(["rosterd.keys", "rosterd.heads"].map(own)).collect()
-}
-
-async fn take_in(settings: &Settings, input: BufReader<File>) -> Result<Imported, AppError> {
     let store = open(settings).await?;
     let rows = match &store {
         Open::File(store) => store.import(input).await,
         Open::Database(store) => store.import(input).await,
     };
+    if rows.is_err() {
+        // A store with keys of its own would be taken for the one that was to come. As long as it is ours.
+        for path in missing {
+            drop(std::fs::remove_file(path));
+        }
+    }
     store.close().await;
     let rows = rows?;
     let store = open(settings).await?;
@@ -161,4 +144,16 @@ async fn take_in(settings: &Settings, input: BufReader<File>) -> Result<Imported
     };
     store.close().await;
     Ok(Imported { rows, findings: findings? })
+}
+
+/// What opening a store makes where it is not there, but for its lock, which somebody may wait for.
+fn beside(settings: &Settings) -> Vec<PathBuf> {
+    let with = |ending: &str| {
+        let mut name = settings.store.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let own = |name: &str| settings.store.with_file_name(name);
+    let files = ["", "-wal", "-shm"].map(with);
+    files.into_iter().chain(["rosterd.keys", "rosterd.heads"].map(own)).collect()
 }

@@ -39,7 +39,8 @@ pub fn canonical(reply: &PlanReply, folder: Option<&Path>) -> Result<String, Fai
 /// Writes a saved plan; whether another one stood there. What is no saved plan stays as it is.
 pub fn write(path: &Path, text: &str) -> Result<bool, Failure> {
     let shown = path.display();
-    let before = fs::read(path).ok();
+    // Not from a pipe, which has no end as long as somebody may write to it.
+    let before = path.is_file().then(|| fs::read(path).ok()).flatten();
     let is_plan = |bytes: &Vec<u8>| std::str::from_utf8(bytes).is_ok_and(|text| parse(text).is_ok());
     if before.as_ref().is_some_and(|bytes| !bytes.is_empty() && !is_plan(bytes)) {
         return Err(Failure::new(format!("`{shown}` is there and is no saved plan; it was not overwritten"))

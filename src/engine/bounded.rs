@@ -15,6 +15,7 @@ use chrono::DateTime;
 use chrono::Utc;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::connector::Applied;
 use crate::connector::Capabilities;
@@ -27,6 +28,7 @@ use crate::connector::Operation;
 use crate::connector::PasswordPaths;
 use crate::connector::Probe;
 use crate::connector::Shape;
+use crate::http::rate;
 use crate::metrics::TargetMetrics;
 use crate::model::account::Account;
 use crate::model::path::AttributePath;
@@ -66,10 +68,10 @@ impl Bounded {
         limit: Duration,
         work: impl Future<Output = Result<T, ConnectorError>>,
     ) -> Result<T, ConnectorError> {
-        match tokio::time::timeout(limit, caught(work)).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(self.panicked(what, class, &panic)),
-            Err(_) => {
+        match within(limit, caught(work)).await {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => Err(self.panicked(what, class, &panic)),
+            None => {
                 let message = format!("{what} was given up after {} s without an answer", limit.as_secs());
                 Err(error(class, message))
             }
@@ -163,6 +165,41 @@ impl Connector for Bounded {
     }
 }
 
+/// How long is waited for an answer. What a call waits for permits of the rate is no slowness of the target.
+struct Patience {
+    limit: Duration,
+    begun: Instant,
+    waited: Duration,
+}
+
+impl Patience {
+    fn of(limit: Duration) -> Self {
+        Self { limit, begun: Instant::now(), waited: rate::waited() }
+    }
+
+    fn end(&self) -> Instant {
+        self.begun + self.limit + rate::waited().saturating_sub(self.waited)
+    }
+
+    async fn is_over(&self) {
+        let mut end = self.begun;
+        while end < self.end() {
+            end = self.end();
+            tokio::time::sleep_until(end).await;
+        }
+    }
+}
+
+/// What `work` gives within this time, else `None`.
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let patience = Patience::of(limit);
+    tokio::select! {
+        biased;
+        result = work => Some(result),
+        () = patience.is_over() => None,
+    }
+}
+
 /// Hands pages on until the listing ends. Gives whether any came, and the end; `None` where nothing
 /// came for too long. The time that the reader of the pages takes does not count.
 async fn forward<T>(
@@ -174,6 +211,7 @@ async fn forward<T>(
     tokio::pin!(listing);
     let mut shown = false;
     let mut ended = None;
+    let mut silence = Patience::of(patience);
     loop {
         tokio::select! {
             biased;
@@ -188,11 +226,40 @@ async fn forward<T>(
                 None => break,
             },
             result = &mut listing, if ended.is_none() => ended = Some(result),
-            () = tokio::time::sleep(patience) => return (shown, None),
+            () = silence.is_over() => return (shown, None),
         }
+        silence = Patience::of(patience);
     }
     if ended.is_none() {
-        ended = tokio::time::timeout(patience, listing).await.ok();
+        ended = within(patience, listing).await;
     }
     (shown, ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::rate::Caller;
+    use crate::http::rate::Rate;
+
+    async fn requests(count: u32) {
+        for _ in 0..count {
+            rate::permit().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_rate_is_not_given_up_and_who_hangs_is() {
+        let rate = Rate::new(Some(1.0), Instant::now());
+        let limit = Duration::from_secs(10);
+        assert_eq!(rate::in_turn(&rate, Caller::Other, within(limit, requests(50))).await, Some(()));
+        let begun = Instant::now();
+        let hangs = async {
+            requests(7).await;
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(rate::in_turn(&rate, Caller::Other, within(limit, hangs)).await, None);
+        // The permits of two of its own, and of all that was sent before.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
 }

@@ -16,6 +16,8 @@ use crate::engine::look::LookError;
 use crate::engine::look::View;
 use crate::engine::shared::Shared;
 use crate::engine::shared::decision_event;
+use crate::http::rate;
+use crate::http::rate::Caller;
 use crate::model::decision::Decision;
 use crate::model::decision::DecisionKind;
 use crate::model::ids::AccountId;
@@ -56,7 +58,9 @@ pub async fn link(
         since: now,
     };
     let (link, left) = settled(&view, &snapshot, fresh)?;
-    let found = view.connector.fetch(&view.shape, &Look::Id(account.clone())).await.map_err(LookError::from)?;
+    let look = Look::Id(account.clone());
+    let fetching = view.connector.fetch(&view.shape, &look);
+    let found = rate::in_turn(&view.rate, Caller::Other, fetching).await.map_err(LookError::from)?;
     if found.accounts.is_empty() || view.own_account.as_ref() == Some(account) {
         return Err(EngineError::Stale(format!(
             "`{target}` shows no account `{account}` that could be linked; `rosterd accounts {target}` lists them"

@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::DateTime;
 use chrono::Utc;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::accept;
 use crate::connector::Connector;
 use crate::connector::ConnectorError;
+use crate::connector::ErrorClass;
 use crate::connector::Look;
 use crate::connector::Shape;
 use crate::correlate::keys::Comparison;
@@ -292,6 +295,22 @@ pub fn shape(projector: &Projector) -> Shape {
     shape
 }
 
+/// So long whoever asks waits for a target that wants to be left alone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Nobody who asks is kept waiting for longer than that.
+fn is_left_alone(rate: &Rate) -> Result<(), ConnectorError> {
+    let wait = rate.paused_until().map(|until| until.saturating_duration_since(Instant::now()));
+    match wait.filter(|wait| *wait > PATIENCE) {
+        None => Ok(()),
+        Some(wait) => Err(ConnectorError {
+            class: ErrorClass::RateLimited,
+            message: format!("the target asked to be left alone for {} s more; ask again then", wait.as_secs()),
+            retry_after: Some(wait),
+        }),
+    }
+}
+
 /// What the store knows of a space, with the door asked for the realm.
 ///
 /// `desired` is what users of `snapshot` should have: whoever is left out passes for one who is gone.
@@ -301,6 +320,7 @@ pub async fn view(
     snapshot: &Snapshot,
     desired: Arc<dyn Wishes>,
 ) -> Result<View, LookError> {
+    is_left_alone(&handle.rate)?;
     let probe = rate::in_turn(&handle.rate, Caller::Other, handle.connector.probe()).await?;
     let target = Arc::clone(&handle.target);
     let space = Space { target: target.name.clone(), environment: target.environment.clone(), realm: probe.realm };

@@ -306,7 +306,7 @@ async fn look_at(shared: &Shared, handle: &Handle, ids: &BTreeSet<RecordId>) -> 
     let mut seen = Vec::new();
     for sought in sought {
         let looking = look::look_up(&*view.connector, &view.shape, &view.target, sought);
-        let looked = rate::in_turn(&view.rate, Caller::Other, looking).await?;
+        let looked = rate::in_turn(&view.rate, Caller::Narrowing, looking).await?;
         let link = sought.link;
         let held = link.and_then(|link| looked.accounts.get(&link.account)).map(|account| &account.memberships);
         let still_holds = link.zip(held).map(|(link, held)| surplus(shared, handle, ids, link, held));

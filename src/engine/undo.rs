@@ -17,6 +17,8 @@ use crate::engine::look;
 use crate::engine::look::LookError;
 use crate::engine::look::View;
 use crate::engine::shared::Shared;
+use crate::http::rate;
+use crate::http::rate::Caller;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
 use crate::model::change::Action;
@@ -101,7 +103,9 @@ pub(crate) async fn prepare(shared: &Shared, id: &CycleId) -> Result<Prepared, E
 async fn account_of(view: &View, record: &RecordId, done: &[Change]) -> Result<Option<Account>, EngineError> {
     let changed = done.iter().find_map(|change| change.account.clone());
     let Some(id) = changed.or_else(|| Some(view.links.get(record)?.account.clone())) else { return Ok(None) };
-    let found = view.connector.fetch(&view.shape, &Look::Id(id)).await.map_err(LookError::from)?;
+    let look = Look::Id(id);
+    let fetching = view.connector.fetch(&view.shape, &look);
+    let found = rate::in_turn(&view.rate, Caller::Other, fetching).await.map_err(LookError::from)?;
     Ok(found.accounts.into_iter().next())
 }
 

@@ -167,12 +167,25 @@ struct Turn {
     /// From which of its requests on each waits for a permit; the others are counted as they leave.
     waits_from: u32,
     sent: AtomicU32,
+    waited: Mutex<Waited>,
+}
+
+/// How long a call waited for permits, and since when it does so now.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waited {
+    before: Duration,
+    since: Option<Instant>,
 }
 
 impl Turn {
     async fn of<F: Future>(rate: &Rate, caller: Caller, (paid, waits_from): (u32, u32), call: F) -> F::Output {
-        let turn = Self { rate: rate.clone(), caller, paid, waits_from, sent: AtomicU32::new(0) };
+        let (sent, waited) = (AtomicU32::new(0), Mutex::default());
+        let turn = Self { rate: rate.clone(), caller, paid, waits_from, sent, waited };
         TURN.scope(turn, call).await
+    }
+
+    fn waited(&self) -> MutexGuard<'_, Waited> {
+        self.waited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,15 +203,25 @@ pub async fn counted<F: Future>(rate: &Rate, caller: Caller, call: F) -> F::Outp
     Turn::of(rate, caller, (0, u32::MAX), call).await
 }
 
-/// Makes a look once there is a permit for its first request.
+/// Makes a look once there is a permit for its first request. One for a removal waits no further (L5).
 pub async fn in_turn<F: Future>(rate: &Rate, caller: Caller, look: F) -> F::Output {
     rate.taken(caller).await;
-    Turn::of(rate, caller, (1, OF_ONE_LOOK), look).await
+    let waits_from = if caller == Caller::Narrowing { u32::MAX } else { OF_ONE_LOOK };
+    Turn::of(rate, caller, (1, waits_from), look).await
 }
 
 /// Makes a listing, of which every request waits for a permit.
 pub async fn paged<F: Future>(rate: &Rate, listing: F) -> F::Output {
     Turn::of(rate, Caller::Listing, (0, 0), listing).await
+}
+
+/// How long the call that this task makes waited for permits so far: no target is slow for it.
+pub fn waited() -> Duration {
+    let waited = TURN.try_with(|turn| {
+        let Waited { before, since } = *turn.waited();
+        before + since.map_or(Duration::ZERO, |since| since.elapsed())
+    });
+    waited.unwrap_or_default()
 }
 
 /// Called before each request: counts it, and waits where it is one of many. A task that makes its
@@ -210,12 +233,19 @@ pub(crate) async fn permit() {
             return Some((turn.rate.clone(), turn.caller));
         }
         if before >= turn.paid {
-            turn.rate.charge(&mut turn.rate.open(), turn.caller, Instant::now());
+            // Others pay for what a removal needs besides.
+            turn.rate.charge(&mut turn.rate.open(), Caller::Other, Instant::now());
         }
         None
     });
     if let Ok(Some((rate, caller))) = waits {
+        let begun = Instant::now();
+        TURN.with(|turn| turn.waited().since = Some(begun));
         rate.taken(caller).await;
+        TURN.with(|turn| {
+            let mut waited = turn.waited();
+            *waited = Waited { before: waited.before + begun.elapsed(), since: None };
+        });
     }
 }
 
@@ -276,9 +306,23 @@ mod tests {
     async fn a_look_that_walks_a_list_keeps_the_rate() {
         let rate = Rate::new(Some(10.0), Instant::now());
         let begun = Instant::now();
-        in_turn(&rate, Caller::Narrowing, requests(50)).await;
+        in_turn(&rate, Caller::Other, async {
+            requests(50).await;
+            assert_eq!(waited(), begun.elapsed());
+        })
+        .await;
         let took = begun.elapsed();
         assert!(took >= Duration::from_millis(4_700) && took <= Duration::from_secs(5), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_for_a_removal_waits_for_nothing_besides_its_first_permit() {
+        let rate = Rate::new(Some(10.0), Instant::now());
+        let begun = Instant::now();
+        in_turn(&rate, Caller::Narrowing, requests(50)).await;
+        assert_eq!(rate.take(Caller::Narrowing, Instant::now() + Duration::from_millis(100)), Ok(()));
+        assert_eq!(Instant::now(), begun);
+        assert!(rate.take(Caller::Other, begun + Duration::from_secs(4)).is_err(), "others pay for it");
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,7 +50,8 @@ impl Wire {
     /// A read. Any status is returned but "slow down", which is waited out while patience lasts:
     /// a listing of a thousand pages must not begin anew for one 429.
     pub(crate) async fn read(&self, operation: &'static str, url: Url) -> Result<Answer, ConnectorError> {
-        let end = Instant::now() + self.patience;
+        // From the first refusal: before it nobody asked for patience, and what waits for a permit has none to lose.
+        let mut end = None;
         loop {
             let answer = self.http.send(Call::get(operation, url.clone())).await.map_err(fault::of_http)?;
             let asks_patience = !answer.is_success() && answer.failure().fault == Fault::RateLimited;
@@ -58,7 +59,7 @@ impl Wire {
                 return Ok(answer);
             }
             let pause = answer.retry_after.unwrap_or(PAUSE);
-            if Instant::now() + pause > end {
+            if Instant::now() + pause > *end.get_or_insert_with(|| Instant::now() + self.patience) {
                 return Err(fault::of_read(&answer));
             }
             tokio::time::sleep(pause).await;

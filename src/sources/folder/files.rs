@@ -122,6 +122,7 @@ impl<T: Send + Sync> Inner<T> {
         let result = found.as_ref().map(|walk| make(reader.read(walk, &touched.paths, looked_at), walk));
         let result = result.map_err(Clone::clone);
         *locked(&self.last) = Some(found);
+        *locked(&self.unsettled) = None;
         (signal, result)
     }
 
@@ -146,12 +147,13 @@ impl<T: Send + Sync> Inner<T> {
         }
         let (before, since) = unsettled.take().unzip();
         let since = since.unwrap_or_else(Instant::now);
-        let is_late = since.elapsed() >= self.watch.patience();
-        if is_late {
-            tracing::warn!("somebody keeps writing in the folder; it is read as it is by now");
-        } else if before.as_ref() != Some(&found) {
+        let settled = before.as_ref() == Some(&found);
+        if !settled && since.elapsed() < self.watch.patience() {
             *unsettled = Some((found, since));
             return self.watch.scan_again();
+        }
+        if !settled {
+            tracing::warn!("somebody keeps writing in the folder; it is read as it is by now");
         }
         self.watch.signal();
         self.watch.scanned();

@@ -201,12 +201,22 @@ impl Watch {
     pub(crate) async fn settled(&self) {
         let mut signals = self.shared.signals.subscribe();
         let begun = Instant::now();
+        let (longest, mut limit) = (begun + self.timing.writers, begun + self.timing.at_most);
+        let mut was_written = false;
         loop {
             let written = self.shared.is_written();
-            let patience = if written { self.timing.writers } else { self.timing.at_most };
-            let rest = (begun + patience).saturating_duration_since(Instant::now());
-            if rest.is_zero() {
+            if was_written && !written {
+                // Whoever closed one file may have begun the next.
+                limit = limit.max(Instant::now() + self.timing.quiet).min(longest);
+            }
+            was_written = written;
+            let end = if written { longest } else { limit };
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() && written {
                 return self.shared.give_up_on_writers();
+            }
+            if rest.is_zero() {
+                return;
             }
             let quiet = timeout(self.timing.quiet.min(rest), signals.changed()).await.is_err();
             if quiet && !written {
@@ -395,7 +405,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_file_that_is_being_written_is_waited_for_and_not_for_ever() {
         assert_eq!(told_after(Some(Duration::ZERO)).await, Duration::from_millis(150));
-        assert_eq!(told_after(Some(Duration::from_millis(3100))).await, Duration::from_millis(3100));
+        assert_eq!(told_after(Some(Duration::from_millis(3100))).await, Duration::from_millis(3250));
         assert_eq!(told_after(None).await, Duration::from_secs(10));
     }
 }
