@@ -299,7 +299,7 @@ pub fn shape(projector: &Projector) -> Shape {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Nobody who asks is kept waiting for longer than that.
-fn is_left_alone(rate: &Rate) -> Result<(), ConnectorError> {
+fn refuse_to_wait(rate: &Rate) -> Result<(), ConnectorError> {
     let wait = rate.paused_until().map(|until| until.saturating_duration_since(Instant::now()));
     match wait.filter(|wait| *wait > PATIENCE) {
         None => Ok(()),
@@ -320,7 +320,7 @@ pub async fn view(
     snapshot: &Snapshot,
     desired: Arc<dyn Wishes>,
 ) -> Result<View, LookError> {
-    is_left_alone(&handle.rate)?;
+    refuse_to_wait(&handle.rate)?;
     let probe = rate::in_turn(&handle.rate, Caller::Other, handle.connector.probe()).await?;
     let target = Arc::clone(&handle.target);
     let space = Space { target: target.name.clone(), environment: target.environment.clone(), realm: probe.realm };

@@ -1,29 +1,20 @@
-//! How many calls of one target are under way at once, and how soon the next may leave.
+//! How many calls of one target are under way at once.
 
 use crate::engine::queue::Lane;
 use crate::http::rate::Caller;
-use crate::http::rate::Rate;
 use crate::model::target::Limits;
 
-/// Decides when the next call may leave.
-///
-/// Narrowing has a slot of its own beside `concurrency`, and the last permit of the rate is kept
-/// for it, so that a removal never waits behind creations (L5).
+/// The slots of a target. Narrowing has one of its own beside `concurrency`, as the last permit of the
+/// rate is kept for it, so that a removal never waits behind creations (L5).
 #[derive(Debug)]
 pub struct Pace {
     concurrency: usize,
-    rate: Rate,
 }
 
 impl Pace {
-    /// The pace of a target with these limits and this rate.
-    pub fn new(limits: &Limits, rate: Rate) -> Self {
-        Self { concurrency: limits.concurrency.max(1), rate }
-    }
-
-    /// How many requests a second the target gets.
-    pub fn rate(&self) -> &Rate {
-        &self.rate
+    /// The slots that these limits give.
+    pub fn new(limits: &Limits) -> Self {
+        Self { concurrency: limits.concurrency.max(1) }
     }
 
     /// Whether a call of this lane finds a slot beside those in flight.
@@ -44,14 +35,12 @@ impl From<Lane> for Caller {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn creations_leave_one_slot_for_a_removal() {
+    #[test]
+    fn creations_leave_one_slot_for_a_removal() {
         let limits = Limits { concurrency: 2, ..Limits::none() };
-        let pace = Pace::new(&limits, Rate::new(None, Instant::now()));
+        let pace = Pace::new(&limits);
         assert!(!pace.has_slot(Lane::Widen, 2, 0));
         assert!(pace.has_slot(Lane::Narrow, 2, 0));
     }

@@ -274,7 +274,7 @@ impl Worker {
     fn new(shared: &Arc<Shared>, handle: Handle, running: Running) -> Self {
         let target = Arc::clone(&handle.target);
         let timetable = target.schedule.as_ref().and_then(|schedule| Timetable::new(schedule).ok());
-        let pace = Pace::new(&target.limits, handle.rate.clone());
+        let pace = Pace::new(&target.limits);
         let frozen = Frozen::new(Freezes::new(&target.freeze));
         let table = Table::new(Arc::clone(&handle.projector));
         let startup = (running == Running::Daemon).then(|| FullRequest::of(Trigger::Startup));

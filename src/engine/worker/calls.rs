@@ -130,7 +130,7 @@ impl Worker {
                 self.queue.put(record, Entry { due: Instant::now() + CLOCK_PAUSE, ..entry });
                 continue;
             }
-            let taken = self.pace.rate().take(lane.into(), Instant::now());
+            let taken = self.handle.rate.take(lane.into(), Instant::now());
             if let Err(later) = taken {
                 // Nothing of a later lane leaves before; a removal may, by the permit kept for it.
                 self.paced.hold(lane, later);
@@ -258,7 +258,7 @@ impl Worker {
         let Some(shape) = self.place.as_ref().map(|place| Arc::clone(&place.shape)) else { return };
         let limit = self.call_limit();
         let secret = self.handle.connector.password().map(|paths| paths.value);
-        let rate = self.pace.rate();
+        let rate = &self.handle.rate;
         for (operation, intent, rest) in starting {
             let (connector, shape) = (Arc::clone(&self.handle.connector), Arc::clone(&shape));
             let password = tell::sent_password(&operation, secret.as_ref());

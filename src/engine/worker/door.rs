@@ -118,7 +118,7 @@ impl Worker {
         };
         self.door = Door::Asked { attempt };
         let connector = Arc::clone(&self.handle.connector);
-        let rate = self.pace.rate().clone();
+        let rate = self.handle.rate.clone();
         self.probing.spawn(async move {
             let probing = rate::counted(&rate, Caller::Other, connector.probe());
             contained(ErrorClass::Transient, probing).await

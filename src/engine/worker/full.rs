@@ -162,7 +162,7 @@ impl Worker {
     pub(super) fn next_listing(&self, now: Instant) -> Option<Instant> {
         let patient = self.full_requests.iter().all(|request| request.reply.is_none());
         let later = self.list_after.as_ref().map(|(until, _)| *until).filter(|_| patient);
-        let paused = self.pace.rate().paused_until();
+        let paused = self.handle.rate.paused_until();
         let due = later.max(paused).unwrap_or(now);
         (!self.full_requests.is_empty()).then_some(due)
     }
@@ -206,7 +206,7 @@ impl Worker {
         let seed = door::seed(self.handle.target.name.as_str());
         let until = Instant::now() + retry::delay(self.failed_listings, error.retry_after, false, seed);
         if error.class == ErrorClass::RateLimited {
-            self.pace.rate().pause(until);
+            self.handle.rate.pause(until);
         }
         // Looks and calls of single users go on meanwhile, removals among them, also of who was left to
         // the listing.

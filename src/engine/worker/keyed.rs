@@ -314,7 +314,7 @@ impl Worker {
             subjects.push(Subject { record, link, desired, open, gone });
         }
         self.looking_lanes.insert(lane);
-        let (rate, width) = (self.pace.rate().clone(), self.handle.target.limits.concurrency.max(1));
+        let (rate, width) = (self.handle.rate.clone(), self.handle.target.limits.concurrency.max(1));
         self.looks.spawn(async move {
             let looks = subjects.into_iter().map(|subject| look_at(&sight, (&rate, lane), subject));
             let results = futures_util::stream::iter(looks).buffer_unordered(width).collect().await;
@@ -383,7 +383,7 @@ impl Worker {
         let mut patience = PATIENCE;
         if error.class == ErrorClass::RateLimited {
             let pause = retry::delay(dirty.attempt, error.retry_after, false, 0);
-            self.pace.rate().pause(Instant::now() + pause);
+            self.handle.rate.pause(Instant::now() + pause);
             patience = PATIENCE_WHEN_PACED;
         }
         let narrowing = self.may_narrow(record);

@@ -325,7 +325,7 @@ impl Worker {
             }
             ErrorClass::RateLimited => {
                 self.surely_not_done(&intent, OutcomeResult::Nothing(error.message.clone()));
-                self.pace.rate().pause(later);
+                self.handle.rate.pause(later);
                 if rest.attempt >= PATIENCE_WHEN_PACED {
                     self.settle(&rest.cycle, record, Settled::Failed(error.message.clone()));
                 }
