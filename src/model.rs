@@ -18,6 +18,7 @@ pub mod link;
 pub mod list;
 pub mod message;
 pub mod node;
+pub mod one_or_more;
 pub mod origin;
 pub mod packed;
 pub mod path;

@@ -94,8 +94,8 @@ pub enum Write {
     Owed(Space, RecordId, Option<DateTime<Utc>>),
     /// Accounts as they were just seen; replaces rows by account id.
     Seen(Space, Vec<SeenAccount>),
-    /// A complete listing ended: rows of accounts outside the set are forgotten.
-    SeenAll(Space, BTreeSet<AccountId>),
+    /// The same of a complete listing, by account id and each once: other rows are forgotten.
+    SeenAll(Space, Vec<SeenAccount>),
     /// An account is gone.
     Unseen(Space, AccountId),
     /// A cycle began or ended; replaces by id.

@@ -85,12 +85,16 @@ pub struct History {
 impl History {
     /// What rows tell.
     pub fn new(key: IdentityKey, rows: impl IntoIterator<Item = Identity>) -> Self {
-        let empty = BTreeSet::new;
-        let mut history = Self { key, owners: empty(), mails: empty(), by_mail: empty(), families: empty() };
-        for row in rows {
-            history.insert(&row);
+        let (mut owners, mut mails, mut families) = (Vec::new(), Vec::new(), Vec::new());
+        for Identity { record, account, mail, family, since: _ } in rows {
+            owners.push((account, record));
+            mails.extend(mail.map(|mail| (record, mail)));
+            families.extend(family.map(|family| (record, family)));
         }
-        history
+        // Collected whole, sets are full; filled one by one, they are little more than half full.
+        let by_mail = mails.iter().map(|(record, mail)| (*mail, *record)).collect();
+        let (owners, families) = (owners.into_iter().collect(), families.into_iter().collect());
+        Self { key, owners, by_mail, mails: mails.into_iter().collect(), families }
     }
 
     /// The key of its hashes.
@@ -116,29 +120,33 @@ impl History {
         }
     }
 
-    /// Takes a row in; whether it says anything new.
-    pub fn insert(&mut self, row: &Identity) -> bool {
+    /// Takes a row in.
+    pub fn insert(&mut self, row: &Identity) {
         let Identity { record, account, mail, family, since: _ } = *row;
-        let mut new = self.owners.insert((account, record));
+        self.owners.insert((account, record));
         if let Some(mail) = mail {
-            new |= self.mails.insert((record, mail));
+            self.mails.insert((record, mail));
             self.by_mail.insert((mail, record));
         }
-        if let Some(family) = family {
-            new |= self.families.insert((record, family));
-        }
-        new
+        self.families.extend(family.map(|family| (record, family)));
+    }
+
+    /// Whether a row says nothing new.
+    pub fn knows(&self, row: &Identity) -> bool {
+        let Identity { record, account, mail, family, since: _ } = *row;
+        self.owners.contains(&(account, record))
+            && mail.is_none_or(|mail| self.mails.contains(&(record, mail)))
+            && family.is_none_or(|family| self.families.contains(&(record, family)))
     }
 
     /// Whether the record id seems to have gone to somebody else: its user has neither a mail nor a
     /// family name that was ever known of it. One of the two alone changes in every life.
-    pub fn is_somebody_else(&self, user: &User) -> bool {
-        let record = self.key.record(&user.id);
-        let changed = |known: &BTreeSet<(IdentityHash, IdentityHash)>, now: Option<IdentityHash>| {
-            let mut ever = seconds(known, record).peekable();
-            ever.peek().is_some() && !ever.any(|then| Some(then) == now)
+    pub fn is_somebody_else(&self, now: &Identity) -> bool {
+        let changed = |known: &BTreeSet<(IdentityHash, IdentityHash)>, value: Option<IdentityHash>| {
+            let mut ever = seconds(known, now.record).peekable();
+            ever.peek().is_some() && !ever.any(|then| Some(then) == value)
         };
-        changed(&self.mails, self.key.mail(user)) && changed(&self.families, self.key.family(user))
+        changed(&self.mails, now.mail) && changed(&self.families, now.family)
     }
 
     /// Whether the account was ever anybody else's.
@@ -184,6 +192,24 @@ mod tests {
         History::new(IdentityKey::new(b"secret"), rows.collect::<Vec<_>>())
     }
 
+    fn is_somebody_else(history: &History, user: &User) -> bool {
+        history.is_somebody_else(&history.identity(&user.id, &"1".into(), Some(user), DateTime::UNIX_EPOCH))
+    }
+
+    #[test]
+    fn what_is_known_says_nothing_new() {
+        let ada = user("u-1", Some("ada@acme.example"), Some("Byron"));
+        let history = history(&[(&ada, "1")]);
+        let knows = |user: &User, account: &str| {
+            history.knows(&history.identity(&user.id, &account.into(), Some(user), DateTime::UNIX_EPOCH))
+        };
+        assert!(knows(&ada, "1"));
+        assert!(knows(&user("u-1", None, None), "1"));
+        assert!(!knows(&ada, "2"));
+        assert!(!knows(&User { email: Some("a.byron@acme.example".into()), ..ada.clone() }, "1"));
+        assert!(!knows(&User { family_name: Some("Lovelace".into()), ..ada }, "1"));
+    }
+
     #[test]
     fn a_record_id_is_somebody_elses_only_when_mail_and_family_name_are_both_new() {
         let ada = user("u-1", Some("ada@acme.example"), Some("Byron"));
@@ -196,15 +222,15 @@ mod tests {
             (Some("bob@acme.example"), Some("Babbage"), true),
             (None, Some("Babbage"), true),
         ] {
-            assert_eq!(history.is_somebody_else(&user("u-1", mail, family)), other, "{mail:?} {family:?}");
+            assert_eq!(is_somebody_else(&history, &user("u-1", mail, family)), other, "{mail:?} {family:?}");
         }
-        assert!(!history.is_somebody_else(&user("u-2", Some("bob@acme.example"), Some("Babbage"))), "never seen");
+        assert!(!is_somebody_else(&history, &user("u-2", Some("bob@acme.example"), Some("Babbage"))), "never seen");
     }
 
     #[test]
     fn what_was_never_known_cannot_have_changed() {
         let history = history(&[(&user("u-1", Some("ada@acme.example"), None), "1")]);
-        assert!(!history.is_somebody_else(&user("u-1", Some("bob@acme.example"), Some("Babbage"))));
+        assert!(!is_somebody_else(&history, &user("u-1", Some("bob@acme.example"), Some("Babbage"))));
     }
 
     #[test]

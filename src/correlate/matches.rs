@@ -7,6 +7,7 @@ use crate::correlate::keys::Comparison;
 use crate::model::account::Account;
 use crate::model::ids::AccountId;
 use crate::model::ids::RecordId;
+use crate::model::one_or_more::OneOrMore;
 use crate::model::projection::Projection;
 
 /// Users that have no link, by the values of their match keys.
@@ -16,9 +17,9 @@ use crate::model::projection::Projection;
 pub struct Index<'a> {
     comparison: Comparison<'a>,
     /// By position of the key in `account.match`, and its text.
-    users: BTreeMap<(usize, String), BTreeSet<RecordId>>,
+    users: BTreeMap<(usize, String), OneOrMore<RecordId>>,
     /// By the user name they want, which need not be a match key and is taken all the same.
-    names: BTreeMap<String, BTreeSet<RecordId>>,
+    names: BTreeMap<String, OneOrMore<RecordId>>,
 }
 
 impl<'a> Index<'a> {
@@ -31,18 +32,18 @@ impl<'a> Index<'a> {
     pub fn add(&mut self, projection: &Projection) {
         for (position, key) in self.comparison.policy.match_keys.iter().enumerate() {
             for text in self.comparison.of_projection(key, projection) {
-                self.users.entry((position, text)).or_default().insert(projection.record.clone());
+                join(&mut self.users, (position, text), &projection.record);
             }
         }
         if let Some(name) = self.comparison.wanted_name(projection) {
-            self.names.entry(name).or_default().insert(projection.record.clone());
+            join(&mut self.names, name, &projection.record);
         }
     }
 
     /// Who wants the user name that the account has.
     pub fn wanting_name_of(&self, account: &Account) -> impl Iterator<Item = &RecordId> {
         let name = if self.names.is_empty() { None } else { self.comparison.name_of(account) };
-        name.and_then(|name| self.names.get(&name)).into_iter().flatten()
+        name.and_then(|name| self.names.get(&name)).into_iter().flat_map(OneOrMore::iter)
     }
 
     /// Which users the account fits, each with the position of the first key that says so.
@@ -54,12 +55,17 @@ impl<'a> Index<'a> {
         }
         for (position, text) in self.comparison.of_account(account).into_iter().enumerate() {
             let Some(text) = text else { continue };
-            for record in self.users.get(&(position, text)).into_iter().flatten() {
+            for record in self.users.get(&(position, text)).into_iter().flat_map(OneOrMore::iter) {
                 hits.entry(record.clone()).or_insert(position);
             }
         }
         hits
     }
+}
+
+fn join<K: Ord>(groups: &mut BTreeMap<K, OneOrMore<RecordId>>, key: K, record: &RecordId) {
+    let group = OneOrMore::with(groups.remove(&key), record.clone());
+    groups.insert(key, group);
 }
 
 /// What the accounts that were seen say about one user.

@@ -98,25 +98,23 @@ impl Identities {
         now: DateTime<Utc>,
     ) -> Reviewed {
         let mut reviewed = Reviewed::default();
-        let everybody;
-        let records = if let Some(records) = records {
-            records
+        let (of_links, of_users): (Box<dyn Iterator<Item = &RecordId>>, Box<dyn Iterator<Item = User>>);
+        if let Some(records) = records {
+            of_links = Box::new(records.iter());
+            of_users = Box::new(records.iter().filter_map(|record| snapshot.users.get(record)));
         } else {
             self.reused.clear();
             self.gone.clear();
             self.newcomers.clear();
             self.renamed.clear();
-            everybody = links.keys().chain(snapshot.users.keys()).cloned().collect();
-            &everybody
-        };
+            (of_links, of_users) = (Box::new(links.keys()), Box::new(snapshot.users.values()));
+        }
         // Who is gone comes first: a newcomer is compared with them.
-        for record in records.iter().filter(|record| !snapshot.users.contains_key(record)) {
+        for record in of_links.filter(|record| !snapshot.users.contains_key(record)) {
             self.review_gone(snapshot, links, record, &mut reviewed);
         }
-        for record in records {
-            if let Some(user) = snapshot.users.get(record) {
-                self.review_declared(&user, links.get(record), now, &mut reviewed);
-            }
+        for user in of_users {
+            self.review_declared(&user, links.get(&user.id), now, &mut reviewed);
         }
         reviewed
     }
@@ -156,15 +154,17 @@ impl Identities {
             self.renamed.retain(|_, old| !old.is_empty());
         }
         reviewed.concerned.extend(self.renamed.remove(record).into_iter().flatten());
-        match link {
-            Some(_) if self.history.is_somebody_else(user) => drop(self.reused.insert(record.clone())),
-            Some(link) => reviewed.rows.extend(self.note(record, &link.account, Some(user), now)),
-            None => {
-                if let Some(mail) = self.history.key().mail(user) {
-                    self.newcomers.insert((mail, record.clone()));
-                }
-                self.compare(user, reviewed);
+        let Some(link) = link else {
+            if let Some(mail) = self.history.key().mail(user) {
+                self.newcomers.insert((mail, record.clone()));
             }
+            return self.compare(user, reviewed);
+        };
+        let identity = self.history.identity(record, &link.account, Some(user), now);
+        if self.history.is_somebody_else(&identity) {
+            self.reused.insert(record.clone());
+        } else {
+            reviewed.rows.extend(self.news(identity));
         }
     }
 
@@ -190,8 +190,16 @@ impl Identities {
         user: Option<&User>,
         now: DateTime<Utc>,
     ) -> Option<Identity> {
-        let identity = self.history.identity(record, account, user, now);
-        Arc::make_mut(&mut self.history).insert(&identity).then_some(identity)
+        self.news(self.history.identity(record, account, user, now))
+    }
+
+    /// Remembers a row, if it is news. A plan under way shares the history, which is copied for news alone.
+    fn news(&mut self, identity: Identity) -> Option<Identity> {
+        let is_news = !self.history.knows(&identity);
+        is_news.then(|| {
+            self.learn(&identity);
+            identity
+        })
     }
 
     /// What a plan must know. `wants` tells whether a user should have an account.

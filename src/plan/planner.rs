@@ -67,8 +67,10 @@ pub struct Planner<'a> {
     /// Users outside a keyed plan, once one of them may have to be known.
     others: Option<Index<'a>>,
     matches: Matches,
-    /// What was decided about each linked user whose account was seen; `None`: it is in sync.
-    linked: BTreeMap<&'a RecordId, Option<Box<Touched>>>,
+    /// Linked users whose account was seen and is in sync.
+    in_sync: BTreeSet<&'a RecordId>,
+    /// What was decided about the others.
+    linked: BTreeMap<&'a RecordId, Box<Touched>>,
     /// Unlinked accounts that fit some user.
     candidates: BTreeMap<AccountId, Arc<Account>>,
     /// Users who want a user name that some account has.
@@ -77,7 +79,8 @@ pub struct Planner<'a> {
     displaced: BTreeMap<RecordId, BTreeMap<&'a RecordId, &'a Link>>,
     /// Accounts that nobody is linked to and that bear the mark of a linked user.
     twins: BTreeMap<&'a RecordId, BTreeSet<AccountId>>,
-    in_view: BTreeMap<AccountId, SeenAccount>,
+    /// As they came, perhaps the same account twice.
+    in_view: Vec<SeenAccount>,
     notes: BTreeMap<RecordId, Note>,
     accepted: BTreeSet<&'a RecordId>,
     partition: Partition,
@@ -94,13 +97,10 @@ struct Touched {
 impl<'a> Planner<'a> {
     /// Begins a plan.
     pub fn new(input: PlanInput<'a>) -> Self {
-        let mut owners = BTreeMap::new();
-        let mut doubled = BTreeSet::new();
-        for link in input.links.values() {
-            if owners.insert(&link.account, link).is_some() {
-                doubled.insert(&link.account);
-            }
-        }
+        let links = || input.links.values();
+        let owners: BTreeMap<_, _> = links().map(|link| (&link.account, link)).collect();
+        let shared = links().filter(|link| owners.get(&link.account).is_some_and(|owner| owner.record != link.record));
+        let doubled = shared.map(|link| &link.account).collect();
         let mut index = Index::new(input.comparison());
         wanting(&input, |record| input.concerns(record)).for_each(|projection| index.add(&projection));
         Self {
@@ -110,12 +110,13 @@ impl<'a> Planner<'a> {
             index,
             others: None,
             matches: Matches::default(),
+            in_sync: BTreeSet::new(),
             linked: BTreeMap::new(),
             candidates: BTreeMap::new(),
             names_held: BTreeMap::new(),
             displaced: BTreeMap::new(),
             twins: BTreeMap::new(),
-            in_view: BTreeMap::new(),
+            in_view: Vec::new(),
             notes: BTreeMap::new(),
             accepted: BTreeSet::new(),
             partition: Partition::new(input.target.partition.as_deref()),
@@ -130,24 +131,12 @@ impl<'a> Planner<'a> {
         let owner = self.owners.get(&account.id).copied();
         // A million ids are kept twice as cheaply where they are those of the links.
         let id = owner.map_or(&account.id, |link| &link.account).clone();
-        let seen = SeenAccount {
-            account: id.clone(),
+        self.in_view.push(SeenAccount {
+            account: id,
             user_name: account.user_name().map(str::to_owned),
             state: account.state,
             record: owner.map(|link| link.record.clone()),
-        };
-        match self.in_view.entry(id) {
-            Entry::Vacant(entry) => {
-                entry.insert(seen);
-            }
-            Entry::Occupied(mut entry) => {
-                // Of two views the same one must win whatever the order of pages.
-                let key = |seen: &SeenAccount| (seen.state, seen.user_name.clone());
-                if key(&seen) > key(entry.get()) {
-                    entry.insert(seen);
-                }
-            }
-        }
+        });
         for record in self.index.wanting_name_of(&account) {
             self.names_held.entry(record.clone()).or_default().insert(account.id.clone());
         }
@@ -170,15 +159,22 @@ impl<'a> Planner<'a> {
         let in_sync =
             decided.changes.is_empty() && matches!(decided.skips.as_slice(), [Skip { reason: SkipReason::InSync, .. }]);
         let touched = (!in_sync).then(|| Box::new(Touched { decided, account: Arc::new(account), unsteady: false }));
-        match self.linked.entry(&link.record) {
-            Entry::Vacant(entry) => {
-                entry.insert(touched);
+        let before = match self.linked.remove(&link.record) {
+            None if self.in_sync.contains(&link.record) => Some(None),
+            before => before.map(Some),
+        };
+        let outcome = match before {
+            Some(before) if before != touched => {
+                before.or(touched).map(|touched| Box::new(Touched { unsteady: true, ..*touched }))
             }
-            Entry::Occupied(mut entry) if *entry.get() != touched => {
-                let unsteady = entry.get_mut().take().or(touched);
-                entry.insert(unsteady.map(|touched| Box::new(Touched { unsteady: true, ..*touched })));
+            Some(_) | None => touched,
+        };
+        match outcome {
+            None => drop(self.in_sync.insert(&link.record)),
+            Some(touched) => {
+                self.in_sync.remove(&link.record);
+                self.linked.insert(&link.record, touched);
             }
-            Entry::Occupied(_) => {}
         }
     }
 
@@ -275,21 +271,18 @@ impl<'a> Planner<'a> {
     /// Ends the plan: `coverage` says what the accounts that were shown prove about the rest.
     pub fn finish(mut self, coverage: Coverage) -> Planned {
         let coverage = self.partition.proven(coverage);
+        self.settle_in_view();
         let full = self.input.records.is_none();
         let mut decided = BTreeMap::new();
-        let mut in_sync = BTreeSet::new();
         let mut touched = BTreeMap::new();
         let mut notes = std::mem::take(&mut self.notes);
         // Nothing is learnt from an account that was shown in two ways.
-        let unsteady = |outcome: &Option<Box<Touched>>| outcome.as_ref().is_some_and(|outcome| outcome.unsteady);
-        notes.retain(|record, _| !self.linked.get(record).is_some_and(unsteady));
-        for (record, outcome) in std::mem::take(&mut self.linked) {
+        notes.retain(|record, _| !self.linked.get(record).is_some_and(|outcome| outcome.unsteady));
+        let told = self.take_told(full);
+        let in_sync = std::mem::take(&mut self.in_sync);
+        for (record, outcome) in told {
             let mut successors = self.displaced.iter();
             let successor = successors.find_map(|(new, old)| Some((new, old.get(record)?)));
-            if full && outcome.is_none() && successor.is_none() && !self.twins.contains_key(record) {
-                in_sync.insert(record);
-                continue;
-            }
             let mut outcome = settle(record, outcome, &self.input, &mut touched);
             if let Some((successor, link)) = successor {
                 outcome = linked::without_inference(outcome, link, successor);
@@ -323,9 +316,29 @@ impl<'a> Planner<'a> {
             quiet,
             holds: Vec::new(),
         };
-        let in_view = if full { self.in_view.into_values().collect() } else { Vec::new() };
+        let in_view = if full { self.in_view } else { Vec::new() };
         let accepted = self.accepted.len() as u64;
         Planned { plan, seen: touched, in_view, notes, accepted }
+    }
+
+    /// Of whom something is told: also of those in sync, where the plan is about few or there is more to
+    /// say. `None`: in sync.
+    fn take_told(&mut self, full: bool) -> BTreeMap<&'a RecordId, Option<Box<Touched>>> {
+        let touched = std::mem::take(&mut self.linked).into_iter().map(|(record, outcome)| (record, Some(outcome)));
+        let also: Vec<_> = if full {
+            let special = self.twins.keys().chain(self.displaced.values().flat_map(BTreeMap::keys)).copied();
+            special.filter(|record| self.in_sync.remove(record)).collect()
+        } else {
+            std::mem::take(&mut self.in_sync).into_iter().collect()
+        };
+        touched.chain(also.into_iter().map(|record| (record, None))).collect()
+    }
+
+    /// Each account once. Of two views the same one must win whatever the order of pages.
+    fn settle_in_view(&mut self) {
+        let view = |seen: &SeenAccount| (seen.state, seen.user_name.clone());
+        self.in_view.sort_by(|one, other| one.account.cmp(&other.account).then_with(|| view(other).cmp(&view(one))));
+        self.in_view.dedup_by(|later, first| later.account == first.account);
     }
 
     /// Linked users whose account was not seen. Nothing is ever taken away here.
@@ -443,7 +456,7 @@ impl<'a> Planner<'a> {
         if *coverage != Coverage::Complete {
             return Vec::new();
         }
-        let strangers = self.in_view.values().filter(|seen| {
+        let strangers = self.in_view.iter().filter(|seen| {
             seen.record.is_none() && !ours.contains(&seen.account) && self.input.own_account != Some(&seen.account)
         });
         strangers
@@ -458,7 +471,7 @@ impl<'a> Planner<'a> {
 
     fn by_state(&self) -> BTreeMap<AccountState, u64> {
         let mut counts = BTreeMap::new();
-        for seen in self.in_view.values() {
+        for seen in &self.in_view {
             *counts.entry(seen.state).or_insert(0) += 1;
         }
         counts

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::btree_map::Entry;
 use std::hash::DefaultHasher;
 use std::hash::Hash;
 use std::hash::Hasher;
@@ -14,6 +13,7 @@ use chrono::Utc;
 
 use crate::model::ids::RecordId;
 use crate::model::ids::RoleName;
+use crate::model::one_or_more::OneOrMore;
 use crate::model::packed::PackedUser;
 use crate::model::path::AttributePath;
 use crate::model::projection::Conflict;
@@ -158,18 +158,11 @@ impl Projections {
 pub struct Table {
     projections: Arc<Projections>,
     /// Who wants a user name, by the hash of it.
-    holders: BTreeMap<u64, Holders>,
+    /// Holders of one hash may want names that only share it.
+    holders: BTreeMap<u64, OneOrMore<RecordId>>,
     /// When answers may change by themselves.
     turns: BTreeSet<(DateTime<Utc>, RecordId)>,
     triples: u64,
-}
-
-/// Who may want one user name.
-#[derive(Debug)]
-enum Holders {
-    One(RecordId),
-    /// At least two; perhaps of names that only share a hash.
-    Many(BTreeSet<RecordId>),
 }
 
 impl Table {
@@ -288,38 +281,21 @@ impl Table {
             }
         }
         let rivals = |group: &u64| match self.holders.get(group) {
-            Some(Holders::One(holder)) => holder != record,
-            Some(Holders::Many(_)) => true,
+            Some(OneOrMore::One(holder)) => holder != record,
+            Some(OneOrMore::More(_)) => true,
             None => false,
         };
         groups.extend([left, joined].into_iter().flatten().map(|name| hash(&name)).filter(rivals));
     }
 
     fn leave(&mut self, group: u64, record: &RecordId) {
-        let Entry::Occupied(mut entry) = self.holders.entry(group) else { return };
-        match entry.get_mut() {
-            Holders::One(holder) if holder == record => drop(entry.remove()),
-            Holders::One(_) => {}
-            Holders::Many(holders) => {
-                holders.remove(record);
-                if let (Some(last), 1) = (holders.first().cloned(), holders.len()) {
-                    entry.insert(Holders::One(last));
-                }
-            }
-        }
+        let left = self.holders.remove(&group).and_then(|holders| holders.without(record));
+        self.holders.extend(left.map(|left| (group, left)));
     }
 
     fn join(&mut self, group: u64, record: &RecordId) {
-        match self.holders.entry(group) {
-            Entry::Vacant(entry) => drop(entry.insert(Holders::One(record.clone()))),
-            Entry::Occupied(mut entry) => match entry.get_mut() {
-                Holders::One(holder) => {
-                    let both = BTreeSet::from([holder.clone(), record.clone()]);
-                    entry.insert(Holders::Many(both));
-                }
-                Holders::Many(holders) => drop(holders.insert(record.clone())),
-            },
-        }
+        let holders = OneOrMore::with(self.holders.remove(&group), record.clone());
+        self.holders.insert(group, holders);
     }
 
     /// Decides the conflicts over names of users who were projected again (`touched`) and of whoever may
@@ -329,8 +305,8 @@ impl Table {
         for group in groups {
             match self.holders.get(group) {
                 None => {}
-                Some(Holders::One(holder)) => drop(touched.insert(holder.clone())),
-                Some(Holders::Many(holders)) => {
+                Some(OneOrMore::One(holder)) => drop(touched.insert(holder.clone())),
+                Some(OneOrMore::More(holders)) => {
                     touched.extend(holders.iter().cloned());
                     self.decide(new, holders, &mut conflicts);
                 }

@@ -3,8 +3,6 @@
 //! Tables do not depend on one another's order, rows of one table do: each list keeps the order
 //! in which its writes were given, and neighbours of one kind become one statement.
 
-use std::collections::BTreeSet;
-
 use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
@@ -85,7 +83,7 @@ pub enum SeenWrite {
     /// [`Write::Seen`]
     Set(Vec<SeenAccount>),
     /// [`Write::SeenAll`]
-    Only(BTreeSet<AccountId>),
+    SetAll(Vec<SeenAccount>),
     /// [`Write::Unseen`]
     Drop(AccountId),
 }
@@ -143,7 +141,7 @@ impl Batch {
                 Some((last, SeenWrite::Set(known))) if *last == space => known.extend(accounts),
                 _ => self.seen.push((space, SeenWrite::Set(accounts))),
             },
-            Write::SeenAll(space, accounts) => self.seen.push((space, SeenWrite::Only(accounts))),
+            Write::SeenAll(space, accounts) => self.seen.push((space, SeenWrite::SetAll(accounts))),
             Write::Unseen(space, account) => self.seen.push((space, SeenWrite::Drop(account))),
             Write::Cycle(cycle) => self.cycles.push(cycle),
             Write::Token(token) => self.tokens.push(TokenWrite::Set(token)),

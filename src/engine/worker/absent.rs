@@ -175,11 +175,11 @@ impl Worker {
         if absent.is_empty() {
             return;
         }
-        let shown: BTreeSet<_> = in_view.iter().map(|seen| &seen.account).collect();
+        let shows = |account: &AccountId| in_view.binary_search_by(|seen| seen.account.cmp(account)).is_ok();
         for (account, gone) in absent {
             match gone {
-                Some(link) if shown.contains(&account) => drop(self.touched.insert(self.known_as(&link.record))),
-                _ if shown.contains(&account) || plan.coverage != Coverage::Complete => {}
+                Some(link) if shows(&account) => drop(self.touched.insert(self.known_as(&link.record))),
+                _ if shows(&account) || plan.coverage != Coverage::Complete => {}
                 Some(_) => self.forget_gone(&account),
                 None => drop(self.absences.turns.insert(account, Turn { due: None, looks: 0 })),
             }

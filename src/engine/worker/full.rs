@@ -403,11 +403,11 @@ impl Worker {
     /// Keeps what a listing showed, for lists of accounts.
     fn note_seen(&mut self, plan: &Plan, in_view: Vec<SeenAccount>) {
         let Some(place) = &self.place else { return };
-        let ids: BTreeSet<_> = in_view.iter().map(|seen| seen.account.clone()).collect();
-        self.writes.push(Write::Seen(place.space.clone(), in_view));
-        if plan.coverage == Coverage::Complete {
-            self.writes.push(Write::SeenAll(place.space.clone(), ids));
-        }
+        let space = place.space.clone();
+        self.writes.push(match plan.coverage {
+            Coverage::Complete => Write::SeenAll(space, in_view),
+            Coverage::Partial(_) | Coverage::Keyed => Write::Seen(space, in_view),
+        });
     }
 
     /// Counts what a listing showed.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use chrono::Utc;
+use futures_util::Stream;
 use sqlx::PgConnection;
 
 use crate::model::change::Cause;
@@ -27,6 +28,7 @@ use crate::store::rows::intent_context;
 use crate::store::rows::linked_by;
 use crate::store::rows::nanos;
 use crate::store::rows::outcome_columns;
+use crate::store::rows::outside;
 use crate::store::rows::standing_context;
 use crate::stores::postgres::fault::Fault;
 use crate::stores::postgres::hands;
@@ -249,18 +251,20 @@ async fn seen(db: &mut PgConnection, writes: &[(Space, SeenWrite)]) -> Result<()
         ids.insert(space, id);
         match write {
             SeenWrite::Set(accounts) => set_seen(db, id, accounts).await?,
-            SeenWrite::Only(kept) => {
-                let sql = "SELECT account FROM seen WHERE space = $1";
-                let known: Vec<String> = sqlx::query_scalar(sql).bind(id).fetch_all(&mut *db).await?;
-                let gone: Vec<_> = known.into_iter().filter(|known| !kept.contains(&known.as_str().into())).collect();
-                for chunk in gone.chunks(ROWS) {
+            SeenWrite::SetAll(accounts) => {
+                for chunk in outside(accounts, known_seen(db, id)).await?.chunks(ROWS) {
                     drop_seen(db, id, chunk).await?;
                 }
+                set_seen(db, id, accounts).await?;
             }
             SeenWrite::Drop(account) => drop_seen(db, id, &[text(account.as_str()).into_owned()]).await?,
         }
     }
     Ok(())
+}
+
+fn known_seen(db: &mut PgConnection, space: i64) -> impl Stream<Item = Result<String, sqlx::Error>> {
+    sqlx::query_scalar("SELECT account FROM seen WHERE space = $1").bind(space).fetch(db)
 }
 
 async fn set_seen(db: &mut PgConnection, space: i64, accounts: &[SeenAccount]) -> Result<(), Fault> {

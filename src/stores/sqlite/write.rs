@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use chrono::Utc;
+use futures_util::Stream;
 use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::SqliteConnection;
@@ -38,6 +39,7 @@ use crate::store::rows::intent_context;
 use crate::store::rows::linked_by;
 use crate::store::rows::nanos;
 use crate::store::rows::outcome_columns;
+use crate::store::rows::outside;
 use crate::store::rows::standing_context;
 use crate::stores::sqlite::Inner;
 use crate::stores::sqlite::chains;
@@ -448,19 +450,21 @@ async fn seen(
         let id = spaces.id(db, space).await?;
         match write {
             SeenWrite::Set(accounts) => set_seen(db, script, id, accounts).await?,
-            SeenWrite::Only(kept) => {
+            SeenWrite::SetAll(accounts) => {
                 script.run(db).await?;
-                let sql = "SELECT account FROM seen WHERE space = $1";
-                let known: Vec<String> = sqlx::query_scalar(sql).bind(id).fetch_all(&mut *db).await?;
-                let gone: Vec<_> = known.into_iter().filter(|known| !kept.contains(&known.as_str().into())).collect();
-                for chunk in gone.chunks(ROWS) {
+                for chunk in outside(accounts, known_seen(db, id)).await?.chunks(ROWS) {
                     drop_seen(db, script, id, chunk).await?;
                 }
+                set_seen(db, script, id, accounts).await?;
             }
             SeenWrite::Drop(account) => drop_seen(db, script, id, std::slice::from_ref(account)).await?,
         }
     }
     Ok(())
+}
+
+fn known_seen(db: &mut SqliteConnection, space: i64) -> impl Stream<Item = Result<String, sqlx::Error>> {
+    sqlx::query_scalar("SELECT account FROM seen WHERE space = $1").bind(space).fetch(db)
 }
 
 async fn set_seen(
@@ -469,13 +473,15 @@ async fn set_seen(
     space: i64,
     accounts: &[SeenAccount],
 ) -> Result<(), Fault> {
-    // Sorted, so that a big listing fills the table's pages one after the other.
+    // Sorted, so that a big listing fills the table's pages one after the other. A row that is the same is
+    // no write: each listing would write every account anew otherwise.
     let mut sorted: Vec<&SeenAccount> = accounts.iter().collect();
     sorted.sort_by(|a, b| a.account.cmp(&b.account));
     let sql = "INSERT INTO seen (space, account, user_name, state, record)
         SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each($2) WHERE true
         ON CONFLICT (space, account) DO UPDATE SET user_name = excluded.user_name, state = excluded.state,
-        record = excluded.record";
+        record = excluded.record
+        WHERE (seen.user_name, seen.state, seen.record) IS NOT (excluded.user_name, excluded.state, excluded.record)";
     for chunk in sorted.chunks(ROWS) {
         let rows: Vec<_> = chunk
             .iter()

@@ -132,7 +132,7 @@ impl Inside {
     }
 
     fn count(&mut self, write: &Write) {
-        let rows = if let Write::Seen(_, rows) = write { rows.len() as u64 } else { 1 };
+        let rows = if let Write::Seen(_, rows) | Write::SeenAll(_, rows) = write { rows.len() as u64 } else { 1 };
         *self.written.entry(kind(write)).or_default() += rows;
     }
 
@@ -222,7 +222,10 @@ impl Inside {
             Write::Seen(space, rows) => {
                 self.seen.extend(rows.into_iter().map(|row| ((space.clone(), row.account.clone()), row)));
             }
-            Write::SeenAll(space, ids) => self.seen.retain(|(at, id), _| *at != space || ids.contains(id)),
+            Write::SeenAll(space, rows) => {
+                self.seen.retain(|(at, _), _| *at != space);
+                self.write(Write::Seen(space, rows));
+            }
             Write::Unseen(space, id) => drop(self.seen.remove(&(space, id))),
             Write::Cycle(cycle) => drop(self.cycles.insert(cycle.id.clone(), cycle)),
             Write::Token(_) | Write::TokenRevoked(_) => {}
@@ -244,8 +247,7 @@ fn kind(write: &Write) -> &'static str {
         Write::Decision(_) => "decision",
         Write::Standing(..) => "standing",
         Write::Owed(_, _, Some(_)) => "owed",
-        Write::Seen(..) => "seen",
-        Write::SeenAll(..) => "seen, compared",
+        Write::Seen(..) | Write::SeenAll(..) => "seen",
         Write::Cycle(_) => "cycle",
         Write::Audit(_) => "audit",
         Write::Owned(..) => "owned",
