@@ -5,6 +5,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rosterd::model::account::AccountState;
+use rosterd::model::history::SeenAccount;
 use rosterd::model::invite::InviteFilter;
 use rosterd::model::invite::InviteState;
 use rosterd::model::message::Content;
@@ -13,6 +15,7 @@ use rosterd::model::message::MessageFilter;
 use rosterd::model::message::MessageWrite;
 use rosterd::model::message::Posted;
 use rosterd::secrets::keys::Keys;
+use rosterd::store::AccountFilter;
 use rosterd::store::Store;
 use rosterd::store::StoreError;
 use rosterd::store::Write;
@@ -28,6 +31,7 @@ use crate::store::suite::at;
 use crate::store::suite::event;
 use crate::store::suite::intent;
 use crate::store::suite::link;
+use crate::store::suite::seen;
 use crate::store::suite::space;
 use crate::store::suite::store_suite;
 use crate::store::suite::user;
@@ -429,4 +433,23 @@ async fn invites_are_found_by_an_index_whatever_is_asked_for() {
         let of_invites = steps.iter().find(|step| step.split(' ').any(|word| word == "i")).unwrap();
         assert!(of_invites.starts_with("SEARCH i USING"), "{filter:?}: {steps:?}");
     }
+}
+
+#[tokio::test]
+async fn a_listing_that_shows_what_is_known_writes_no_account_anew() {
+    let (store, folder) = fresh().await;
+    let account = |number: usize| seen(&format!("a-{number:05}"), AccountState::Active, Some("u-1"));
+    let mut accounts: Vec<_> = (0..4_000).map(account).collect();
+    let log = || fs::metadata(folder.path().join("rosterd.db-wal")).unwrap().len();
+    let grows = async |accounts: Vec<SeenAccount>| {
+        let before = log();
+        store.commit(vec![Write::SeenAll(space(), accounts)], store.fence()).await.unwrap();
+        log() - before
+    };
+    let all = grows(accounts.clone()).await;
+    accounts[7] = seen("a-00007", AccountState::Disabled, None);
+    let one = grows(accounts.clone()).await;
+    assert!(one * 10 < all, "{one} bytes of log for one account, {all} for all");
+    let filter = AccountFilter { limit: usize::MAX, ..AccountFilter::default() };
+    assert_eq!(store.seen(&space(), &filter).await.unwrap(), accounts);
 }

@@ -278,7 +278,7 @@ pub(crate) fn event(kind: &str, target: Option<&str>) -> AuditEvent {
     }
 }
 
-fn seen(account: &str, state: AccountState, record: Option<&str>) -> SeenAccount {
+pub(crate) fn seen(account: &str, state: AccountState, record: Option<&str>) -> SeenAccount {
     SeenAccount {
         account: account.into(),
         user_name: Some(format!("{account}@acme.example")),
