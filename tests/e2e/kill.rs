@@ -159,17 +159,23 @@ impl Company {
                 self.edits();
             }
         }
-        // In the middle of a call, or at any moment: mostly too short for what the last kill left
-        // behind to be resolved, now and then not.
-        let longest = match self.chance.below(4) {
-            0 => Duration::from_secs(4),
-            1 => Duration::from_millis(1_500),
-            _ => {
-                tokio::time::timeout(CALL_WITHIN, self.cable.hears_a_change()).await.ok();
-                LATENCY
-            }
+        // At any moment, mostly too soon for what the last kill left behind to be resolved; or in the
+        // middle of a call.
+        let (longest, meets_a_call) = match self.chance.below(4) {
+            0 => (Duration::from_secs(4), false),
+            1 => (Duration::from_millis(1_500), false),
+            _ => (LATENCY, true),
         };
-        tokio::time::sleep(self.chance.up_to(longest)).await;
+        let moment = self.chance.up_to(longest);
+        if meets_a_call {
+            tokio::select! {
+                () = self.cable.hears_a_change() => {}
+                // A pipeline may have had nothing to do.
+                _ = process.wait() => return,
+                () = tokio::time::sleep(CALL_WITHIN) => {}
+            }
+        }
+        tokio::time::sleep(moment).await;
         process.kill().await.expect("it is killed");
     }
 
