@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod addressee;
+pub mod administrators;
 pub mod approval;
 pub mod audit;
 pub mod change;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::accept::asks;
 use crate::correlate::names;
+use crate::model::administrators::Administrators;
 use crate::model::approval::Asks;
 use crate::model::ids::EntitlementName;
 use crate::model::path::AttributePath;
@@ -194,6 +195,7 @@ fn limits(accepted: &Limits, wanted: &Limits, looser: &mut Vec<String>) -> (Limi
         clear: list("limits.update of clearings", &was.clear, &is.clear, &mut next.clear),
         delete: list("limits.delete", &was.delete, &is.delete, &mut next.delete),
         seats: fewer(was.seats, is.seats),
+        administrators: administrators(was.administrators.as_ref(), is.administrators.as_ref()),
         requests_per_second: is.requests_per_second,
         concurrency: is.concurrency,
     };
@@ -202,7 +204,36 @@ fn limits(accepted: &Limits, wanted: &Limits, looser: &mut Vec<String>) -> (Limi
         looser.push(format!("`limits.seats` from {} to {}", seats(was.seats), seats(is.seats)));
         agreed.seats = was.seats;
     }
+    if acts.administrators != is.administrators {
+        let (from, to) = (bounds(was.administrators.as_ref()), bounds(is.administrators.as_ref()));
+        looser.push(format!("`administrators` from {from} to {to}"));
+        agreed.administrators.clone_from(&was.administrators);
+    }
     (acts, agreed)
+}
+
+/// Of what was enforced nothing gives way; what was only told is as the document says.
+fn administrators(was: Option<&Administrators>, is: Option<&Administrators>) -> Option<Administrators> {
+    let Some(was) = was.filter(|was| was.enforce) else { return is.cloned() };
+    let same = is.filter(|is| is.membership == was.membership);
+    Some(same.map_or_else(
+        || was.clone(),
+        |is| Administrators {
+            entitlement: is.entitlement.clone(),
+            min: was.min.max(is.min),
+            max: fewer(was.max, is.max),
+            ..was.clone()
+        },
+    ))
+}
+
+fn bounds(wanted: Option<&Administrators>) -> String {
+    let Some(Administrators { entitlement, min, max, enforce, membership: _ }) = wanted else {
+        return "nothing".to_owned();
+    };
+    let max = max.map(|max| format!(" and {max} at most")).unwrap_or_default();
+    let force = if *enforce { "" } else { ", told alone" };
+    format!("{min} at least{max} with `{entitlement}`{force}")
 }
 
 fn fewer(one: Option<u64>, other: Option<u64>) -> Option<u64> {

@@ -62,6 +62,7 @@ async fn undo(
         unmanaged: Vec::new(),
         accounts: BTreeMap::new(),
         holds: Vec::new(),
+        administrators: None,
     };
     output::note(&render::text(&plan));
     if !yes && !output::can_ask() {

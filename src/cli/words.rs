@@ -87,6 +87,7 @@ pub fn release(target: &TargetName, hold: &Hold) -> String {
         | HoldKind::Clear
         | HoldKind::Delete
         | HoldKind::Seats
+        | HoldKind::Administrators
         | HoldKind::Loosen => format!("rosterd holds release {}", hold.digest),
         HoldKind::Freeze => "nothing: it goes on by itself when the freeze ends".to_owned(),
     }

@@ -11,6 +11,7 @@ use chrono::Utc;
 
 use crate::engine::permits::Permits;
 use crate::engine::shared::Shared;
+use crate::model::administrators::Census;
 use crate::model::change::Cause;
 use crate::model::decision::DecisionKind;
 use crate::model::ids::Digest;
@@ -136,6 +137,7 @@ impl Guardrail {
             now,
             owned_active: &|length| owned.get(&length).copied().unwrap_or(current),
             seats_taken: around.seats_taken,
+            census: &around.census,
             frozen: around.frozen,
             unattended: target.account.deletion.is_some_and(|deletion| deletion.unattended),
             limits: &target.limits,
@@ -171,6 +173,8 @@ pub struct Around<'a> {
     pub owned_active: Option<u64>,
     /// Seats that are taken, or will be by what waits.
     pub seats_taken: u64,
+    /// Who may do everything there, counting what waits.
+    pub census: Census,
     /// When the freeze of that moment ends.
     pub frozen: Option<DateTime<Utc>>,
     /// How far from now the plan is made for.

@@ -423,6 +423,7 @@ pub async fn plan(
         populated: plan.accounts.values().sum::<u64>() > 0,
         dated: Cow::Owned(dated),
         seats_taken: active.max(view.links.values().filter(|link| !link.disabled_by_us).count() as u64),
+        census: planned.census,
         frozen: Freezes::new(&view.target.freeze).until(shared.now().checked_add_signed(ahead).unwrap_or(now)),
         ahead,
         ..Around::default()

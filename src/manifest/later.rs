@@ -6,7 +6,7 @@
 pub(crate) fn field(name: &str) -> Option<&'static str> {
     Some(match name {
         "canary" => "take it out; until it exists, hold the target with `mode: observe`",
-        "launch" | "followUps" | "administrators" => "take it out",
+        "launch" | "followUps" => "take it out",
         "reassign" => "take it out: what hangs on a leaver is told, waited for, and reassigned by people",
         "accounts" => "take it out: a person has one account in a target",
         _ => return None,

@@ -1,5 +1,6 @@
 //! `spec.limits` and `spec.schedule` of targets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -7,8 +8,12 @@ use serde::Deserialize;
 
 use crate::manifest::located::Located;
 use crate::manifest::report::Report;
+use crate::manifest::suggest;
 use crate::manifest::text::Place;
 use crate::manifest::words;
+use crate::model::administrators::Administrators;
+use crate::model::ids::EntitlementName;
+use crate::model::target::Entitlement;
 use crate::model::target::Freeze;
 use crate::model::target::Limits;
 use crate::model::target::Schedule;
@@ -16,6 +21,8 @@ use crate::model::target::Window;
 use crate::schedule::Freezes;
 use crate::schedule::Timetable;
 
+/// Fewer than one administrator is nobody who could let the next one in.
+const FEWEST_ADMINISTRATORS: u64 = 1;
 /// More calls in flight than any target takes.
 const MOST_CONCURRENCY: usize = 1024;
 /// Longest window: recorded intents are kept as long.
@@ -118,6 +125,20 @@ part_of_a_limit!(
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AdministratorsEntry {
+    /// The word of the catalogue that makes one.
+    entitlement: Located<String>,
+    /// At least so many active accounts should have it; default 1.
+    min: Option<u64>,
+    /// At most so many; any number where it is left out.
+    max: Option<u64>,
+    /// Whether what leads outside is held; otherwise it is told.
+    #[serde(default)]
+    enforce: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct FreezeEntry {
     /// When it begins, in five fields: `0 18 * * FRI`.
     cron: Located<String>,
@@ -173,6 +194,8 @@ pub(crate) fn limits(entry: LimitsEntry, report: &mut Report<'_>) -> Option<Limi
         clear,
         delete: delete?,
         seats,
+        // A key of its own, which needs the catalogue.
+        administrators: None,
         requests_per_second: requests_per_second.map(|rate| rate.value),
         concurrency: concurrency.map_or(default.concurrency, |calls| calls.value),
     })
@@ -260,6 +283,31 @@ pub(crate) fn schedule(entry: &Located<ScheduleEntry>, report: &mut Report<'_>) 
             None
         }
     }
+}
+
+/// `spec.administrators`, whose word is one of the catalogue.
+pub(crate) fn administrators(
+    entry: Located<AdministratorsEntry>,
+    catalogue: &BTreeMap<EntitlementName, Entitlement>,
+    report: &mut Report<'_>,
+) -> Option<Administrators> {
+    let place = entry.place;
+    let AdministratorsEntry { entitlement: word, min, max, enforce } = entry.value;
+    let min = min.unwrap_or(FEWEST_ADMINISTRATORS);
+    if min < FEWEST_ADMINISTRATORS || max.is_some_and(|max| max < min) {
+        report
+            .add(place, "wrong-value", "`min` is at least 1, and `max` at least `min`")
+            .hint("write the bounds like `min: 2, max: 3`");
+        return None;
+    }
+    let entitlement = EntitlementName::from(word.value.as_str());
+    let Some(found) = catalogue.get(&entitlement) else {
+        report
+            .add(word.place, "unknown-entitlement", format!("unknown entitlement `{}`", word.value))
+            .hint(suggest::one_of(&word.value, catalogue.keys().map(EntitlementName::as_str)));
+        return None;
+    };
+    Some(Administrators { membership: found.membership.clone(), entitlement, min, max, enforce })
 }
 
 /// The freezes, each of which lets go before it begins again. `None` where one is wrong.

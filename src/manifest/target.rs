@@ -17,6 +17,7 @@ use crate::manifest::document::Metadata;
 use crate::manifest::endpoint;
 use crate::manifest::expression;
 use crate::manifest::limits;
+use crate::manifest::limits::AdministratorsEntry;
 use crate::manifest::limits::FreezeEntry;
 use crate::manifest::limits::LimitsEntry;
 use crate::manifest::limits::ScheduleEntry;
@@ -33,6 +34,7 @@ use crate::model::ids::EntitlementName;
 use crate::model::ids::TargetName;
 use crate::model::origin::Origin;
 use crate::model::target::Entitlement;
+use crate::model::target::Limits;
 use crate::model::target::Mode;
 use crate::model::target::Scope;
 use crate::model::target::Target;
@@ -93,6 +95,8 @@ pub(crate) struct TargetSpec {
     schedule: Option<Located<ScheduleEntry>>,
     #[serde(default)]
     limits: LimitsEntry,
+    /// How many may do everything there.
+    administrators: Option<Located<AdministratorsEntry>>,
     /// When nothing but narrowing happens.
     #[serde(default)]
     freeze: Vec<Located<FreezeEntry>>,
@@ -206,6 +210,8 @@ pub(crate) fn convert(
         expression::user_condition(when, report);
     }
     let entitlements = catalogue(spec.entitlements, report);
+    let administrators = spec.administrators.and_then(|entry| limits::administrators(entry, &entitlements, report));
+    let limits = limits.map(|limits| Limits { administrators, ..limits });
     let title = spec.title.as_ref().map(|title| title.value.as_str());
     let approval = spec.approval.map(|entry| approval::convert(entry, &entitlements, (title, &origin), report));
     if spec.account.is_none() && !spec_tree.has(&["account"]) {

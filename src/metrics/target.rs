@@ -70,6 +70,8 @@ pub struct TargetMetrics {
     accounts: IntGaugeVec,
     unmanaged: IntGauge,
     conflicts: IntGauge,
+    administrators: IntGauge,
+    administrators_outside: IntGauge,
     queue_depth: IntGauge,
     queue_oldest: Gauge,
     retries: IntCounterVec,
@@ -118,6 +120,14 @@ impl TargetMetrics {
             accounts: f.int_gauges("rosterd_accounts", "Accounts seen by the last full cycle.", &["state"]),
             unmanaged: f.int_gauge("rosterd_unmanaged", "Accounts that were never managed here and are left alone."),
             conflicts: f.int_gauge("rosterd_conflicts", "Users for whom a person must settle something."),
+            administrators: f.int_gauge(
+                "rosterd_administrators",
+                "Active accounts with the entitlement that `administrators` names; 0 where none is named.",
+            ),
+            administrators_outside: f.int_gauge(
+                "rosterd_administrators_outside_limits",
+                "1 where there are fewer of them than `min` or more than `max`.",
+            ),
             queue_depth: f.int_gauge("rosterd_queue_depth", "Users that wait for a keyed cycle."),
             queue_oldest: f.gauge("rosterd_queue_oldest_seconds", "How long the oldest of them has waited."),
             retries: f.counters("rosterd_retries_total", "Calls put off to another attempt.", &["reason"]),
@@ -234,6 +244,12 @@ impl TargetMetrics {
     /// Accounts that were never rosterd's.
     pub fn set_unmanaged(&self, count: u64) {
         self.unmanaged.set(whole(count));
+    }
+
+    /// Active administrators, and whether there are too few or too many.
+    pub fn set_administrators(&self, count: u64, outside: bool) {
+        self.administrators.set(whole(count));
+        self.administrators_outside.set(i64::from(outside));
     }
 
     /// Users in conflict.

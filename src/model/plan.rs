@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::account::AccountState;
+use crate::model::administrators::Headcount;
 use crate::model::change::Change;
 use crate::model::ids::AccountId;
 use crate::model::ids::Digest;
@@ -42,6 +43,9 @@ pub struct Plan {
     pub accounts: BTreeMap<AccountState, u64>,
     /// What a guardrail stopped; their changes are not in `changes`.
     pub holds: Vec<Hold>,
+    /// How many may do everything there, where that is too few or too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub administrators: Option<Headcount>,
 }
 
 /// Users of whom there is nothing to tell.
@@ -208,6 +212,8 @@ pub enum HoldKind {
     Delete,
     /// `seats`
     Seats,
+    /// `administrators`: as many as may do everything there.
+    Administrators,
     /// `freeze`: a time without widening and updates.
     Freeze,
     /// First contact with a target that holds accounts.
@@ -218,7 +224,7 @@ pub enum HoldKind {
 
 impl HoldKind {
     /// Every kind, for metrics that show zero.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NarrowInferred,
         Self::NarrowExplicit,
         Self::Widen,
@@ -228,6 +234,7 @@ impl HoldKind {
         Self::Clear,
         Self::Delete,
         Self::Seats,
+        Self::Administrators,
         Self::Freeze,
         Self::FirstContact,
         Self::Loosen,
@@ -245,6 +252,7 @@ impl HoldKind {
             Self::Clear => "clear",
             Self::Delete => "delete",
             Self::Seats => "seats",
+            Self::Administrators => "administrators",
             Self::Freeze => "freeze",
             Self::FirstContact => "first-contact",
             Self::Loosen => "loosen",

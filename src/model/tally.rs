@@ -17,6 +17,8 @@ use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
 use crate::model::change::Effect;
+use crate::model::ids::AccountId;
+use crate::model::ids::RecordId;
 use crate::model::path::AttributePath;
 
 /// One row of the table of limits.
@@ -90,11 +92,19 @@ impl Thing {
         &self.0
     }
 
-    fn account(change: &Change) -> Self {
-        match &change.account {
-            Some(account) => Self(format!("account {}", account.as_str())),
-            None => Self(format!("user {}", change.record.as_str())),
-        }
+    /// An account that the target has named.
+    pub fn of_account(account: &AccountId) -> Self {
+        Self(format!("account {}", account.as_str()))
+    }
+
+    /// The account of a user that is not made yet.
+    pub fn of_user(record: &RecordId) -> Self {
+        Self(format!("user {}", record.as_str()))
+    }
+
+    /// The account that a change is about.
+    pub fn account(change: &Change) -> Self {
+        change.account.as_ref().map_or_else(|| Self::of_user(&change.record), Self::of_account)
     }
 
     fn entitlement(change: &Change, membership: &Membership) -> Self {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::account::Membership;
+use crate::model::administrators::Administrators;
 use crate::model::approval::Approval;
 use crate::model::approval::Asks;
 use crate::model::ids::EntitlementName;
@@ -450,6 +451,9 @@ pub struct Limits {
     pub delete: Vec<Window>,
     /// How many accounts may be active; `None`: as many as the target takes.
     pub seats: Option<u64>,
+    /// How many of them may do everything there (`spec.administrators`); `None`: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub administrators: Option<Administrators>,
     /// Calls a second; `None` leaves it to the target's answers.
     pub requests_per_second: Option<f64>,
     /// Calls in flight, the reserved slot for narrowing apart.
@@ -477,6 +481,7 @@ impl Default for Limits {
             clear: vec![count(5, hour)],
             delete: vec![count(5, day)],
             seats: None,
+            administrators: None,
             requests_per_second: None,
             concurrency: CONCURRENCY,
         }
@@ -496,6 +501,7 @@ impl Limits {
             clear: Vec::new(),
             delete: Vec::new(),
             seats: None,
+            administrators: None,
             requests_per_second: None,
             concurrency: CONCURRENCY,
         }
@@ -513,6 +519,7 @@ impl Limits {
             clear,
             delete,
             seats: _,
+            administrators: _,
             requests_per_second: _,
             concurrency: _,
         } = self;

@@ -4,6 +4,7 @@
 //! judged one after another, the one about the fewest changes first; what one of them holds, the
 //! next ones do not see.
 
+mod administrators;
 mod window;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use chrono::DateTime;
 use chrono::SecondsFormat;
 use chrono::Utc;
 
+use crate::model::administrators::Census;
 use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
@@ -59,6 +61,8 @@ pub struct Guards<'a> {
     pub owned_active: &'a dyn Fn(Duration) -> u64,
     /// Seats that are taken, or will be by what waits.
     pub seats_taken: u64,
+    /// Who may do everything there, counting what waits.
+    pub census: &'a Census,
     /// When the freeze of this moment ends.
     pub frozen: Option<DateTime<Utc>>,
     /// Whether deletions that are due need no person (`deleteUnattended`); limits count them all the same.
@@ -71,16 +75,16 @@ pub struct Guards<'a> {
 ///
 /// What a person revoked passes, first contact included: their word is about that very user.
 pub fn guard(mut plan: Plan, guards: &Guards<'_>) -> Plan {
-    let (revoked, rest) = plan.changes.into_iter().partition(Change::is_revocation);
+    let (revoked, rest): (Vec<_>, Vec<_>) = plan.changes.into_iter().partition(Change::is_revocation);
     plan.changes = rest;
-    let mut plan = judged(plan, guards);
-    let revoked: Vec<Change> = revoked;
+    let mut plan = judged(plan, &revoked, guards);
     plan.changes.extend(revoked);
     plan.changes.sort_by(order::compare);
+    administrators::count(&mut plan, guards);
     plan
 }
 
-fn judged(mut plan: Plan, guards: &Guards<'_>) -> Plan {
+fn judged(mut plan: Plan, revoked: &[Change], guards: &Guards<'_>) -> Plan {
     if guards.first_contact && !plan.changes.is_empty() {
         let digest = canonical::digest(&plan.space, &plan.changes);
         if !guards.enforced.contains(&digest) {
@@ -92,6 +96,7 @@ fn judged(mut plan: Plan, guards: &Guards<'_>) -> Plan {
     let (admitted, asked) = std::mem::take(&mut plan.changes).into_iter().partition(|change| (guards.admitted)(change));
     plan.changes = asked;
     deletions(&mut plan, guards);
+    administrators::administrators(&mut plan, revoked, guards);
     for rule in RULES {
         rule.judge(&mut plan, guards);
         if matches!(rule.kind, HoldKind::Adopt) {

@@ -10,6 +10,7 @@ use crate::correlate::matches::Index;
 use crate::correlate::matches::Matches;
 use crate::model::account::Account;
 use crate::model::account::AccountState;
+use crate::model::administrators::Census;
 use crate::model::change::Action;
 use crate::model::history::SeenAccount;
 use crate::model::ids::AccountId;
@@ -53,6 +54,8 @@ pub struct Planned {
     pub notes: BTreeMap<RecordId, Note>,
     /// Accounts with a difference that `drift: accept` takes as right.
     pub accepted: u64,
+    /// Who may do everything there, where `administrators` asks.
+    pub census: Census,
 }
 
 /// Makes one plan from accounts that stream past, in any order.
@@ -84,6 +87,7 @@ pub struct Planner<'a> {
     notes: BTreeMap<RecordId, Note>,
     accepted: BTreeSet<&'a RecordId>,
     partition: Partition,
+    census: Census,
 }
 
 #[derive(PartialEq)]
@@ -120,11 +124,16 @@ impl<'a> Planner<'a> {
             notes: BTreeMap::new(),
             accepted: BTreeSet::new(),
             partition: Partition::new(input.target.partition.as_deref()),
+            census: Census::default(),
         }
     }
 
     /// Shows one account. Showing it again does no harm.
     pub fn observe(&mut self, account: Account) {
+        // Whoever administers a realm does so in every part of it.
+        if let Some(wanted) = &self.input.target.limits.administrators {
+            self.census.see(wanted, &account);
+        }
         if !self.partition.holds(&account) {
             return;
         }
@@ -270,6 +279,7 @@ impl<'a> Planner<'a> {
 
     /// Ends the plan: `coverage` says what the accounts that were shown prove about the rest.
     pub fn finish(mut self, coverage: Coverage) -> Planned {
+        self.census.complete = coverage == Coverage::Complete;
         let coverage = self.partition.proven(coverage);
         self.settle_in_view();
         let full = self.input.records.is_none();
@@ -315,10 +325,11 @@ impl<'a> Planner<'a> {
             skips,
             quiet,
             holds: Vec::new(),
+            administrators: None,
         };
         let in_view = if full { self.in_view } else { Vec::new() };
         let accepted = self.accepted.len() as u64;
-        Planned { plan, seen: touched, in_view, notes, accepted }
+        Planned { plan, seen: touched, in_view, notes, accepted, census: self.census }
     }
 
     /// Of whom something is told: also of those in sync, where the plan is about few or there is more to

@@ -344,6 +344,7 @@ fn empty_plan(record: &CycleRecord, mode: crate::model::target::Mode) -> Plan {
         unmanaged: Vec::new(),
         accounts: BTreeMap::new(),
         holds: Vec::new(),
+        administrators: None,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::engine::worker::place::Place;
 use crate::http::rate;
 use crate::http::rate::Caller;
 use crate::metrics::OwedReason;
+use crate::model::administrators::Census;
 use crate::model::history::Intent;
 use crate::model::history::Standing;
 use crate::model::history::Trigger;
@@ -258,6 +259,7 @@ impl Worker {
             guardrail,
             listed: false,
             populated: false,
+            census: Census::default(),
         };
         place.set_links(links);
         self.place = Some(place);

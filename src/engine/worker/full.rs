@@ -222,7 +222,7 @@ impl Worker {
     }
 
     async fn take_plan(&mut self, cycle: &CycleId, planned: Planned, only: Option<Only>) {
-        let Planned { mut plan, seen, in_view, notes, accepted } = planned;
+        let Planned { mut plan, seen, in_view, notes, accepted, census } = planned;
         let saved = matches!(only, Some(Only::Changes(_)));
         let only = only.map(|only| match only {
             Only::Changes(changes) => changes,
@@ -241,6 +241,7 @@ impl Worker {
         }
         plan.changes.retain(|change| !newer.contains(&change.record));
         self.take_notes(notes, &newer);
+        self.take_census(census, &newer);
         if let Some(place) = self.place.as_mut() {
             place.listed = true;
             place.populated = plan.accounts.values().sum::<u64>() > 0;

@@ -353,6 +353,7 @@ impl Worker {
             if !looked.proven {
                 unproven.insert(record.clone());
             }
+            self.see_administrators(looked.accounts.values());
             accounts.extend(looked.accounts);
             since.insert(record.clone(), begun);
             // Back on the list until its plan is made: `owe` and `enqueue` read it there.

@@ -17,6 +17,8 @@ use crate::engine::shared::lock;
 use crate::engine::worker::Worker;
 use crate::engine::worker::full::FullRequest;
 use crate::engine::worker::place::Place;
+use crate::model::account::Account;
+use crate::model::administrators::Census;
 use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
@@ -127,6 +129,10 @@ impl Worker {
         let seats = self.handle.target.limits.seats.map(|_| self.queue.iter());
         let coming = seats.into_iter().flatten().flat_map(staying).filter(takes_seat).count() as u64;
         let place = self.place.as_ref();
+        let mut census = place.map(|place| place.census.clone()).unwrap_or_default();
+        if let Some(wanted) = &self.handle.target.limits.administrators {
+            self.queue.iter().flat_map(staying).for_each(|change| census.apply(wanted, &change));
+        }
         Around {
             // What no listing has shown may hold anything.
             populated: place.is_some_and(|place| place.populated || !place.listed),
@@ -135,6 +141,7 @@ impl Worker {
             admitted,
             dated: Cow::Owned(BTreeSet::new()),
             owned_active: place.map(Place::owned_active),
+            census,
             frozen: self.frozen.until,
             ahead: TimeDelta::zero(),
         }
@@ -157,6 +164,32 @@ impl Worker {
         change.cause == Some(Cause::Explicit) && self.dated.contains(&change.record)
     }
 
+    /// Takes in who may do everything there, as a listing showed it. Of `newer` users it may show what was so before.
+    pub(super) fn take_census(&mut self, mut census: Census, newer: &BTreeSet<RecordId>) {
+        let Some(place) = self.place.as_mut() else { return };
+        for record in newer {
+            census.keep(&place.census, record, place.links.get(record).map(|link| &link.account));
+        }
+        place.census = census;
+        self.tell_administrators();
+    }
+
+    /// Takes in what a look showed.
+    pub(super) fn see_administrators<'a>(&mut self, accounts: impl IntoIterator<Item = &'a Account>) {
+        let (Some(place), Some(wanted)) = (self.place.as_mut(), &self.handle.target.limits.administrators) else {
+            return;
+        };
+        accounts.into_iter().for_each(|account| place.census.see(wanted, account));
+        self.tell_administrators();
+    }
+
+    fn tell_administrators(&self) {
+        if let (Some(place), Some(wanted)) = (&self.place, &self.handle.target.limits.administrators) {
+            let (count, known) = (place.census.active(), place.census.complete);
+            self.metrics.set_administrators(count, known && !wanted.allows(count));
+        }
+    }
+
     /// How limits count a change that is recorded now.
     pub(super) fn counting(&self, change: &Change) -> Counting {
         Counting { at: self.shared.window_now(), dated: self.is_dated(change) }
@@ -167,10 +200,14 @@ impl Worker {
         let Some(place) = self.place.as_mut() else { return };
         let tally = Arc::make_mut(&mut place.guardrail.tally);
         for intent in intents {
+            if let Some(wanted) = &self.handle.target.limits.administrators {
+                place.census.apply(wanted, &intent.change);
+            }
             let Counting { at, dated } = intent.counting;
             tally
                 .extend(tally::counted(&intent.change, dated).into_iter().map(|(counter, thing)| (counter, thing, at)));
         }
+        self.tell_administrators();
     }
 
     /// Notes for the store what windows are judged by, where that changed.

@@ -8,6 +8,7 @@ use crate::connector::Shape;
 use crate::engine::guardrail::Guardrail;
 use crate::engine::identity::Identities;
 use crate::engine::look::Causes;
+use crate::model::administrators::Census;
 use crate::model::hand::Hand;
 use crate::model::hand::Hands;
 use crate::model::ids::AccountId;
@@ -34,6 +35,8 @@ pub(super) struct Place {
     pub(super) listed: bool,
     /// Whether it showed any account.
     pub(super) populated: bool,
+    /// Who may do everything there, where `administrators` asks.
+    pub(super) census: Census,
 }
 
 impl Place {

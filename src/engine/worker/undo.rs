@@ -63,6 +63,7 @@ impl Worker {
             unmanaged: Vec::new(),
             accounts: BTreeMap::new(),
             holds: Vec::new(),
+            administrators: None,
         };
         let plan = self.with_held(plan, &records);
         let Some(plan) = self.guard(plan, None).await else {

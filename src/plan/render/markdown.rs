@@ -12,6 +12,7 @@ pub fn markdown(plan: &Plan, show_personal: bool) -> String {
     lines.push(format!("Mode {}; {}.", words::mode(plan), escaped(&words::coverage(&plan.coverage))));
     lines.push(String::new());
     lines.push(format!("**{}**", words::totals(plan)));
+    lines.extend(plan.administrators.iter().flat_map(|count| [String::new(), escaped(&words::administrators(count))]));
     table(&mut lines, None, &plan.changes, show_personal);
     for hold in &plan.holds {
         table(&mut lines, Some(&format!("Held: {}", hold.reason)), &hold.changes, show_personal);

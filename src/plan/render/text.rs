@@ -9,6 +9,7 @@ use crate::plan::render::words;
 pub fn text(plan: &Plan) -> String {
     let mut lines = vec![format!("plan for {}, mode {}", words::heading(plan), words::mode(plan))];
     lines.push(words::coverage(&plan.coverage));
+    lines.extend(plan.administrators.as_ref().map(words::administrators));
     section(&mut lines, None, plan.changes.iter().flat_map(change));
     for hold in &plan.holds {
         let title = format!("held: {}", hold.reason);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::model::account::Membership;
+use crate::model::administrators::Administrators;
+use crate::model::administrators::Headcount;
 use crate::model::change::Action;
 use crate::model::change::Cause;
 use crate::model::change::Change;
@@ -35,6 +37,14 @@ pub(super) fn sign(action: Action) -> char {
 pub(super) fn heading(plan: &Plan) -> String {
     let space = &plan.space;
     format!("`{}` (environment `{}`, realm `{}`)", space.target, space.environment, space.realm)
+}
+
+/// Too few administrators, or too many.
+pub(super) fn administrators(count: &Headcount) -> String {
+    let Headcount { wanted: Administrators { entitlement, min, max, .. }, now, then } = count;
+    let max = max.map(|max| format!(" and at most {max}")).unwrap_or_default();
+    let then = if then == now { String::new() } else { format!(", {then} with this plan") };
+    format!("warning: {now} active accounts have `{entitlement}`{then}; at least {min}{max} should")
 }
 
 /// What the observation proved.

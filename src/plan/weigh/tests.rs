@@ -130,6 +130,7 @@ fn plan(changes: Vec<Change>) -> Plan {
         unmanaged: Vec::new(),
         accounts: BTreeMap::new(),
         holds: Vec::new(),
+        administrators: None,
     }
 }
 

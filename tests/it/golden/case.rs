@@ -620,6 +620,7 @@ impl World {
             now,
             owned_active: &|_| case.owned_active,
             seats_taken: 0,
+            census: &planned.census,
             frozen: None,
             unattended: false,
             limits: &self.target.limits,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
+use rosterd::model::administrators::Census;
 use rosterd::model::change::Action;
 use rosterd::model::change::Cause;
 use rosterd::model::change::Effect;
@@ -105,6 +106,7 @@ impl Given {
             now: now(),
             owned_active: &|_| self.owned,
             seats_taken: self.seats_taken,
+            census: &Census::default(),
             frozen: self.frozen,
             unattended: self.unattended,
             limits: &self.limits,

@@ -90,6 +90,7 @@ fn plan(changes: impl IntoIterator<Item = Change>) -> Plan {
         unmanaged: Vec::new(),
         accounts: BTreeMap::new(),
         holds: Vec::new(),
+        administrators: None,
     }
 }
 

@@ -139,6 +139,7 @@ pub(crate) fn l3_a_plan_that_is_not_empty_is_seen() {
         unmanaged: Vec::new(),
         accounts: std::collections::BTreeMap::new(),
         holds: Vec::new(),
+        administrators: None,
     };
     assert_eq!(rest::a_fresh_plan_is_empty(0, &empty), None);
     let full = Plan { changes: vec![change], ..empty };
