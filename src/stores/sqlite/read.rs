@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use chrono::Utc;
+use serde::de::DeserializeOwned;
+use sqlx::Connection;
+use sqlx::Sqlite;
 use sqlx::SqliteConnection;
+use sqlx::query::QueryScalar;
+use sqlx::sqlite::SqliteArguments;
 
 use crate::model::account::AccountState;
 use crate::model::change::Cause;
@@ -35,6 +40,9 @@ use crate::store::rows::parsed;
 use crate::store::rows::standing_context;
 use crate::stores::sqlite::fault::Fault;
 
+/// See [`many`].
+pub(super) const ROWS_AT_ONCE: usize = 1_000;
+
 /// The number of a space; `None` where nothing was ever remembered of it.
 pub(super) async fn known(db: &mut SqliteConnection, space: &Space) -> Result<Option<i64>, Fault> {
     let sql = "SELECT id FROM space WHERE target = $1 AND environment = $2 AND realm = $3";
@@ -44,10 +52,33 @@ pub(super) async fn known(db: &mut SqliteConnection, space: &Space) -> Result<Op
 
 pub(super) async fn links(db: &mut SqliteConnection, space: &Space) -> Result<BTreeMap<RecordId, Link>, Fault> {
     let Some(space) = known(db, space).await? else { return Ok(BTreeMap::new()) };
-    let sql = "SELECT record, account, linked_by, disabled_by_us, granted, since FROM link WHERE space = $1";
-    let rows: Vec<LinkRow> = sqlx::query_as(sql).bind(space).fetch_all(db).await?;
+    let sql = "SELECT json_group_array(json_array(record, account, linked_by, disabled_by_us, granted, since))
+        FROM (SELECT * FROM link WHERE space = $1 AND record > $2 ORDER BY record LIMIT $3)";
+    let behind = |last: String| sqlx::query_scalar(sql).bind(space).bind(last).bind(bound(ROWS_AT_ONCE));
+    let rows: Vec<LinkRow> = many(db, String::new(), behind, |row: &LinkRow| row.0.clone()).await?;
     let links = rows.into_iter().map(rows::link);
     links.map(|link| Ok(link.map(|link| (link.record.clone(), link))?)).collect()
+}
+
+/// All rows of a large table, as of one moment. Each row that crosses from the database's thread wakes two, so they
+/// are put together there: `behind` asks for a JSON array of the first [`ROWS_AT_ONCE`] behind a key, in the order
+/// of their keys.
+pub(super) async fn many<R: DeserializeOwned, K: Clone + Ord>(
+    db: &mut SqliteConnection,
+    mut last: K,
+    behind: impl Fn(K) -> QueryScalar<'static, Sqlite, String, SqliteArguments>,
+    key: impl Fn(&R) -> K,
+) -> Result<Vec<R>, Fault> {
+    let (mut rows, mut moment) = (Vec::new(), db.begin().await?);
+    loop {
+        let more: Vec<R> = serde_json::from_str(&behind(last.clone()).fetch_one(&mut *moment).await?)?;
+        last = more.iter().map(&key).max().unwrap_or(last);
+        let is_last = more.len() < ROWS_AT_ONCE;
+        rows.extend(more);
+        if is_last {
+            return Ok(rows);
+        }
+    }
 }
 
 pub(super) async fn link(db: &mut SqliteConnection, space: &Space, record: &RecordId) -> Result<Option<Link>, Fault> {
