@@ -94,7 +94,7 @@ pub enum Write {
     Owed(Space, RecordId, Option<DateTime<Utc>>),
     /// Accounts as they were just seen; replaces rows by account id.
     Seen(Space, Vec<SeenAccount>),
-    /// The same of a complete listing, by account id and each once: other rows are forgotten.
+    /// Every account of a complete listing, sorted by id, each once; rows of other accounts are forgotten.
     SeenAll(Space, Vec<SeenAccount>),
     /// An account is gone.
     Unseen(Space, AccountId),

@@ -32,11 +32,11 @@ impl<'a> Index<'a> {
     pub fn add(&mut self, projection: &Projection) {
         for (position, key) in self.comparison.policy.match_keys.iter().enumerate() {
             for text in self.comparison.of_projection(key, projection) {
-                join(&mut self.users, (position, text), &projection.record);
+                OneOrMore::join(&mut self.users, (position, text), projection.record.clone());
             }
         }
         if let Some(name) = self.comparison.wanted_name(projection) {
-            join(&mut self.names, name, &projection.record);
+            OneOrMore::join(&mut self.names, name, projection.record.clone());
         }
     }
 
@@ -61,11 +61,6 @@ impl<'a> Index<'a> {
         }
         hits
     }
-}
-
-fn join<K: Ord>(groups: &mut BTreeMap<K, OneOrMore<RecordId>>, key: K, record: &RecordId) {
-    let group = OneOrMore::with(groups.remove(&key), record.clone());
-    groups.insert(key, group);
 }
 
 /// What the accounts that were seen say about one user.

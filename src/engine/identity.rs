@@ -97,23 +97,23 @@ impl Identities {
         records: Option<&BTreeSet<RecordId>>,
         now: DateTime<Utc>,
     ) -> Reviewed {
+        type All<'a, T> = Box<dyn Iterator<Item = T> + 'a>;
         let mut reviewed = Reviewed::default();
-        let (of_links, of_users): (Box<dyn Iterator<Item = &RecordId>>, Box<dyn Iterator<Item = User>>);
-        if let Some(records) = records {
-            of_links = Box::new(records.iter());
-            of_users = Box::new(records.iter().filter_map(|record| snapshot.users.get(record)));
+        let (ids, users): (All<'_, &RecordId>, All<'_, User>) = if let Some(records) = records {
+            let users = records.iter().filter_map(|record| snapshot.users.get(record));
+            (Box::new(records.iter()), Box::new(users))
         } else {
             self.reused.clear();
             self.gone.clear();
             self.newcomers.clear();
             self.renamed.clear();
-            (of_links, of_users) = (Box::new(links.keys()), Box::new(snapshot.users.values()));
-        }
+            (Box::new(links.keys()), Box::new(snapshot.users.values()))
+        };
         // Who is gone comes first: a newcomer is compared with them.
-        for record in of_links.filter(|record| !snapshot.users.contains_key(record)) {
+        for record in ids.filter(|record| !snapshot.users.contains_key(record)) {
             self.review_gone(snapshot, links, record, &mut reviewed);
         }
-        for user in of_users {
+        for user in users {
             self.review_declared(&user, links.get(&user.id), now, &mut reviewed);
         }
         reviewed
@@ -195,11 +195,11 @@ impl Identities {
 
     /// Remembers a row, if it is news. A plan under way shares the history, which is copied for news alone.
     fn news(&mut self, identity: Identity) -> Option<Identity> {
-        let is_news = !self.history.knows(&identity);
-        is_news.then(|| {
-            self.learn(&identity);
-            identity
-        })
+        if self.history.knows(&identity) {
+            return None;
+        }
+        self.learn(&identity);
+        Some(identity)
     }
 
     /// What a plan must know. `wants` tells whether a user should have an account.

@@ -70,8 +70,7 @@ pub struct TargetMetrics {
     accounts: IntGaugeVec,
     unmanaged: IntGauge,
     conflicts: IntGauge,
-    administrators: IntGauge,
-    administrators_outside: IntGauge,
+    administrators: IntGaugeVec,
     queue_depth: IntGauge,
     queue_oldest: Gauge,
     retries: IntCounterVec,
@@ -120,14 +119,7 @@ impl TargetMetrics {
             accounts: f.int_gauges("rosterd_accounts", "Accounts seen by the last full cycle.", &["state"]),
             unmanaged: f.int_gauge("rosterd_unmanaged", "Accounts that were never managed here and are left alone."),
             conflicts: f.int_gauge("rosterd_conflicts", "Users for whom a person must settle something."),
-            administrators: f.int_gauge(
-                "rosterd_administrators",
-                "Active accounts with the entitlement that `administrators` names; 0 where none is named.",
-            ),
-            administrators_outside: f.int_gauge(
-                "rosterd_administrators_outside_limits",
-                "1 where there are fewer of them than `min` or more than `max`.",
-            ),
+            administrators: f.int_gauges("rosterd_administrators", "Active ones, missing ones, too many.", &["count"]),
             queue_depth: f.int_gauge("rosterd_queue_depth", "Users that wait for a keyed cycle."),
             queue_oldest: f.gauge("rosterd_queue_oldest_seconds", "How long the oldest of them has waited."),
             retries: f.counters("rosterd_retries_total", "Calls put off to another attempt.", &["reason"]),
@@ -160,8 +152,7 @@ impl TargetMetrics {
             ),
             holds: f.int_gauges("rosterd_holds", "Changes that a guardrail holds.", &["limit"]),
             missing: f.int_gauge("rosterd_accounts_missing", "Linked accounts that the last full cycle did not find."),
-            quarantined: f
-                .int_gauge("rosterd_quarantined", "1 while the target keeps failing and is tried ever more rarely."),
+            quarantined: f.int_gauge("rosterd_quarantined", "1 while the target keeps failing and is tried rarely."),
             connector_panics: f.counter(
                 "rosterd_connector_panics_total",
                 "Times that the code which talks to the target failed in itself.",
@@ -207,6 +198,7 @@ impl TargetMetrics {
         for limit in HoldKind::ALL {
             self.set_held(limit, 0);
         }
+        self.set_administrators([0; 3]);
         self
     }
 
@@ -246,10 +238,11 @@ impl TargetMetrics {
         self.unmanaged.set(whole(count));
     }
 
-    /// Active administrators, and whether there are too few or too many.
-    pub fn set_administrators(&self, count: u64, outside: bool) {
-        self.administrators.set(whole(count));
-        self.administrators_outside.set(i64::from(outside));
+    /// Active administrators, how many are missing, and how many are too many.
+    pub fn set_administrators(&self, [active, missing, over]: [u64; 3]) {
+        for (count, number) in [("active", active), ("missing", missing), ("over", over)] {
+            self.administrators.with_label_values(&[count]).set(whole(number));
+        }
     }
 
     /// Users in conflict.

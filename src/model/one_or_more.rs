@@ -1,24 +1,30 @@
 //! A set that mostly has one member, and then costs no more than it.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::slice;
 
 /// At least one of something: who wants a user name, of whom there should be one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OneOrMore<T> {
     /// One.
     One(T),
-    /// At least two.
-    More(BTreeSet<T>),
+    /// At least two; elsewhere, so that the usual case is small.
+    More(Box<BTreeSet<T>>),
 }
 
 impl<T: Ord> OneOrMore<T> {
+    /// Adds one to those of a key.
+    pub fn join<K: Ord>(groups: &mut BTreeMap<K, Self>, key: K, item: T) {
+        let group = Self::with(groups.remove(&key), item);
+        groups.insert(key, group);
+    }
+
     /// Those and this one, too.
-    pub fn with(items: Option<Self>, item: T) -> Self {
+    fn with(items: Option<Self>, item: T) -> Self {
         match items {
             None => Self::One(item),
             Some(Self::One(one)) if one == item => Self::One(one),
-            Some(Self::One(one)) => Self::More(BTreeSet::from([one, item])),
+            Some(Self::One(one)) => Self::More(Box::new(BTreeSet::from([one, item]))),
             Some(Self::More(mut items)) => {
                 items.insert(item);
                 Self::More(items)
@@ -41,10 +47,10 @@ impl<T: Ord> OneOrMore<T> {
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let (one, more) = match self {
-            Self::One(one) => (slice::from_ref(one), None),
-            Self::More(items) => (&[][..], Some(items)),
+            Self::One(one) => (Some(one), None),
+            Self::More(items) => (None, Some(items)),
         };
-        one.iter().chain(more.into_iter().flatten())
+        one.into_iter().chain(more.into_iter().flat_map(|items| items.iter()))
     }
 }
 

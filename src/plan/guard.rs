@@ -96,7 +96,6 @@ fn judged(mut plan: Plan, revoked: &[Change], guards: &Guards<'_>) -> Plan {
     let (admitted, asked) = std::mem::take(&mut plan.changes).into_iter().partition(|change| (guards.admitted)(change));
     plan.changes = asked;
     deletions(&mut plan, guards);
-    administrators::administrators(&mut plan, revoked, guards);
     for rule in RULES {
         rule.judge(&mut plan, guards);
         if matches!(rule.kind, HoldKind::Adopt) {
@@ -104,6 +103,8 @@ fn judged(mut plan: Plan, revoked: &[Change], guards: &Guards<'_>) -> Plan {
         }
     }
     clearings(&mut plan, guards);
+    // Last: what another limit holds leaves nobody less.
+    administrators::administrators(&mut plan, revoked, guards);
     let admitted: Vec<Change> = admitted;
     plan.changes.extend(admitted);
     plan.changes.sort_by(order::compare);

@@ -101,6 +101,7 @@ struct Touched {
 impl<'a> Planner<'a> {
     /// Begins a plan.
     pub fn new(input: PlanInput<'a>) -> Self {
+        // Collected whole, the map is full; filled one by one, it is little more than half full.
         let links = || input.links.values();
         let owners: BTreeMap<_, _> = links().map(|link| (&link.account, link)).collect();
         let shared = links().filter(|link| owners.get(&link.account).is_some_and(|owner| owner.record != link.record));
@@ -168,22 +169,16 @@ impl<'a> Planner<'a> {
         let in_sync =
             decided.changes.is_empty() && matches!(decided.skips.as_slice(), [Skip { reason: SkipReason::InSync, .. }]);
         let touched = (!in_sync).then(|| Box::new(Touched { decided, account: Arc::new(account), unsteady: false }));
-        let before = match self.linked.remove(&link.record) {
-            None if self.in_sync.contains(&link.record) => Some(None),
-            before => before.map(Some),
-        };
-        let outcome = match before {
-            Some(before) if before != touched => {
-                before.or(touched).map(|touched| Box::new(Touched { unsteady: true, ..*touched }))
-            }
-            Some(_) | None => touched,
+        let before = self.linked.remove(&link.record);
+        let again = self.in_sync.remove(&link.record) || before.is_some();
+        let outcome = if again && before != touched {
+            before.or(touched).map(|touched| Box::new(Touched { unsteady: true, ..*touched }))
+        } else {
+            touched
         };
         match outcome {
             None => drop(self.in_sync.insert(&link.record)),
-            Some(touched) => {
-                self.in_sync.remove(&link.record);
-                self.linked.insert(&link.record, touched);
-            }
+            Some(touched) => drop(self.linked.insert(&link.record, touched)),
         }
     }
 
@@ -289,7 +284,6 @@ impl<'a> Planner<'a> {
         // Nothing is learnt from an account that was shown in two ways.
         notes.retain(|record, _| !self.linked.get(record).is_some_and(|outcome| outcome.unsteady));
         let told = self.take_told(full);
-        let in_sync = std::mem::take(&mut self.in_sync);
         for (record, outcome) in told {
             let mut successors = self.displaced.iter();
             let successor = successors.find_map(|(new, old)| Some((new, old.get(record)?)));
@@ -299,9 +293,9 @@ impl<'a> Planner<'a> {
             }
             decided.insert(record.clone(), outcome);
         }
-        let mut quiet = Quiet { in_sync: in_sync.len() as u64, not_entitled: 0 };
-        self.unseen(&coverage, &in_sync, &mut decided);
-        drop(in_sync);
+        let mut quiet = Quiet { in_sync: self.in_sync.len() as u64, not_entitled: 0 };
+        self.unseen(&coverage, &mut decided);
+        self.in_sync = BTreeSet::new();
         self.without_link(&coverage, &mut quiet, &mut decided);
         self.tell_twins(&mut decided);
         self.keep_claimed(&mut decided, &touched);
@@ -347,20 +341,22 @@ impl<'a> Planner<'a> {
 
     /// Each account once. Of two views the same one must win whatever the order of pages.
     fn settle_in_view(&mut self) {
-        let view = |seen: &SeenAccount| (seen.state, seen.user_name.clone());
-        self.in_view.sort_by(|one, other| one.account.cmp(&other.account).then_with(|| view(other).cmp(&view(one))));
+        self.in_view.sort_unstable_by(|one, other| {
+            let views = || (other.state, &other.user_name).cmp(&(one.state, &one.user_name));
+            one.account.cmp(&other.account).then_with(views)
+        });
         self.in_view.dedup_by(|later, first| later.account == first.account);
     }
 
     /// Linked users whose account was not seen. Nothing is ever taken away here.
-    fn unseen(&self, coverage: &Coverage, in_sync: &BTreeSet<&RecordId>, decided: &mut BTreeMap<RecordId, Decided>) {
+    fn unseen(&self, coverage: &Coverage, decided: &mut BTreeMap<RecordId, Decided>) {
         let moving = moving(&self.input);
         for link in self.input.links.values().filter(|link| self.input.concerns(&link.record)) {
             let reason = if self.doubled.contains(&link.account) {
                 Some(SkipReason::Conflict(doubled(link)))
             } else if moving.contains(&link.record) && !self.input.desired.contains(&link.record) {
                 Some(SkipReason::Conflict(renamed(&link.record)))
-            } else if decided.contains_key(&link.record) || in_sync.contains(&link.record) {
+            } else if decided.contains_key(&link.record) || self.in_sync.contains(&link.record) {
                 continue;
             } else if self.proves(coverage, &link.record) {
                 Some(SkipReason::Vanished)

@@ -157,8 +157,7 @@ impl Projections {
 #[derive(Debug)]
 pub struct Table {
     projections: Arc<Projections>,
-    /// Who wants a user name, by the hash of it.
-    /// Holders of one hash may want names that only share it.
+    /// Who wants a user name, by its hash, which other names may share.
     holders: BTreeMap<u64, OneOrMore<RecordId>>,
     /// When answers may change by themselves.
     turns: BTreeSet<(DateTime<Utc>, RecordId)>,
@@ -277,14 +276,11 @@ impl Table {
                 self.leave(hash(name), record);
             }
             if let Some(name) = &joined {
-                self.join(hash(name), record);
+                OneOrMore::join(&mut self.holders, hash(name), record.clone());
             }
         }
-        let rivals = |group: &u64| match self.holders.get(group) {
-            Some(OneOrMore::One(holder)) => holder != record,
-            Some(OneOrMore::More(_)) => true,
-            None => false,
-        };
+        let rivals =
+            |group: &u64| self.holders.get(group).is_some_and(|held| held.iter().any(|holder| holder != record));
         groups.extend([left, joined].into_iter().flatten().map(|name| hash(&name)).filter(rivals));
     }
 
@@ -293,23 +289,14 @@ impl Table {
         self.holders.extend(left.map(|left| (group, left)));
     }
 
-    fn join(&mut self, group: u64, record: &RecordId) {
-        let holders = OneOrMore::with(self.holders.remove(&group), record.clone());
-        self.holders.insert(group, holders);
-    }
-
     /// Decides the conflicts over names of users who were projected again (`touched`) and of whoever may
     /// want a name of these groups, who is touched by it.
     fn settle(&mut self, new: &Projections, groups: &BTreeSet<u64>, touched: &mut BTreeSet<RecordId>) {
         let mut conflicts = BTreeMap::new();
-        for group in groups {
-            match self.holders.get(group) {
-                None => {}
-                Some(OneOrMore::One(holder)) => drop(touched.insert(holder.clone())),
-                Some(OneOrMore::More(holders)) => {
-                    touched.extend(holders.iter().cloned());
-                    self.decide(new, holders, &mut conflicts);
-                }
+        for holders in groups.iter().filter_map(|group| self.holders.get(group)) {
+            touched.extend(holders.iter().cloned());
+            if let OneOrMore::More(holders) = holders {
+                self.decide(new, holders, &mut conflicts);
             }
         }
         let mut taken = Arc::clone(&new.taken);

@@ -3,9 +3,13 @@
 //! Tables do not depend on one another's order, rows of one table do: each list keeps the order
 //! in which its writes were given, and neighbours of one kind become one statement.
 
+use std::future;
+
 use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
+use futures_util::Stream;
+use futures_util::TryStreamExt as _;
 
 use crate::clock::kept::Kept;
 use crate::model::audit::AuditEvent;
@@ -86,6 +90,18 @@ pub enum SeenWrite {
     SetAll(Vec<SeenAccount>),
     /// [`Write::Unseen`]
     Drop(AccountId),
+}
+
+/// Those of the `known` account ids that are not among `accounts`, which must be sorted by id.
+///
+/// # Errors
+/// Those of reading `known`.
+pub async fn outside<E>(
+    accounts: &[SeenAccount],
+    known: impl Stream<Item = Result<String, E>>,
+) -> Result<Vec<String>, E> {
+    let is_outside = |id: &String| accounts.binary_search_by(|seen| seen.account.as_str().cmp(id)).is_err();
+    known.try_filter(|id| future::ready(is_outside(id))).try_collect().await
 }
 
 /// What limits are judged by, besides intents.

@@ -1,11 +1,7 @@
 //! Rows, from and to what they stand for: the same in every store that keeps rows.
 
-use std::future;
-
 use chrono::DateTime;
 use chrono::Utc;
-use futures_util::Stream;
-use futures_util::TryStreamExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::model::account::AccountState;
@@ -109,18 +105,6 @@ pub fn seen((account, user_name, state, record): SeenRow) -> Result<SeenAccount,
         state: state.ok_or_else(|| unknown_word("seen account"))?,
         record: record.map(Into::into),
     })
-}
-
-/// Those of the `known` account ids that `accounts` has not, which are sorted by account id.
-///
-/// # Errors
-/// Those of reading `known`.
-pub async fn outside<E>(
-    accounts: &[SeenAccount],
-    known: impl Stream<Item = Result<String, E>>,
-) -> Result<Vec<String>, E> {
-    let is_outside = |id: &String| accounts.binary_search_by(|seen| seen.account.as_str().cmp(id)).is_err();
-    known.try_filter(|id| future::ready(is_outside(id))).try_collect().await
 }
 
 /// A cause.

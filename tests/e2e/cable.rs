@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
 use tokio::net::tcp::WriteHalf;
+use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -21,20 +22,20 @@ pub(crate) struct Cable {
     /// Where rosterd finds its end: `http://127.0.0.1:PORT`.
     pub(crate) origin: String,
     whole: watch::Sender<bool>,
-    /// How many requests that change something came in at rosterd's end.
-    changes: watch::Receiver<u64>,
+    /// Told of each request that changes something as it comes in at rosterd's end.
+    changes: Arc<Notify>,
     _tasks: JoinSet<()>,
 }
 
 impl Cable {
-    /// To a server of this machine, with so much time from a request to its answer: half on the way
-    /// there, half on the way back.
+    /// To a server of this machine, with at least so much time from a request to its answer: each piece
+    /// waits for half of it, either way.
     pub(crate) async fn to(port: u16, latency: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let (whole, state) = watch::channel(true);
-        let (heard, changes) = watch::channel(0);
-        let heard = Arc::new(heard);
+        let changes = Arc::new(Notify::new());
+        let heard = Arc::clone(&changes);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut lines = JoinSet::new();
@@ -47,9 +48,7 @@ impl Cable {
 
     /// The next request that changes something is on its way.
     pub(crate) async fn hears_a_change(&self) {
-        let mut changes = self.changes.clone();
-        changes.borrow_and_update();
-        changes.changed().await.expect("a cable");
+        self.changes.notified().await;
     }
 
     pub(crate) fn is_whole(&self, whole: bool) {
@@ -63,7 +62,7 @@ async fn carried(
     port: u16,
     latency: Duration,
     mut state: watch::Receiver<bool>,
-    heard: Arc<watch::Sender<u64>>,
+    heard: Arc<Notify>,
 ) {
     let whole = *state.borrow_and_update();
     if let (true, Ok(mut far)) = (whole, TcpStream::connect(("127.0.0.1", port)).await) {
@@ -71,7 +70,7 @@ async fn carried(
         let (far_in, far_out) = far.split();
         let there = held_back(near_in, far_out, latency, |piece| {
             if CHANGES.iter().any(|method| piece.starts_with(method)) {
-                heard.send_modify(|count| *count += 1);
+                heard.notify_waiters();
             }
         });
         let back = held_back(far_in, near_out, latency, |_| ());

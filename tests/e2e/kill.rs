@@ -1,8 +1,8 @@
-//! `kill -9` at random moments, again and again: nobody is there twice, nobody is lost, nobody who
-//! left is in, and the audit log is whole.
+//! `kill -9` again and again, at any moment or in the middle of a call: nobody is there twice, nobody is
+//! lost, nobody who left is in, and the audit log is whole.
 //!
 //! `ROSTERD_KILLS` is how often (30 by default, over all kinds of servers), `ROSTERD_SEED` replays
-//! what was edited and when it was killed; what the machine did in between is its own.
+//! what is edited and how long each kill waits; when a call is under way is the machine's own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -144,10 +144,12 @@ impl Company {
         }
     }
 
-    /// Starts the program, edits while it works, and ends it without a word.
-    async fn is_killed_once(&mut self) {
-        // Mostly the daemon; sometimes a pipeline.
-        let arguments: &[&str] = if self.chance.below(6) == 0 { &["apply", "--yes"] } else { &["run"] };
+    /// Starts the program, edits while it works, and ends it without a word; whether a call was waited for
+    /// and came.
+    async fn is_killed_once(&mut self) -> bool {
+        // Mostly the daemon; sometimes a pipeline, which ends by itself.
+        let pipeline = self.chance.below(6) == 0;
+        let arguments: &[&str] = if pipeline { &["apply", "--yes"] } else { &["run"] };
         let mut command = self.world.command(arguments);
         let log = fs::OpenOptions::new().create(true).append(true).open(self.world.folder.path().join("log"));
         let log = log.expect("a log");
@@ -167,16 +169,20 @@ impl Company {
             _ => (LATENCY, true),
         };
         let moment = self.chance.up_to(longest);
+        let mut heard = false;
         if meets_a_call {
             tokio::select! {
-                () = self.cable.hears_a_change() => {}
-                // A pipeline may have had nothing to do.
-                _ = process.wait() => return,
+                () = self.cable.hears_a_change() => heard = true,
+                _ = process.wait() => {}
                 () = tokio::time::sleep(CALL_WITHIN) => {}
             }
         }
         tokio::time::sleep(moment).await;
-        process.kill().await.expect("it is killed");
+        match process.try_wait().expect("a process") {
+            None => process.kill().await.expect("it is killed"),
+            Some(ended) => assert!(pipeline, "the daemon ended by itself: {ended}"),
+        }
+        heard
     }
 
     /// Whether nobody is missing, doubled, wrongly in or wrongly named; otherwise what is wrong.
@@ -315,16 +321,20 @@ async fn survives(server: Server, kind: Kind, kills: u64) {
     let seed = Chance::seed();
     say(&format!("ROSTERD_SEED={seed} ROSTERD_KILLS={kills}"));
     let mut company = Company::new(server, kind, seed).await;
-    let mut in_flight = 0;
+    let (mut in_flight, mut heard) = (0, 0);
     for kill in 1..=kills {
-        company.is_killed_once().await;
+        heard += u64::from(company.is_killed_once().await);
         in_flight += u64::from(open_intents(&company.world.folder.path().join("state")).await > 0);
         if kill.is_multiple_of(LOOK_EVERY) {
             company.is_looked_at().await;
         }
     }
     company.is_looked_at().await;
-    say(&format!("{kills} kills, {in_flight} of them with calls without an outcome, {} edits", company.edits));
+    let edits = company.edits;
+    say(&format!(
+        "{kills} kills, {heard} at a call that was heard, {in_flight} with calls without an outcome, {edits} edits"
+    ));
+    assert!(heard * 10 >= kills, "only {heard} of {kills} kills heard the call that half of them wait for");
     // Otherwise this proves nothing.
     assert!(in_flight * 10 >= kills, "only {in_flight} of {kills} kills met a call");
 }

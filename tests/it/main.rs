@@ -3,6 +3,7 @@
 // `cfg(test)` tells clippy that helpers here are test code too.
 #[cfg(test)]
 mod absent;
+#[cfg(test)]
 mod administrators;
 #[cfg(test)]
 mod api;

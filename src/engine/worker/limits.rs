@@ -185,8 +185,11 @@ impl Worker {
 
     fn tell_administrators(&self) {
         if let (Some(place), Some(wanted)) = (&self.place, &self.handle.target.limits.administrators) {
-            let (count, known) = (place.census.active(), place.census.complete);
-            self.metrics.set_administrators(count, known && !wanted.allows(count));
+            let active = place.census.active();
+            // Too few of those that were seen may be enough of all.
+            let missing = if place.census.complete { wanted.min.saturating_sub(active) } else { 0 };
+            let over = wanted.max.map_or(0, |max| active.saturating_sub(max));
+            self.metrics.set_administrators([active, missing, over]);
         }
     }
 

@@ -23,74 +23,100 @@ use crate::plan::render;
 /// left, however many come meanwhile: narrowing is done first. And nobody comes where there would be too many.
 pub(super) fn administrators(plan: &mut Plan, revoked: &[Change], guards: &Guards<'_>) {
     let Some(wanted) = guards.limits.administrators.as_ref().filter(|wanted| wanted.enforce) else { return };
-    let mut census = guards.census.clone();
-    revoked.iter().for_each(|change| census.apply(wanted, change));
-    let (what, min) = (holders(wanted), wanted.min);
-
-    let mut last = BTreeSet::new();
-    for change in plan.changes.iter().filter(|change| change.cause == Some(Cause::Explicit)) {
-        if census.loses(wanted, change) && census.active() <= 1 {
-            last.insert(change.record.clone());
-        } else {
-            census.apply(wanted, change);
-        }
-    }
-    let over = format!("keeps the last of {what}");
-    hold_narrowing(plan, Cause::Explicit, &last, &over, &mut census, guards);
-
-    let mut left = census.clone();
-    let inferred = plan.changes.iter().filter(|change| change.cause == Some(Cause::Inferred));
-    let mut leaving = BTreeSet::new();
-    for change in inferred.filter(|change| census.loses(wanted, change)) {
-        leaving.insert(change.record.clone());
-        left.apply(wanted, change);
-    }
-    if left.active() < min {
-        let over = format!("wants {min} of {what} at least and {} would be left", left.active());
-        hold_narrowing(plan, Cause::Inferred, &leaving, &over, &mut census, guards);
-    } else {
-        census = left;
-    }
-
-    let Some(max) = wanted.max else { return };
-    let (gaining, rest): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut plan.changes).into_iter().partition(|change| census.gains(wanted, change));
-    let would = gaining.iter().map(|change| &change.record).collect::<BTreeSet<_>>().len() as u64 + census.active();
-    plan.changes = rest;
-    if gaining.is_empty() || (census.complete && would <= max) {
-        plan.changes.extend(gaining);
-        plan.changes.sort_by(crate::plan::order::compare);
-        return;
-    }
-    let over = if census.complete {
-        format!("allows {max} of {what} and {would} would be")
-    } else {
-        format!("allows {max} of {what}, whom no complete listing has counted yet")
-    };
-    hold(plan, HoldKind::Administrators, &over, gaining, guards);
+    let mut judge = Judge { wanted, guards, census: guards.census.clone() };
+    judge.take_in(revoked);
+    judge.explicit(plan);
+    judge.inferred(plan);
+    judge.widening(plan);
 }
 
-/// Holds narrowing of these users that costs an administrator, with what follows it for them; what a person released
-/// is counted as done.
-fn hold_narrowing(
-    plan: &mut Plan,
-    cause: Cause,
-    records: &BTreeSet<RecordId>,
-    over: &str,
-    census: &mut Census,
-    guards: &Guards<'_>,
-) {
-    let Some(wanted) = guards.limits.administrators.as_ref().filter(|_| !records.is_empty()) else { return };
-    let follows = |change: &Change| change.effect == Effect::Widens || change.action == Action::Delete;
-    let stops = |change: &Change| (change.cause == Some(cause) && census.loses(wanted, change)) || follows(change);
-    let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.changes)
-        .into_iter()
-        .partition(|change| records.contains(&change.record) && stops(change));
-    plan.changes = free;
-    let holds = plan.holds.len();
-    hold(plan, HoldKind::Administrators, over, held.clone(), guards);
-    if plan.holds.len() == holds {
-        held.iter().for_each(|change| census.apply(wanted, change));
+struct Judge<'g> {
+    wanted: &'g Administrators,
+    guards: &'g Guards<'g>,
+    /// As it is once what was judged so far is done.
+    census: Census,
+}
+
+impl Judge<'_> {
+    fn explicit(&mut self, plan: &mut Plan) {
+        let mut last = BTreeSet::new();
+        for change in plan.changes.iter().filter(|change| change.cause == Some(Cause::Explicit)) {
+            if self.census.loses(self.wanted, change) && self.census.active() <= 1 {
+                last.insert(change.record.clone());
+            } else {
+                self.census.apply(self.wanted, change);
+            }
+        }
+        let over = format!("keeps the last of {}", self.holders());
+        self.hold_narrowing(plan, Cause::Explicit, &last, &over);
+    }
+
+    fn inferred(&mut self, plan: &mut Plan) {
+        let mut left = self.census.clone();
+        let mut leaving = BTreeSet::new();
+        let inferred = plan.changes.iter().filter(|change| change.cause == Some(Cause::Inferred));
+        for change in inferred.filter(|change| self.census.loses(self.wanted, change)) {
+            leaving.insert(change.record.clone());
+            left.apply(self.wanted, change);
+        }
+        if left.active() >= self.wanted.min {
+            self.census = left;
+            return;
+        }
+        let (min, left) = (self.wanted.min, left.active());
+        let over = format!("wants {min} of {} at least and {left} would be left", self.holders());
+        self.hold_narrowing(plan, Cause::Inferred, &leaving, &over);
+    }
+
+    /// Holds narrowing of these users that costs an administrator, with what follows it for them.
+    fn hold_narrowing(&mut self, plan: &mut Plan, cause: Cause, records: &BTreeSet<RecordId>, over: &str) {
+        let follows = |change: &Change| change.effect == Effect::Widens || change.action == Action::Delete;
+        let costs = |change: &Change| change.cause == Some(cause) && self.census.loses(self.wanted, change);
+        let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.changes)
+            .into_iter()
+            .partition(|change| records.contains(&change.record) && (costs(change) || follows(change)));
+        plan.changes = free;
+        self.hold(plan, over, &held);
+    }
+
+    fn widening(&mut self, plan: &mut Plan) {
+        let Some(max) = self.wanted.max else { return };
+        let gains = |change: &&Change| self.census.gains(self.wanted, change);
+        let gaining: BTreeSet<RecordId> =
+            plan.changes.iter().filter(gains).map(|change| change.record.clone()).collect();
+        let would = self.census.active() + gaining.len() as u64;
+        let over = match self.census.complete {
+            true if would <= max => return,
+            true => format!("allows {max} of {} and {would} would be", self.holders()),
+            false => format!("allows {max} of {}, whom no complete listing has counted yet", self.holders()),
+        };
+        let (held, free): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut plan.changes).into_iter().partition(|change| gains(&change));
+        plan.changes = free;
+        self.hold(plan, &over, &held);
+    }
+
+    /// What a person released is counted as done.
+    fn hold(&mut self, plan: &mut Plan, over: &str, held: &[Change]) {
+        if held.is_empty() {
+            return;
+        }
+        let before = plan.holds.len();
+        hold(plan, HoldKind::Administrators, over, held.to_vec(), self.guards);
+        if plan.holds.len() == before {
+            self.take_in(held);
+        }
+    }
+
+    fn take_in(&mut self, changes: &[Change]) {
+        for change in changes {
+            self.census.apply(self.wanted, change);
+        }
+    }
+
+    fn holders(&self) -> String {
+        let Administrators { entitlement, membership, .. } = self.wanted;
+        format!("the active accounts with `{entitlement}` ({})", render::membership(membership))
     }
 }
 
@@ -101,13 +127,11 @@ pub(super) fn count(plan: &mut Plan, guards: &Guards<'_>) {
         return;
     }
     let mut census = guards.census.clone();
-    plan.changes.iter().for_each(|change| census.apply(wanted, change));
+    for change in &plan.changes {
+        census.apply(wanted, change);
+    }
     let (now, then) = (guards.census.active(), census.active());
     if !wanted.allows(now) || !wanted.allows(then) {
         plan.administrators = Some(Headcount { wanted: wanted.clone(), now, then });
     }
-}
-
-fn holders(wanted: &Administrators) -> String {
-    format!("the active accounts with `{}` ({})", wanted.entitlement, render::membership(&wanted.membership))
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use chrono::Utc;
-use futures_util::Stream;
 use sqlx::PgConnection;
 
 use crate::model::change::Cause;
@@ -23,12 +22,12 @@ use crate::store::batch::IntentWrite;
 use crate::store::batch::LinkWrite;
 use crate::store::batch::SeenWrite;
 use crate::store::batch::TokenWrite;
+use crate::store::batch::outside;
 use crate::store::intents;
 use crate::store::rows::intent_context;
 use crate::store::rows::linked_by;
 use crate::store::rows::nanos;
 use crate::store::rows::outcome_columns;
-use crate::store::rows::outside;
 use crate::store::rows::standing_context;
 use crate::stores::postgres::fault::Fault;
 use crate::stores::postgres::hands;
@@ -252,7 +251,9 @@ async fn seen(db: &mut PgConnection, writes: &[(Space, SeenWrite)]) -> Result<()
         match write {
             SeenWrite::Set(accounts) => set_seen(db, id, accounts).await?,
             SeenWrite::SetAll(accounts) => {
-                for chunk in outside(accounts, known_seen(db, id)).await?.chunks(ROWS) {
+                let sql = "SELECT account FROM seen WHERE space = $1";
+                let known = sqlx::query_scalar(sql).bind(id).fetch(&mut *db);
+                for chunk in outside(accounts, known).await?.chunks(ROWS) {
                     drop_seen(db, id, chunk).await?;
                 }
                 set_seen(db, id, accounts).await?;
@@ -261,10 +262,6 @@ async fn seen(db: &mut PgConnection, writes: &[(Space, SeenWrite)]) -> Result<()
         }
     }
     Ok(())
-}
-
-fn known_seen(db: &mut PgConnection, space: i64) -> impl Stream<Item = Result<String, sqlx::Error>> {
-    sqlx::query_scalar("SELECT account FROM seen WHERE space = $1").bind(space).fetch(db)
 }
 
 async fn set_seen(db: &mut PgConnection, space: i64, accounts: &[SeenAccount]) -> Result<(), Fault> {

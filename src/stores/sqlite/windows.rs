@@ -157,6 +157,7 @@ pub(super) async fn counted(
     space: &Space,
     since: DateTime<Utc>,
 ) -> Result<Vec<(Counter, Thing, DateTime<Utc>)>, Fault> {
+    type Row = (String, String, i64);
     let Some(space) = known(db, space).await? else { return Ok(Vec::new()) };
     // The sign keeps the index of `at` out, by which each portion would have to be sorted.
     let sql = "SELECT json_group_array(json_array(counter, thing, at))
@@ -165,7 +166,6 @@ pub(super) async fn counted(
     let behind = |(counter, thing): (String, String)| {
         sqlx::query_scalar(sql).bind(space).bind(nanos(since)).bind(counter).bind(thing).bind(bound(ROWS_AT_ONCE))
     };
-    type Row = (String, String, i64);
     let rows = many(db, Default::default(), behind, |row: &Row| (row.0.clone(), row.1.clone())).await?;
     let read = |(word, thing, at): Row| {
         let counter = Counter::of_word(&word);

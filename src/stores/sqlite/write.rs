@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use chrono::Utc;
-use futures_util::Stream;
 use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::SqliteConnection;
@@ -33,13 +32,13 @@ use crate::store::batch::IntentWrite;
 use crate::store::batch::LinkWrite;
 use crate::store::batch::SeenWrite;
 use crate::store::batch::TokenWrite;
+use crate::store::batch::outside;
 use crate::store::intents;
 use crate::store::parts::Buckets;
 use crate::store::rows::intent_context;
 use crate::store::rows::linked_by;
 use crate::store::rows::nanos;
 use crate::store::rows::outcome_columns;
-use crate::store::rows::outside;
 use crate::store::rows::standing_context;
 use crate::stores::sqlite::Inner;
 use crate::stores::sqlite::chains;
@@ -452,7 +451,9 @@ async fn seen(
             SeenWrite::Set(accounts) => set_seen(db, script, id, accounts).await?,
             SeenWrite::SetAll(accounts) => {
                 script.run(db).await?;
-                for chunk in outside(accounts, known_seen(db, id)).await?.chunks(ROWS) {
+                let sql = "SELECT account FROM seen WHERE space = $1";
+                let known = sqlx::query_scalar(sql).bind(id).fetch(&mut *db);
+                for chunk in outside(accounts, known).await?.chunks(ROWS) {
                     drop_seen(db, script, id, chunk).await?;
                 }
                 set_seen(db, script, id, accounts).await?;
@@ -461,10 +462,6 @@ async fn seen(
         }
     }
     Ok(())
-}
-
-fn known_seen(db: &mut SqliteConnection, space: i64) -> impl Stream<Item = Result<String, sqlx::Error>> {
-    sqlx::query_scalar("SELECT account FROM seen WHERE space = $1").bind(space).fetch(db)
 }
 
 async fn set_seen(

@@ -370,7 +370,7 @@ async fn a_listing_that_shows_what_was_known_writes_nothing() {
         state: AccountState::Active,
         record: record.map(Into::into),
     };
-    let listing = |bea: SeenAccount| vec![Write::Seen(space(), vec![row("a-1", "ada", None), bea])];
+    let listing = |bea: SeenAccount| vec![Write::SeenAll(space(), vec![row("a-1", "ada", None), bea])];
     // Where each row lies, and what touched it last.
     let sql = "SELECT account, ctid::text || xmin::text || xmax::text FROM seen ORDER BY account";
     commit(&store, listing(row("a-2", "bea", None))).await;
